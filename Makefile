@@ -1,0 +1,53 @@
+# One target per chore; CI calls the same ones. Needs Python >= 3.11 with venv, and make.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   ?= demo
+
+# pip compiles thousands of files that nobody imports; Python compiles those that are.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
+.PHONY: help setup demo test check format bench lock clean
+
+help:            ## Show this list.
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## Make .venv from the lock.
+
+demo: setup      ## Synthetic eyes through everything; ends by printing what to look at.
+	$(BIN)/unetseg demo --project $(DEMO)
+
+test: $(VENV)/.dev  ## Checks and tests; the README's test command.
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: $(VENV)/.dev  ## Style, types, layers.
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo > $(VENV)/layers.log || (cat $(VENV)/layers.log; exit 1)
+
+format: $(VENV)/.dev  ## Format the code.
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+
+bench: $(VENV)/.dev  ## Measure; writes docs/benchmarks/latest.json and latest.md.
+	$(BIN)/python -m benchmarks.run
+
+lock:            ## Resolve pyproject.toml anew and renew both locks.
+	PYTHON=$(PYTHON) sh scripts/lock.sh
+
+clean:           ## Remove what the targets above made.
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'unetseg needs Python 3.11 or newer, found ' + sys.version.split()[0])"
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --requirement requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.ready requirements-dev.lock
+	$(INSTALL) --requirement requirements-dev.lock
+	touch $@
