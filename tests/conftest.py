@@ -1,0 +1,69 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from unetseg.init import init
+from unetseg.project import Project, load_project
+from unetseg.synth import write_eyes
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+TINY = (
+    "model.depth=2",
+    "model.width=4",
+    "train.patch=64",
+    "train.batch=4",
+    "train.epochs=6",
+    "train.steps_per_epoch=10",
+    "train.max_minutes=0",
+    "gate.floor=0.0",
+    "evaluate.draws=200",
+)
+
+
+@pytest.fixture(scope="session")
+def real_scans() -> Path:
+    """The folder of real scans, where there is one."""
+    folder = os.environ.get("UNETSEG_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("UNETSEG_DATA does not name the folder of real scans")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> tuple[str, ...]:
+    """Settings that train in seconds."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with scans, masks and guides of eight people, two scans each."""
+    folder = tmp_path_factory.mktemp("eyes")
+    write_eyes(folder, subjects=8, scans_per_subject=2, size=(80, 112))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_folder(eyes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that one night has passed over. Read only: take `trained` to change something."""
+    from unetseg.nightly import nightly
+
+    folder = tmp_path_factory.mktemp("trained")
+    init(eyes / "scans", eyes / "masks", project=folder, overrides=TINY)
+    nightly(load_project(folder))
+    return folder
+
+
+@pytest.fixture
+def trained(trained_folder: Path, tmp_path: Path) -> Project:
+    """A copy of the trained project."""
+    copy = tmp_path / "trained"
+    shutil.copytree(trained_folder, copy)
+    return load_project(copy)

@@ -1,0 +1,286 @@
+"""Every setting of unetseg, with its default, its limits and one sentence of meaning.
+
+Defaults are written here and nowhere else. The classes are frozen: a run cannot change them under its own feet.
+They become JSON (stored with every artefact), YAML (``unetseg.yaml``) and forms (the Prefect UI).
+
+Example:
+    >>> TrainConfig(epochs=5).epochs
+    5
+    >>> Settings(train=TrainConfig(seed=7)).ingest.normalisation
+    'percentile'
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import field
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+
+__all__ = [
+    "ClassSource",
+    "EvaluateConfig",
+    "GateConfig",
+    "GuideSource",
+    "IngestConfig",
+    "ModelConfig",
+    "PredictConfig",
+    "ScanSource",
+    "Settings",
+    "Sources",
+    "TrainConfig",
+    "to_plain",
+]
+
+_FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+MaskEncoding = Literal["binary", "instances", "labels", "colours"]
+Name = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .-]*$", max_length=64)]
+
+
+# --------------------------------------------------------------------------- sources
+
+
+def _checked_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}; found {pattern!r}") from None
+    return pattern
+
+
+@dataclass(frozen=True, config=_FORBID)
+class ScanSource:
+    """Where the scans are."""
+
+    path: Annotated[str, Field(description="Folder of scans, or one multi-page file.", min_length=1)]
+    pattern: Annotated[str, Field(description="Which files below the folder are scans (glob).")] = "**/*"
+    channels: Annotated[
+        tuple[Name, ...], Field(description="Names of the channels; their number is the network's input.", min_length=1)
+    ] = ("grey",)
+    group: Annotated[
+        str,
+        AfterValidator(_checked_expression),
+        Field(
+            description="Regular expression found in a scan's id: its first bracket (or the whole match) names the "
+            "patient or slide that must not be torn between splits. Empty: every scan is its own group."
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True, config=_FORBID)
+class GuideSource:
+    """Where one guide (an extra binary input) is: one mask file per scan."""
+
+    name: Name
+    path: Annotated[str, Field(description="Folder of mask files, or one multi-page file.", min_length=1)]
+    pattern: Annotated[
+        str, Field(description="Path of a scan's mask below the folder; {id} is the scan's id, * any text.")
+    ] = "{id}.*"
+
+
+@dataclass(frozen=True, config=_FORBID)
+class ClassSource(GuideSource):
+    """Where one class is: which pixels of which mask file belong to it.
+
+    Two names are reserved. ``background`` claims values that belong to no class; ``ignore`` claims values that count
+    neither in the loss nor in the scores.
+    """
+
+    encoding: Annotated[
+        MaskEncoding,
+        Field(
+            description="binary: everything above half of the maximum; instances: every value but 0; "
+            "labels: the integers in values; colours: the colours in values."
+        ),
+    ] = "binary"
+    values: Annotated[
+        tuple[str, ...], Field(description="Integers ('3') or colours ('#ff0000') that mean this class.")
+    ] = ()
+
+
+@dataclass(frozen=True, config=_FORBID)
+class Sources:
+    """The scans, classes and guides of a project."""
+
+    scans: ScanSource
+    classes: tuple[ClassSource, ...] = ()
+    guides: tuple[GuideSource, ...] = ()
+
+
+# --------------------------------------------------------------------------- stages
+
+
+@dataclass(frozen=True, config=_FORBID)
+class IngestConfig:
+    """How scans and masks become a dataset."""
+
+    normalisation: Annotated[
+        Literal["percentile", "zscore", "minmax", "fixed", "none"],
+        Field(description="How intensities are scaled, per scan and channel; the model applies the same rule."),
+    ] = "percentile"
+    low_percentile: Annotated[float, Field(description="percentile: becomes 0.", ge=0, lt=50)] = 0.5
+    high_percentile: Annotated[float, Field(description="percentile: becomes 1.", gt=50, le=100)] = 99.5
+    fixed_low: Annotated[float, Field(description="fixed: this intensity becomes 0.")] = 0.0
+    fixed_high: Annotated[float, Field(description="fixed: this intensity becomes 1.")] = 255.0
+    dtype: Annotated[
+        Literal["float16", "float32"], Field(description="Type of the stored, normalised intensities.")
+    ] = "float16"
+    chunk: Annotated[int, Field(description="Side of a chunk in pixels, about one patch.", ge=16, le=4096)] = 256
+    validation_fraction: Annotated[
+        float, Field(description="Share of the groups that chooses weights and thresholds.", gt=0, lt=0.5)
+    ] = 0.15
+    test_fraction: Annotated[
+        float, Field(description="Share of the groups that is only ever used to report.", gt=0, lt=0.5)
+    ] = 0.15
+    max_failed_fraction: Annotated[
+        float, Field(description="More quarantined scans than this share fail the run.", ge=0, le=1)
+    ] = 0.1
+    max_scan_gigabytes: Annotated[
+        float, Field(description="A scan that decodes to more is refused from its header.", gt=0)
+    ] = 4.0
+    workers: Annotated[int, Field(description="Scans read at once; 0: one per processor core.", ge=0, le=1024)] = 0
+
+    @model_validator(mode="after")
+    def _check_range(self) -> Self:
+        if self.fixed_high <= self.fixed_low:
+            raise ValueError(f"fixed_high must be above fixed_low, found {self.fixed_high} and {self.fixed_low}")
+        return self
+
+
+@dataclass(frozen=True, config=_FORBID)
+class ModelConfig:
+    """The shape of the U-Net."""
+
+    depth: Annotated[int, Field(description="How often the encoder halves.", ge=1, le=7)] = 4
+    width: Annotated[int, Field(description="Filters of the first level, doubled at each halving.", ge=2, le=256)] = 16
+    normalisation: Annotated[Literal["batch", "none"], Field(description="Normalisation after each convolution.")] = (
+        "batch"
+    )
+    upsampling: Annotated[
+        Literal["nearest", "bilinear", "transposed"], Field(description="How the decoder doubles.")
+    ] = "nearest"
+    dropout: Annotated[float, Field(description="Share of features dropped at the lowest level.", ge=0, lt=1)] = 0.0
+    head: Annotated[
+        Literal["sigmoid", "softmax"],
+        Field(description="sigmoid: classes may overlap; softmax: exactly one class (or background) per pixel."),
+    ] = "sigmoid"
+
+
+@dataclass(frozen=True, config=_FORBID)
+class TrainConfig:
+    """How the network is trained."""
+
+    epochs: Annotated[int, Field(description="At most so many epochs.", ge=1)] = 60
+    steps_per_epoch: Annotated[
+        int, Field(description="Batches per epoch; 0: enough to see every training pixel about once.", ge=0)
+    ] = 0
+    max_minutes: Annotated[
+        float,
+        Field(description="Epochs are cut so that training takes about so long; 0: no limit.", ge=0),
+    ] = 10.0
+    patch: Annotated[
+        int, Field(description="Side of a training patch in pixels; smaller where scans are.", ge=16, le=4096)
+    ] = 256
+    batch: Annotated[int, Field(description="Patches per step.", ge=1, le=4096)] = 8
+    learning_rate: Annotated[float, Field(description="Peak of the cosine schedule.", gt=0, le=1)] = 0.002
+    weight_decay: Annotated[float, Field(description="Decoupled weight decay (AdamW).", ge=0, lt=1)] = 0.0001
+    clip_norm: Annotated[float, Field(description="Gradients longer than this are shortened; 0: never.", ge=0)] = 1.0
+    cross_entropy_weight: Annotated[float, Field(description="Weight of binary cross-entropy in the loss.", ge=0)] = 1.0
+    dice_weight: Annotated[float, Field(description="Weight of Dice in the loss.", ge=0)] = 1.0
+    class_weights: Annotated[
+        Literal["none", "total_over_class", "inverse_frequency"],
+        Field(
+            description="Weight of a class's foreground in the cross-entropy: 1; total pixels / class pixels; "
+            "or background pixels / class pixels."
+        ),
+    ] = "inverse_frequency"
+    max_class_weight: Annotated[float, Field(description="Cap of the class weights.", ge=1)] = 5.0
+    foreground_fraction: Annotated[
+        float, Field(description="Share of patches centred on a pixel of some class.", ge=0, le=1)
+    ] = 0.5
+    flips: Annotated[bool, Field(description="Augment with flips and quarter turns.")] = True
+    intensity: Annotated[
+        float, Field(description="Strength of contrast, brightness and noise augmentation; 0: none.", ge=0, le=1)
+    ] = 0.2
+    patience: Annotated[
+        int, Field(description="Epochs without a better validation Dice before training stops; 0: never.", ge=0)
+    ] = 15
+    seed: Annotated[int, Field(description="Start of all random numbers.", ge=0, lt=2**31)] = 0
+    precision: Annotated[
+        Literal["float32", "mixed_bfloat16", "mixed_float16"], Field(description="Keras precision policy.")
+    ] = "float32"
+
+
+@dataclass(frozen=True, config=_FORBID)
+class EvaluateConfig:
+    """How thresholds are chosen (validation split) and scores are reported (test split)."""
+
+    criterion: Annotated[
+        Literal["f_beta", "recall_at_precision", "precision_at_recall", "fixed"],
+        Field(description="What a class's threshold is chosen for; fixed takes fixed_threshold."),
+    ] = "f_beta"
+    beta: Annotated[float, Field(description="f_beta: 1 weighs both alike, 2 leans to recall.", gt=0, le=10)] = 1.0
+    target: Annotated[
+        float, Field(description="The precision (or recall) that must be reached by the criterion.", gt=0, le=1)
+    ] = 0.9
+    fixed_threshold: Annotated[float, Field(description="fixed: the threshold of every class.", ge=0, le=1)] = 0.5
+    draws: Annotated[int, Field(description="Bootstrap draws over groups.", ge=100, le=100_000)] = 1000
+    confidence: Annotated[float, Field(description="Coverage of the intervals.", gt=0.5, lt=1)] = 0.95
+    seed: Annotated[int, Field(description="Start of the bootstrap's random numbers.", ge=0, lt=2**31)] = 0
+
+
+@dataclass(frozen=True, config=_FORBID)
+class GateConfig:
+    """When a new model replaces production."""
+
+    score: Annotated[
+        Literal["dice", "f1", "recall", "average_precision"], Field(description="Macro score that must rise.")
+    ] = "f1"
+    tolerance: Annotated[float, Field(description="No class may lose more than this of the score.", ge=0, le=1)] = 0.02
+    floor: Annotated[float, Field(description="The first model must reach this macro score.", ge=0, le=1)] = 0.5
+
+
+@dataclass(frozen=True, config=_FORBID)
+class PredictConfig:
+    """How a folder of scans is segmented."""
+
+    engine: Annotated[
+        Literal["auto", "openvino", "keras"], Field(description="What runs the network; auto: openvino on CPUs.")
+    ] = "auto"
+    format: Annotated[
+        Literal["ome-zarr", "tiff"], Field(description="One OME-Zarr or one multi-page TIFF per scan.")
+    ] = "ome-zarr"
+    pattern: Annotated[str, Field(description="Which files below the folder are scans (glob).")] = "**/*"
+    guides: Annotated[str, Field(description="Folder with one sub-folder per guide, where the model has guides.")] = ""
+    tile: Annotated[
+        int,
+        Field(description="Side of a tile in pixels, halo included; smaller scans are not tiled.", ge=256, le=16384),
+    ] = 2048
+    probabilities: Annotated[bool, Field(description="Also write the probabilities, as 8-bit planes.")] = False
+    workers: Annotated[int, Field(description="Scans in flight at once; 0: one per processor core.", ge=0, le=1024)] = 0
+    max_failed_fraction: Annotated[
+        float, Field(description="More quarantined scans than this share fail the run.", ge=0, le=1)
+    ] = 1.0
+    max_scan_gigabytes: Annotated[
+        float, Field(description="A scan that decodes to more is refused from its header.", gt=0)
+    ] = 4.0
+
+
+@dataclass(frozen=True, config=_FORBID)
+class Settings:
+    """All stages together, as in ``unetseg.yaml``."""
+
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+
+
+def to_plain(value: Any) -> Any:  # noqa: ANN401 (any settings class)
+    """Settings as plain dicts, lists and numbers, ready for JSON or YAML."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json")

@@ -1,0 +1,50 @@
+"""What can go wrong, as a tree.
+
+::
+
+    UnetsegError
+    ├── UsageError          the call or the settings are wrong; nothing was done (exit status 2)
+    ├── BadFileError        one file cannot be used; a batch quarantines it and goes on
+    │   └── MissingMaskError    there is none where a mask or guide should be
+    ├── DataError           the data as a whole cannot be used: too few groups, too many failures
+    │   └── DamagedFileError    one of unetseg's own files is no longer what was written
+    └── BundleError         a model cannot be trusted: damaged, unknown schema, wrong result
+"""
+
+__all__ = [
+    "BadFileError",
+    "BundleError",
+    "DamagedFileError",
+    "DataError",
+    "MissingMaskError",
+    "UnetsegError",
+    "UsageError",
+]
+
+
+class UnetsegError(Exception):
+    """Base of all errors that unetseg raises on purpose; the message says what to do."""
+
+
+class UsageError(UnetsegError, ValueError):
+    """The arguments or settings are wrong; raised before anything is written."""
+
+
+class BadFileError(UnetsegError, ValueError):
+    """One scan, mask or guide cannot be used; the message names the file and the rule."""
+
+
+class MissingMaskError(BadFileError):
+    """A scan has no file for a class or guide."""
+
+
+class DataError(UnetsegError, ValueError):
+    """The data set as a whole cannot be used."""
+
+
+class DamagedFileError(DataError):
+    """One of unetseg's own JSON files cannot be read."""
+
+
+class BundleError(UnetsegError, ValueError):
+    """A trained model is damaged, from another schema, or does not reproduce its own test output."""

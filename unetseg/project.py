@@ -1,0 +1,207 @@
+"""A project folder and its ``unetseg.yaml``: where the scans are, and what differs from the defaults."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from unetseg.config import ScanSource, Settings, Sources, to_plain
+from unetseg.errors import UsageError
+from unetseg.storage import local_path, write_bytes
+
+__all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
+
+PROJECT_FILE = "unetseg.yaml"
+SCHEMA_VERSION = 1
+_UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}  # what pydantic calls a name that there is not
+_HEADER = (
+    "# Written by `unetseg init`. Settings that are not here have their defaults: `unetseg settings` lists them.\n"
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project folder with its sources and settings.
+
+    Attributes:
+        folder: the project's folder, absolute.
+        sources: where scans, masks and guides are, with absolute paths.
+        settings: what each stage uses: defaults, then ``unetseg.yaml``, then overrides.
+    """
+
+    folder: Path
+    sources: Sources
+    settings: Settings
+
+    @property
+    def dataset(self) -> Path:
+        """The Zarr store that ingest leaves."""
+        return self.folder / "dataset.zarr"
+
+    @property
+    def models(self) -> Path:
+        """The folder of trained models and their aliases."""
+        return self.folder / "models"
+
+    @property
+    def runs(self) -> Path:
+        """The folder with one sub-folder per training run."""
+        return self.folder / "runs"
+
+
+def load_project(folder: str | Path, overrides: Sequence[str] = ()) -> Project:
+    """Read ``unetseg.yaml`` of a project and apply overrides such as ``train.epochs=5``.
+
+    Raises:
+        UsageError: no such project, or a setting that does not exist or is out of range.
+    """
+    folder = local_path(folder)
+    path = folder / PROJECT_FILE
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {folder}")
+    content = _read_yaml(path)
+    sources = _validate(Sources, content.pop("sources", {}), f"{path}: sources")
+    settings = _validate(Settings, content, str(path))
+    return Project(folder, _absolute(sources, folder), override(settings, overrides))
+
+
+def save_project(project: Project) -> Path:
+    """Write ``unetseg.yaml``: the sources, and the settings that differ from the defaults."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "sources": _without_defaults(_relative(project.sources, project.folder)),
+    }
+    content |= _difference(to_plain(project.settings), to_plain(Settings()))
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    path = project.folder / PROJECT_FILE
+    write_bytes(path, (_HEADER + text).encode())
+    return path
+
+
+def override(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Change settings by texts of the form ``section.field=value``.
+
+    Raises:
+        UsageError: a text of another form, an unknown setting, a value out of range.
+    """
+    plain = to_plain(settings)
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and key):
+            raise UsageError(f"--set {text}: must look like section.field=value, for example train.epochs=20")
+        _known(section, plain, "section")
+        _known(key, plain[section], f"setting of {section}")
+        plain[section][key] = value.strip()  # not as YAML, where *.tif would be an alias; pydantic reads numbers
+    result: Settings = _validate(Settings, plain, "--set")
+    return result
+
+
+def merge_settings(settings: Settings, section: str, changed: object) -> Settings:
+    """Take from ``changed`` (one stage's settings, as a form submits them) every field that differs from its default.
+
+    A form always submits all fields; only what somebody changed in it is stronger than ``unetseg.yaml``.
+    """
+    current = getattr(settings, section)
+    default = type(current)()
+    chosen = {
+        item.name: getattr(changed, item.name)
+        for item in fields(current)
+        if getattr(changed, item.name) != getattr(default, item.name)
+    }
+    return replace(settings, **{section: replace(current, **chosen)})
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: must hold sections such as 'sources:' and 'train:', found {type(content).__name__}")
+    version = content.pop("schema_version", None)
+    if version != SCHEMA_VERSION:
+        raise UsageError(f"{path}: schema_version must be {SCHEMA_VERSION}, found {version!r}; run unetseg init again")
+    # A section whose lines are all commented out is None.
+    return {name: {} if section is None else section for name, section in content.items()}
+
+
+def _validate(kind: type[Any], plain: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401 (the kind's type)
+    """Build a settings class, with pydantic's findings as one line: setting, rule, value, way out."""
+    try:
+        return TypeAdapter(kind).validate_python(plain)
+    except ValidationError as error:
+        # A misspelt name comes first: it is why another one is missing.
+        found = min(error.errors(), key=lambda item: item["type"] not in _UNKNOWN)
+        place = [str(part) for part in found["loc"]]
+        if found["type"] in _UNKNOWN:
+            raise UsageError(_unknown_setting(kind, place, where)) from None
+        value = "" if found["type"] in {"missing", "value_error"} else f", found {found['input']!r}"
+        message = found["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{': '.join([where, *filter(None, ['.'.join(place)])])}: {message}{value}") from None
+
+
+def _unknown_setting(kind: type[Any], place: list[str], where: str) -> str:
+    plain = to_plain(kind()) if kind is Settings else {}
+    names = plain
+    for part in place[:-1]:
+        names = names.get(part, {}) if isinstance(names, dict) else {}
+    return f"{where}: {'.'.join(place)}: no such setting{_suggest(place[-1], names)}"
+
+
+def _known(name: str, names: Mapping[str, Any], what: str) -> None:
+    if name not in names:
+        raise UsageError(f"--set: {name!r} is no {what}{_suggest(name, names)}")
+
+
+def _suggest(name: str, names: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return hint + (f" (there are: {', '.join(names)})" if names else "")
+
+
+def _absolute(sources: Sources, folder: Path) -> Sources:
+    def lengthen(path: str) -> str:
+        # An address must reach local_path as it is: pathlib would make one slash of its two.
+        return str(local_path(path if "://" in path else folder / Path(path).expanduser()))
+
+    return _with_paths(sources, lengthen)
+
+
+def _relative(sources: Sources, folder: Path) -> Sources:
+    """Paths inside the project become relative, so that the folder can move; others stay where they are."""
+
+    def shorten(path: str) -> str:
+        inside = Path(path).is_relative_to(folder)
+        return Path(path).relative_to(folder).as_posix() if inside else path
+
+    return _with_paths(sources, shorten)
+
+
+def _with_paths(sources: Sources, change: Any) -> Sources:  # noqa: ANN401 (str -> str)
+    return Sources(
+        scans=replace(sources.scans, path=change(sources.scans.path)),
+        classes=tuple(replace(item, path=change(item.path)) for item in sources.classes),
+        guides=tuple(replace(item, path=change(item.path)) for item in sources.guides),
+    )
+
+
+def _without_defaults(sources: Sources) -> dict[str, Any]:
+    plain = to_plain(sources)
+    defaults = to_plain(ScanSource(path="-"))
+    plain["scans"] = {k: v for k, v in plain["scans"].items() if k in {"path", "channels"} or v != defaults[k]}
+    return {key: value for key, value in plain.items() if value}
+
+
+def _difference(plain: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    changed = {
+        section: {key: value for key, value in items.items() if value != defaults[section][key]}
+        for section, items in plain.items()
+    }
+    return {section: items for section, items in changed.items() if items}
