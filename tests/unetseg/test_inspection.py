@@ -1,0 +1,403 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from unetseg.errors import UsageError
+from unetseg.inspection import inspect
+from unetseg.masks import read_masks
+from unetseg.pairing import find_group_rule, find_patterns
+from unetseg.readers import list_scans, read_header
+from unetseg.recognise import class_name, recognise_masks, valid_name
+
+SIDE = 32
+NUMBERS = range(4)
+
+
+def write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in (".tif", ".tiff"):
+        tifffile.imwrite(path, array, photometric="rgb" if array.ndim == 3 and array.shape[-1] == 3 else "minisblack")
+    else:
+        Image.fromarray(array).save(path)
+
+
+def scan(seed=0, channels=()):
+    return np.random.default_rng(seed).integers(0, 255, (SIDE, SIDE, *channels), np.uint8)
+
+
+def block(at, value=1, size=8, dtype=np.uint8):
+    mask = np.zeros((SIDE, SIDE), dtype)
+    mask[at : at + size, at : at + size] = value
+    return mask
+
+
+@pytest.fixture
+def scans(tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "scans" / f"{number}.tif", scan(number))
+    return tmp_path / "scans"
+
+
+def classes_of(findings):
+    return [(source.name, source.encoding, source.values) for source in findings.sources.classes]
+
+
+def read_all(findings):
+    """What ingest will read: (N, H, W, K)."""
+    refs, _ = list_scans(findings.sources.scans)
+    headers = [read_header(ref) for ref in refs]
+    masks = [
+        read_masks(ref, findings.sources.classes, (header.height, header.width))
+        for ref, header in zip(refs, headers, strict=True)
+    ]
+    return np.stack(masks)
+
+
+# --------------------------------------------------------------------------- encodings
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_black_and_white_is_one_class(scans, tmp_path, white):
+    for number in NUMBERS:
+        write(tmp_path / "iris" / f"{number}.png", block(number, white))
+    findings = inspect(scans, tmp_path / "iris")
+    assert classes_of(findings) == [("iris", "binary", ())]
+    np.testing.assert_array_equal(read_all(findings)[..., 0], [block(number) for number in NUMBERS])
+
+
+def test_a_generic_folder_names_no_class(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "masks" / f"{number}.png", block(number, 255))
+    assert classes_of(inspect(scans, tmp_path / "masks")) == [("foreground", "binary", ())]
+
+
+def test_soft_edges_are_binary(scans, tmp_path):
+    for number in NUMBERS:
+        mask = block(8, 255, size=16)
+        mask[7, 8:24] = np.arange(16) * 13 + 20
+        write(tmp_path / "cell" / f"{number}.png", mask)
+    assert classes_of(inspect(scans, tmp_path / "cell")) == [("cell", "binary", ())]
+
+
+def test_one_bit_beside_grey_files_is_binary(scans, tmp_path):
+    for number in NUMBERS:
+        mask = block(number, 255)
+        write(tmp_path / "cell" / f"{number}.png", mask > 0 if number % 2 else mask)
+    assert classes_of(inspect(scans, tmp_path / "cell")) == [("cell", "binary", ())]
+
+
+def test_the_same_few_values_are_labels(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "m" / f"{number}.png", block(0, 2) + block(10, 5) + block(20, 2))
+    findings = inspect(scans, tmp_path / "m")
+    assert classes_of(findings) == [("class_2", "labels", ("2",)), ("class_5", "labels", ("5",))]
+    assert (read_all(findings).sum(axis=(0, 1, 2)) == [4 * 128, 4 * 64]).all()
+
+
+def test_one_class_per_scan_is_labels(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "m" / f"{number}.png", block(number, 1 + number % 2))
+    assert [source.values for source in inspect(scans, tmp_path / "m").sources.classes] == [("1",), ("2",)]
+
+
+def test_numbered_objects_are_one_class_named_after_the_folder_above(tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "nuclei/images" / f"{number}.png", scan(number))
+        objects = sum(block(5 * k, k + 1, size=3, dtype=np.uint16) for k in range(number + 1))
+        write(tmp_path / "nuclei/masks" / f"{number}.tif", objects)
+    findings = inspect(tmp_path / "nuclei/images", tmp_path / "nuclei/masks")
+    assert classes_of(findings) == [("nucleus", "instances", ())]
+    assert (read_all(findings).sum(axis=(1, 2, 3)) == [9, 18, 27, 36]).all()
+
+
+def test_colours_are_named_and_black_is_background(scans, tmp_path):
+    for number in NUMBERS:
+        mask = np.dstack([block(0, 255), block(10, 255), block(20, 18)])
+        write(tmp_path / "m" / f"{number}.png", mask)
+    assert classes_of(inspect(scans, tmp_path / "m")) == [
+        ("colour_000012", "colours", ("#000012",)),
+        ("green", "colours", ("#00ff00",)),
+        ("red", "colours", ("#ff0000",)),
+    ]
+
+
+def test_palettes_are_colours(scans, tmp_path):
+    for number in NUMBERS:
+        image = Image.fromarray(block(3, 1) + block(20, 2)).convert("P")
+        image.putpalette([0, 0, 0, 255, 255, 0, 0, 0, 255] + [0] * (253 * 3))
+        (tmp_path / "m").mkdir(exist_ok=True)
+        image.save(tmp_path / "m" / f"{number}.png")
+    assert [source.name for source in inspect(scans, tmp_path / "m").sources.classes] == ["blue", "yellow"]
+
+
+def test_too_many_colours_get_a_way_out(scans, tmp_path):
+    smooth = np.repeat(np.arange(SIDE * 8, dtype=np.uint8).reshape(-1, 8), 4, axis=1)[:SIDE]
+    for number in NUMBERS:
+        write(tmp_path / "m" / f"{number}.png", np.dstack([smooth, 255 - smooth, smooth]))
+    with pytest.raises(UsageError, match=r"256 colours, more than 32.*without interpolation"):
+        inspect(scans, tmp_path / "m")
+
+
+def test_scans_are_not_masks(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "more" / f"{number}.tif", scan(10 + number))
+    with pytest.raises(UsageError, match="looks like a scan"):
+        inspect(scans, tmp_path / "more")
+
+
+def test_255_beside_small_labels_is_pointed_out():
+    pixels = (block(0, 1) + block(10, 2) + block(20, 255) + block(20, 0))[..., None]
+    assert "ignore" in recognise_masks([(Path("a.png"), pixels)], ["m", "n"]).warnings[0]
+
+
+# --------------------------------------------------------------------------- folders
+
+
+def test_a_folder_per_class_beside_the_scans(tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "raw" / f"{number}.tif", scan(number))
+        write(tmp_path / "unlabelled" / f"{number}.tif", scan(10 + number))
+        write(tmp_path / "notes" / f"other{number}.tif", scan(number))
+        write(tmp_path / "b" / f"{number}.png", block(4, 255))
+        write(tmp_path / "a" / f"{number}.png", block(0, 255) > 0)
+    findings = inspect(tmp_path / "raw", tmp_path)
+    assert classes_of(findings) == [("a", "binary", ()), ("b", "binary", ())]
+    assert [warning.split()[0] for warning in findings.warnings] == ["notes", "unlabelled"]
+    np.testing.assert_array_equal(read_all(findings)[0], np.dstack([block(0), block(4)]))
+
+
+def test_a_folder_of_labels_gives_its_name_to_them(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "m/tissue" / f"{number}.png", block(0, 1) + block(10, 2) + block(20, 1))
+        write(tmp_path / "m/ink" / f"{number}.png", block(4, 255))
+    findings = inspect(scans, tmp_path / "m")
+    assert [source.name for source in findings.sources.classes] == ["ink", "tissue_class_1", "tissue_class_2"]
+
+
+def test_stack_pairs_with_stack(tmp_path):
+    write(tmp_path / "volume.tif", np.stack([scan(number) for number in range(5)]))
+    write(tmp_path / "labels.tif", np.stack([block(number, 255) for number in range(5)]))
+    findings = inspect(tmp_path / "volume.tif", tmp_path / "labels.tif")
+    assert classes_of(findings) == [("foreground", "binary", ())]
+    np.testing.assert_array_equal(read_all(findings)[..., 0], [block(number) for number in range(5)])
+    assert "neighbours" in findings.warnings[0]
+
+
+def test_stacks_in_folders_pair_by_page(tmp_path):
+    write(tmp_path / "s/a.tif", np.stack([scan(number) for number in range(5)]))
+    write(tmp_path / "m/a_seg.tif", np.stack([block(number, 255) for number in range(5)]))
+    found = read_all(inspect(tmp_path / "s", tmp_path / "m"))
+    np.testing.assert_array_equal(found[..., 0], [block(number) for number in range(5)])
+
+
+def test_stacks_of_other_length_are_refused(tmp_path):
+    write(tmp_path / "volume.tif", np.stack([scan()] * 5))
+    write(tmp_path / "labels.tif", np.stack([block(0)] * 6))
+    with pytest.raises(UsageError, match="6 masks for 5 scans"):
+        inspect(tmp_path / "volume.tif", tmp_path / "labels.tif")
+
+
+def test_several_masks_per_scan_by_their_affix(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "m" / f"{number}_cell.png", block(0, 255))
+        write(tmp_path / "m" / f"{number}_nucleus.png", block(3, 255, size=2))
+    findings = inspect(scans, tmp_path / "m")
+    assert [source.name for source in findings.sources.classes] == ["cell", "nucleus"]
+    np.testing.assert_array_equal(read_all(findings)[1], np.dstack([block(0), block(3, size=2)]))
+
+
+def test_guides_are_found(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "g/region" / f"{number}.png", block(0, 255))
+        write(tmp_path / "g/light" / f"{number}.png", block(9, 255))
+    guides = inspect(scans, None, tmp_path / "g").sources.guides
+    assert [(guide.name, guide.path) for guide in guides] == [
+        ("light", str(tmp_path / "g/light")),
+        ("region", str(tmp_path / "g/region")),
+    ]
+    assert [guide.name for guide in inspect(scans, None, tmp_path / "g/region").sources.guides] == ["region"]
+
+
+# --------------------------------------------------------------------------- pairing
+
+
+@pytest.mark.parametrize(
+    ("ids", "names", "pattern"),
+    [
+        (["a", "b"], ["a", "b"], "{id}.*"),
+        (["p/a", "p/b"], ["p/a", "p/b"], "{id}.*"),
+        (["p/a", "p/b"], ["a", "b"], "{name}.*"),
+        (["a", "b"], ["a_mask", "b_mask"], "{name}_mask.*"),
+        (["a", "b"], ["mask_a", "mask_b"], "mask_{name}.*"),
+        (["a", "b"], ["x-a-seg", "x-b-seg"], "x-{name}-seg.*"),
+        (["p/a", "p/b"], ["p/mask_a", "p/mask_b"], "{folder}mask_{name}.*"),
+        (["1", "11"], ["1_m", "11_m"], "{name}_m.*"),
+        (["image_001", "image_002"], ["mask_001", "mask_002"], "{name:image_=mask_}.*"),
+        (["21_training", "22_training"], ["21_manual1", "22_manual1"], "{name:_training=_manual1}.*"),
+        (["p/1_img", "q/2_img"], ["p/1_seg", "q/2_seg"], "{id:_img=_seg}.*"),
+        (["v.p0000", "v.p0001"], ["v_mask"], "{name}_mask.*"),
+    ],
+)
+def test_pattern_from_names(ids, names, pattern):
+    assert find_patterns(ids, names) == (pattern,)
+
+
+@pytest.mark.parametrize(
+    ("ids", "names"),
+    [
+        (["a"], ["b"]),
+        (["1", "2", "3", "4"], ["11", "21"]),
+        ([f"{n:02}" for n in range(20)], ["x00", "xx01", "03y", "z"]),
+    ],
+)
+def test_names_that_do_not_pair(ids, names):
+    assert find_patterns(ids, names) == ()
+
+
+def test_unpaired_scans_are_named(scans, tmp_path):
+    for number in (0, 2):
+        write(tmp_path / "m" / f"{number}.png", block(0, 255))
+    findings = inspect(scans, tmp_path / "m")
+    assert dict(findings.rows)["paired"].startswith("2 of 4 scans")
+    assert dict(findings.rows)["without mask"] == "2: 1, 3"
+
+
+def test_nothing_pairs_shows_both_names(scans, tmp_path):
+    write(tmp_path / "m/other.png", block(0))
+    with pytest.raises(UsageError, match="scans are named like '0' and masks like 'other'"):
+        inspect(scans, tmp_path / "m")
+
+
+def test_masks_of_another_size_are_refused(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "m" / f"{number}.png", np.zeros((16, 16), np.uint8))
+    with pytest.raises(UsageError, match="16 x 16, its scan 32 x 32"):
+        inspect(scans, tmp_path / "m")
+
+
+def test_missing_folders(scans, tmp_path):
+    with pytest.raises(UsageError, match="nowhere"):
+        inspect(tmp_path / "nowhere", None)
+    with pytest.raises(UsageError, match="nowhere"):
+        inspect(scans, tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="in one place"):
+        inspect(scans, scans)
+
+
+# --------------------------------------------------------------------------- scans
+
+
+def test_only_scans(scans):
+    findings = inspect(scans, None)
+    assert findings.sources.classes == ()
+    assert findings.sources.scans.path == str(scans)
+    rows = dict(findings.rows)
+    assert rows["scans"] == "4"
+    assert rows["size"] == "32 x 32"
+    assert rows["masks"] == "none given: for prediction only"
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [((), ("grey",)), ((3,), ("red", "green", "blue")), ((4,), ("red", "green", "blue"))]
+)
+def test_channels(tmp_path, channels, expected):
+    write(tmp_path / "s/a.png", scan(0, channels))
+    assert inspect(tmp_path / "s", None).sources.scans.channels == expected
+
+
+def test_grey_saved_as_colour_is_grey(tmp_path):
+    write(tmp_path / "s/a.png", np.dstack([scan()] * 3))
+    assert inspect(tmp_path / "s", None).sources.scans.channels == ("grey",)
+
+
+def test_grey_and_colour_is_colour_with_a_warning(tmp_path):
+    write(tmp_path / "s/a.png", scan())
+    write(tmp_path / "s/b.png", scan(0, (3,)))
+    findings = inspect(tmp_path / "s", None)
+    assert findings.sources.scans.channels == ("red", "green", "blue")
+    assert "1 grey and 1 colour" in findings.warnings[0]
+
+
+def test_five_channels_are_numbered(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 8, 8), np.uint8), imagej=True, metadata={"axes": "CYX"})
+    assert inspect(tmp_path, None).sources.scans.channels == tuple(f"channel_{k}" for k in range(1, 6))
+
+
+def test_a_broken_scan_is_counted_not_fatal(scans):
+    (scans / "9.tif").write_bytes(b"II*\0broken")
+    findings = inspect(scans, None)
+    assert dict(findings.rows)["unreadable"] == "1: 9.tif"
+
+
+@pytest.mark.parametrize(
+    ("ids", "rule"),
+    [
+        ([f"p{p}/{k}" for p in range(3) for k in range(2)], r"^([^/]+)/"),
+        ([f"s{s:02}_{k}" for s in range(5) for k in range(2)], r"^([A-Za-z]*\d+[A-Za-z]*)[_-]"),
+        ([f"v{v}.p{k:04}" for v in range(5) for k in range(3)], r"^(.+)\.p\d{4,}$"),
+        ([f"s{s:02}_{k}" for s in range(4) for k in range(2)], ""),
+        ([f"s{s:02}_1" for s in range(9)], ""),
+        ([f"{k}" for k in range(9)], ""),
+    ],
+)
+def test_group_rule(ids, rule):
+    assert find_group_rule(ids)[0] == rule
+
+
+@pytest.mark.parametrize(
+    ("folders", "one_object", "expected"),
+    [
+        (["masks", "nuclei"], True, "nucleus"),
+        (["masks", "cells"], True, "cell"),
+        (["train_labels", "mitochondria"], True, "mitochondrion"),
+        (["masks", "data"], True, "object"),
+        (["mask2d", "glass"], True, "glass"),
+        (["masks", "nuclei"], False, "foreground"),
+        (["iris", "eyes"], False, "iris"),
+    ],
+)
+def test_class_is_named_after_its_folder(folders, one_object, expected):
+    assert class_name(folders, one_object=one_object) == expected
+
+
+@pytest.mark.parametrize(("text", "name"), [("ignore", "ignore_class"), ("Zähne", "Zähne"), ("...", "foreground")])
+def test_names_are_made_valid(text, name):
+    assert valid_name(text) == name
+
+
+# --------------------------------------------------------------------------- real data
+
+
+@pytest.fixture
+def data():
+    if not os.environ.get("UNETSEG_DATA"):
+        pytest.skip("UNETSEG_DATA is not set: no real scans")
+    return Path(os.environ["UNETSEG_DATA"])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("scans", "masks", "expected"),
+    [
+        ("nuclei/images", "nuclei/masks", {"nucleus": "instances"}),
+        ("em_vnc/raw", "em_vnc", {"membranes": "binary", "mitochondria": "binary", "synapses": "binary"}),
+        ("sandstone/images", "sandstone/masks", dict.fromkeys(["blue", "green", "red", "yellow"], "colours")),
+        ("em_membrane/train-volume.tif", "em_membrane/train-labels.tif", {"foreground": "binary"}),
+        ("stacks/img2d.tif", "stacks/mask2d.tif", {"object": "instances"}),
+        ("stacks/img3d.tif", "stacks/mask3d.tif", {"object": "instances"}),
+    ],
+)
+def test_real_sets_need_no_editing(data, scans, masks, expected):
+    findings = inspect(data / scans, data / masks)
+    assert {source.name: source.encoding for source in findings.sources.classes} == expected
+    refs, bad = list_scans(findings.sources.scans)
+    assert bad == []
+    for ref in (refs[0], refs[-1]):
+        header = read_header(ref)
+        found = read_masks(ref, findings.sources.classes, (header.height, header.width))
+        assert found.shape == (header.height, header.width, len(expected))
+        assert found.any()

@@ -1,0 +1,204 @@
+"""Scans: which ones a folder holds, what they are, and their pixels.
+
+Example:
+    >>> scans, bad = list_scans(ScanSource("eyes/scans"))  # doctest: +SKIP
+    >>> scan = read_scan(scans[0], max_gigabytes=4)  # doctest: +SKIP
+    >>> to_channels(scan.pixels, 1, scans[0].path).shape  # doctest: +SKIP
+    (1024, 1024, 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetseg.config import ScanSource
+from unetseg.errors import BadFileError, UsageError
+from unetseg.formats import plane_count, plane_header, read_plane
+from unetseg.planes import ScanHeader
+from unetseg.storage import local_path
+
+__all__ = [
+    "SUFFIXES",
+    "BadFile",
+    "Scan",
+    "ScanHeader",
+    "ScanRef",
+    "list_scans",
+    "name_of",
+    "read_header",
+    "read_scan",
+    "to_channels",
+]
+
+SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif")
+
+
+@dataclass(frozen=True, order=True)
+class ScanRef:
+    """One scan: a file, or one page of a stack.
+
+    Attributes:
+        id: Path below the source folder without suffix, '/' between folders; a page of a stack ends in ``.p0007``.
+        path: The file.
+        page: Which page of the stack, from 0; None for a file that is one scan.
+    """
+
+    id: str
+    path: Path
+    page: int | None = None
+
+
+@dataclass(frozen=True, order=True)
+class BadFile:
+    """A file that is left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A scan in memory.
+
+    Attributes:
+        pixels: ``(H, W, C)`` of the stored type.
+        header: What the file says of it.
+    """
+
+    pixels: NDArray[Any]
+    header: ScanHeader
+
+
+def name_of(file_name: str) -> str | None:
+    """A file's name (or path) without its image suffix; None for a file that is no image.
+
+    >>> name_of("a/b.ome.tif"), name_of("notes.txt")
+    ('a/b', None)
+    """
+    lower = file_name.lower()
+    length = max((len(suffix) for suffix in SUFFIXES if lower.endswith(suffix)), default=0)
+    return file_name[:-length] if length else None
+
+
+def list_scans(source: ScanSource) -> tuple[list[ScanRef], list[BadFile]]:
+    """The scans of a folder (or of one multi-page file) sorted by id, and the files that cannot be used.
+
+    Hidden files and files that are no images are passed over. Pixels are not decoded.
+
+    Raises:
+        UsageError: when the folder does not exist or holds no image.
+    """
+    scans: dict[str, ScanRef] = {}
+    bad: list[BadFile] = []
+    for path, name in _image_files(source):
+        try:
+            refs = _refs(path, name)
+        except BadFileError as error:
+            bad.append(BadFile(str(path), str(error)))
+            continue
+        if other := next((scans[ref.id] for ref in refs if ref.id in scans), None):
+            bad.append(BadFile(str(path), f"{path}: has the same id as {other.path}; rename or remove one of them"))
+            continue
+        scans.update({ref.id: ref for ref in refs})
+    return sorted(scans.values()), bad
+
+
+def read_header(ref: ScanRef) -> ScanHeader:
+    """Size, type and pixel size of a scan, without decoding pixels.
+
+    Raises:
+        BadFileError: when the header cannot be read.
+    """
+    return plane_header(ref.path, ref.page)
+
+
+def read_scan(ref: ScanRef, *, max_gigabytes: float) -> Scan:
+    """A scan's pixels.
+
+    Args:
+        ref: Which scan.
+        max_gigabytes: What decodes to more is refused from its header, before memory is asked for.
+
+    Raises:
+        BadFileError: when the file is broken, too large, empty or has values that are no number.
+    """
+    header, pixels = read_plane(ref.path, ref.page, max_bytes=max_gigabytes * 1e9)
+    return Scan(pixels, header)
+
+
+def to_channels(pixels: NDArray[Any], channels: int, path: Path) -> NDArray[Any]:
+    """Bring a scan to the number of channels that the network takes.
+
+    Grey is repeated to colour, colour with three equal channels becomes grey, an opaque alpha goes.
+    Bilevel pixels become 0 and 1 (uint8).
+
+    Args:
+        pixels: ``(H, W, C)``.
+        channels: Channels wanted.
+        path: The file, for the message.
+
+    Returns:
+        ``(H, W, channels)``.
+
+    Raises:
+        BadFileError: when the scan has other channels.
+    """
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8)
+    found = pixels.shape[-1]
+    if found in (2, 4) and found != channels and _is_constant(pixels[..., -1]):
+        pixels = pixels[..., :-1]
+    if pixels.shape[-1] == 1 and channels == 3:
+        return np.repeat(pixels, 3, axis=-1)
+    if pixels.shape[-1] == 3 and channels == 1 and (pixels == pixels[..., :1]).all():
+        return pixels[..., :1]
+    if pixels.shape[-1] != channels:
+        raise BadFileError(
+            f"{path}: has {found} channels where {channels} are expected; convert the file, or name {found} channels "
+            "in scans.channels"
+        )
+    return pixels
+
+
+def _is_constant(plane: NDArray[Any]) -> bool:
+    return bool((plane == plane.flat[0]).all())
+
+
+def _image_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
+    """Image files with their names below the source, in order of the names."""
+    root = local_path(source.path)
+    if not root.exists():
+        raise UsageError(f"{root}: folder of scans not found; check the path")
+    if root.is_file():
+        return [(root, name_of(root.name) or root.stem)]
+    found = sorted((name, path) for path in _glob(root, source.pattern) if (name := _scan_name(path, root)))
+    if not found:
+        raise UsageError(f"{root}: no scans found; looked for {source.pattern} ending in {', '.join(SUFFIXES)}")
+    return [(path, name) for name, path in found]
+
+
+def _glob(root: Path, pattern: str) -> Iterable[Path]:
+    if ".." in Path(pattern).parts or Path(pattern).is_absolute():
+        raise UsageError(f"pattern of scans must stay below the folder, got {pattern!r}; use for example '**/*'")
+    return (path for path in root.glob(pattern) if path.is_file())
+
+
+def _scan_name(path: Path, root: Path) -> str | None:
+    relative = path.relative_to(root)
+    if any(part.startswith(".") for part in relative.parts):
+        return None
+    return name_of(relative.as_posix())
+
+
+def _refs(path: Path, name: str) -> list[ScanRef]:
+    if not name.split("/")[-1] or "\\" in name or not name.isprintable():
+        raise BadFileError(f"{path}: its name cannot name an output; rename it without control characters and '\\'")
+    if (count := plane_count(path)) == 1:
+        return [ScanRef(name, path)]
+    return [ScanRef(f"{name}.p{page:04d}", path, page) for page in range(count)]

@@ -1,0 +1,203 @@
+"""TIFF files as planes.
+
+The planes are the pages, except that pages along a channel axis (OME, ImageJ) are the channels of one plane, and that
+pages of other sizes (thumbnails, reduced copies) are left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetseg.errors import BadFileError
+from unetseg.planes import ScanHeader, check_size, checked_header, reading
+
+__all__ = ["TiffPlanes", "tiff_planes"]
+
+_MICROMETRES = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
+_PIXEL_SIZE_LIMITS = 1e-5, 5e3  # micrometres: a fraction of an atom to 5 mm; beyond, the entry is a mistake
+_SCREEN_DPI = 72, 96, 100, 120, 144, 150, 200, 240, 300, 400, 600, 1200  # of printers and screens, not of microscopes
+
+
+@contextmanager
+def tiff_planes(path: Path) -> Iterator[TiffPlanes]:
+    """Open a TIFF; whatever its decoder raises is a `BadFileError`."""
+    import tifffile
+
+    # One file is one source: an OME header may name other files, which need not even lie in this folder.
+    with reading(path), tifffile.TiffFile(path, _multifile=False) as file:
+        yield TiffPlanes(path, file)
+
+
+class TiffPlanes:
+    """The planes of an open TIFF.
+
+    Attributes:
+        pages: For each plane, the numbers of its pages (one per channel) within the series.
+    """
+
+    def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has no types)
+        self.path, self.file = path, file
+        series = [item for item in file.series if getattr(item, "keyframe", None) is not None]
+        if not series:
+            raise BadFileError(f"{path}: holds no image")
+        # Thumbnails and reduced copies are series of their own, and smaller.
+        self.series = max(series, key=lambda item: item.keyframe.imagelength * item.keyframe.imagewidth)
+        self.frame = self.series.keyframe
+        self.pages = self._arrange()
+
+    def _arrange(self) -> NDArray[np.intp]:
+        """Page numbers ``(planes, channels)``: all leading axes but channels count planes."""
+        axes = self.series.axes
+        leading = len(axes) - sum(axis in "YXS" for axis in axes)
+        shape = self.series.shape[:leading]
+        number = math.prod(shape)
+        if number < 1 or number * math.prod(self.frame.shape) != math.prod(self.series.shape):
+            raise BadFileError(f"{self.path}: axes {axes} of shape {self.series.shape} are not planes of one shape")
+        pages = np.arange(number).reshape(shape)
+        if "C" in axes[:leading]:
+            pages = np.moveaxis(pages, axes.index("C"), -1)
+            return pages.reshape(-1, pages.shape[-1])
+        return pages.reshape(-1, 1)
+
+    def header(self, page: int | None) -> ScanHeader:
+        """The header of a plane; None where there must be one plane only."""
+        frame = self.frame
+        if frame.axes not in ("YX", "YXS", "SYX") or frame.dtype is None:
+            raise BadFileError(f"{self.path}: pages with axes {frame.axes} and type {frame.dtype} are not images")
+        self._check_photometric()
+        palette = self._palette() is not None
+        return checked_header(
+            self.path,
+            ScanHeader(
+                height=int(frame.imagelength),
+                width=int(frame.imagewidth),
+                channels=3 if palette else self._samples() * len(self._numbers(page)),
+                dtype="uint8" if palette else np.dtype(frame.dtype).name,
+                pixel_size=_tiff_pixel_size(self.file, frame),
+            ),
+        )
+
+    def pixels(self, page: int | None, max_bytes: float) -> NDArray[Any]:
+        """The pixels ``(H, W, C)`` of a plane."""
+        parts = [self._page(int(number), max_bytes) for number in self._numbers(page)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def _numbers(self, page: int | None) -> NDArray[np.intp]:
+        count = len(self.pages)
+        if page is None and count > 1:
+            raise BadFileError(f"{self.path}: holds {count} pages where one image is expected")
+        if not 0 <= (page or 0) < count:
+            raise BadFileError(f"{self.path}: page {page} was asked for, but the file holds {count}")
+        return np.asarray(self.pages[page or 0])
+
+    def _samples(self) -> int:
+        """Samples of a pixel without alpha; unspecified extra samples are channels."""
+        return int(self.frame.samplesperpixel) - sum(int(extra) in (1, 2) for extra in self.frame.extrasamples)
+
+    def _check_photometric(self) -> None:
+        name = getattr(self.frame.photometric, "name", str(self.frame.photometric))
+        compression = getattr(self.frame.compression, "name", "")
+        # Decoders of the JPEG family turn YCbCr into RGB themselves.
+        if name not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE") and not (
+            name == "YCBCR" and "JPEG" in compression
+        ):
+            raise BadFileError(f"{self.path}: colours of kind {name} are not read; save as grey or RGB")
+        if name == "MINISWHITE" and np.dtype(self.frame.dtype).kind not in "bu":
+            raise BadFileError(f"{self.path}: min-is-white {self.frame.dtype} is not read; save as min-is-black")
+
+    def _page(self, number: int, max_bytes: float) -> NDArray[Any]:
+        """One page as ``(H, W, samples)``."""
+        series, frame = self.series, self.frame
+        if len(series.pages) == 1 and math.prod(series.shape) > math.prod(frame.shape):
+            data = self._undivided(number)
+        else:
+            page = series.pages[number]
+            self._check_segments(page, max_bytes)
+            data = np.asarray(page.asarray())
+        if frame.axes == "SYX":
+            data = np.moveaxis(data, 0, -1)
+        elif frame.axes == "YX":
+            data = data[..., np.newaxis]
+        return self._colours(data)
+
+    def _undivided(self, number: int) -> NDArray[Any]:
+        """A page of a stack that is one block of bytes behind its first page (ImageJ beyond 4 GB)."""
+        if self.series.dataoffset is None:
+            raise BadFileError(f"{self.path}: {len(self.pages)} planes in one compressed page are not read")
+        shape, handle = self.frame.shape, self.file.filehandle
+        dtype = np.dtype(self.frame.dtype).newbyteorder(self.file.byteorder)
+        handle.seek(self.series.dataoffset + number * math.prod(shape) * dtype.itemsize)
+        data = handle.read_array(dtype, math.prod(shape)).reshape(shape)
+        return np.asarray(data.astype(dtype.newbyteorder("=")))
+
+    def _check_segments(self, page: Any, max_bytes: float) -> None:  # noqa: ANN401 (tifffile has no types)
+        """Strips and tiles must lie in the file: missing ones would be read as zeros, enormous ones exhaust memory."""
+        frame = self.frame
+        check_size(self.path, math.prod(frame.chunks) * np.dtype(frame.dtype).itemsize, max_bytes)
+        offsets, counts = page.dataoffsets, page.databytecounts
+        if not any(counts):
+            raise BadFileError(f"{self.path}: is broken: its header points to no pixel data")
+        end = max((offset + count for offset, count in zip(offsets, counts, strict=False)), default=0)
+        if end > self.file.filehandle.size:
+            raise BadFileError(f"{self.path}: is cut short: pixels up to byte {end} of {self.file.filehandle.size}")
+
+    def _colours(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Look palettes up, turn min-is-white round, drop alpha."""
+        if (palette := self._palette()) is not None:
+            if (largest := int(data.max(initial=0))) >= len(palette):
+                raise BadFileError(f"{self.path}: value {largest} is beyond its palette of {len(palette)} colours")
+            return np.asarray(palette[data[..., 0].astype(np.intp)])
+        if self.frame.photometric.name == "MINISWHITE":
+            full = 2 ** int(self.frame.bitspersample) - 1
+            data = ~data if data.dtype == np.bool_ else (full - data).astype(data.dtype)
+        return data[..., : self._samples()]
+
+    def _palette(self) -> NDArray[np.uint8] | None:
+        """The colours ``(n, 3)`` that values stand for; stored as 16-bit, by some writers as 8-bit numbers."""
+        if self.frame.photometric.name != "PALETTE":
+            return None
+        colours = np.asarray(self.frame.colormap).T
+        return (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)
+
+
+def _tiff_pixel_size(file: Any, frame: Any) -> tuple[float, float] | None:  # noqa: ANN401 (tifffile has no types)
+    """Micrometres ``(y, x)`` from OME, ImageJ or a resolution per centimetre; dots per inch say nothing of a scan."""
+    if file.is_ome:
+        return _plausible(*(_ome_size(file.ome_metadata or "", axis) for axis in "YX"))
+    per_unit = [_ratio(frame.tags.get(name)) for name in ("YResolution", "XResolution")]
+    if file.is_imagej:
+        unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
+        return _plausible(*(_MICROMETRES.get(unit, 0.0) * size for size in per_unit))
+    if int(frame.resolutionunit or 0) != 3:  # 3: centimetre
+        return None
+    if any(math.isclose(2.54 / size, dpi, rel_tol=0.005) for size in per_unit if size for dpi in _SCREEN_DPI):
+        return None
+    return _plausible(*(1e4 * size for size in per_unit))
+
+
+def _ome_size(metadata: str, axis: str) -> float:
+    size = re.search(rf'PhysicalSize{axis}="([0-9.eE+-]+)"', metadata)
+    unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', metadata)
+    return float(size[1]) * _MICROMETRES.get(unit[1] if unit else "µm", 0.0) if size else 0.0
+
+
+def _ratio(tag: Any) -> float:  # noqa: ANN401 (tifffile has no types)
+    """Units per pixel from a resolution stored as (pixels, units); 0 when there is none."""
+    try:
+        pixels, units = tag.value
+        return float(units / pixels)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+
+
+def _plausible(y: float, x: float) -> tuple[float, float] | None:
+    low, high = _PIXEL_SIZE_LIMITS
+    return (y, x) if low <= y <= high and low <= x <= high else None
