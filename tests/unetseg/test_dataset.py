@@ -1,0 +1,208 @@
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from ome_zarr_models.v05 import Image
+
+from unetseg.config import IngestConfig
+from unetseg.dataset import Dataset, Index, Planes, ScanRecord, SourceFile, open_dataset, write_scan
+from unetseg.errors import DataError, UsageError
+from unetseg.normalise import ChannelScale
+from unetseg.readers import BadFile
+
+FEW = settings(max_examples=25, deadline=None)
+INDEX = Index(("iris", "pupil"), (), ("grey",), IngestConfig(chunk=16))
+
+
+def record_of(planes, scan_id="s", **values):
+    classes = {name: int((planes.masks[..., k] == 1).sum()) for k, name in enumerate(INDEX.classes)}
+    values = {
+        "key": scan_id,
+        "group": scan_id,
+        "shape": planes.image.shape[:2],
+        "sources": (SourceFile("/a/s.tif", 3, 1_700_000_000_123_456_789, "ab"),),
+        "signature": "sig",
+        "scales": (ChannelScale(0.1, 2.5),) * planes.image.shape[-1],
+        "class_pixels": classes,
+        "ignored_pixels": int((planes.masks < 0).any(axis=-1).sum()),
+    } | values
+    return ScanRecord(id=scan_id, **values)
+
+
+def make_planes(seed, shape=(20, 30), channels=1, guides=0, ignore=True):
+    random = np.random.default_rng(seed)
+    masks = random.integers(0, 2, (*shape, 2)).astype(np.int8)
+    if ignore:
+        masks[random.random(shape) < 0.2] = -1
+    return Planes(
+        random.normal(0, 2, (*shape, channels)).astype(np.float16),
+        random.integers(0, 2, (*shape, guides)).astype(np.uint8),
+        masks,
+    )
+
+
+def make_dataset(folder, scans, **names):
+    """A dataset of ``{record: planes}``."""
+    index = replace(INDEX, scans={record.id: record for record, _ in scans}, **names)
+    for record, planes in scans:
+        write_scan(folder / "scans" / record.key, record, planes, index)
+    index.save(folder)
+    return open_dataset(folder)
+
+
+slices = st.tuples(st.integers(0, 19), st.integers(1, 20)).map(lambda pair: slice(pair[0], pair[0] + pair[1]))
+
+
+@FEW
+@given(
+    st.integers(0, 2**20),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.booleans(),
+    st.tuples(slices, slices),
+)
+def test_what_is_written_is_read_back_whole_and_in_windows(seed, shape, channels, guides, ignore, window):
+    planes = make_planes(seed, shape, channels, guides, ignore)
+    with tempfile.TemporaryDirectory() as folder:
+        names = {"guides": ("a", "b")[:guides], "channels": ("x", "y", "z")[:channels]}
+        dataset = make_dataset(Path(folder), [(record_of(planes), planes)], **names)
+        record = dataset.index.scans["s"]
+        for part in ((slice(None), slice(None)), window):
+            found = dataset.read(record, part)
+            for name in ("image", "guides", "masks"):
+                expected = getattr(planes, name)[part]
+                np.testing.assert_array_equal(getattr(found, name), expected)
+                assert getattr(found, name).dtype == expected.dtype
+
+
+def test_float32_is_kept(tmp_path):
+    planes = replace(make_planes(0), image=np.full((20, 30, 1), 1 / 3, np.float32))
+    dataset = make_dataset(tmp_path, [(record_of(planes), planes)])
+    assert dataset.image(dataset.index.scans["s"])[0, 0, 0] == np.float32(1 / 3)
+
+
+def full_index():
+    planes = make_planes(0)
+    scans = [
+        record_of(planes, "b/2", key="b__2", split="train", pixel_size=(0.5, 0.25)),
+        record_of(planes, "a", split="test", vanished=True),
+    ]
+    return Index(
+        ("iris", "pupil"),
+        ("lid",),
+        ("red", "green"),
+        IngestConfig(normalisation="zscore", chunk=64),
+        {"b/2": "train", "a": "test", "old": "validation"},
+        {scan.id: scan for scan in scans},
+        (BadFile("/x.tif", "broken"),),
+    )
+
+
+def test_the_index_comes_back_as_it_was_saved(tmp_path):
+    full_index().save(tmp_path)
+    assert Index.load(tmp_path) == full_index()
+
+
+def test_the_root_is_a_zarr_group_that_says_what_is_in_it(tmp_path):
+    full_index().save(tmp_path)
+    header = zarr.open_group(tmp_path, mode="r").attrs["unetseg"]
+    assert header["schema_version"] == 1
+    assert (header["classes"], header["guides"], header["channels"]) == (["iris", "pupil"], ["lid"], ["red", "green"])
+    assert header["ingest"]["normalisation"] == "zscore"
+    assert json.loads((tmp_path / "index.json").read_text())["fingerprint"] == full_index().fingerprint
+
+
+def test_saving_the_index_leaves_the_scans(tmp_path):
+    planes = make_planes(0)
+    dataset = make_dataset(tmp_path, [(record_of(planes), planes)])
+    dataset.index.save(tmp_path)
+    np.testing.assert_array_equal(dataset.image(dataset.index.scans["s"]), planes.image)
+
+
+def test_where_there_is_no_dataset_ingest_is_named(tmp_path):
+    assert Index.load(tmp_path) is None
+    with pytest.raises(UsageError, match="no dataset yet; run ingest first"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 7'), "schema version 7, .* reads 1"),
+        (lambda text: text[:-20], r"index\.json: damaged \(DamagedFileError\); delete this file and run ingest"),
+        (lambda text: "{}", r"damaged \(KeyError\)"),
+        (lambda text: text.replace('"sha256"', '"sha"'), r"damaged \(TypeError\)"),
+        (lambda text: text.replace('"zscore"', '"magic"'), r"damaged \(ValidationError\)"),
+    ],
+)
+def test_an_index_that_cannot_be_read_says_what_to_do(tmp_path, change, message):
+    full_index().save(tmp_path)
+    path = tmp_path / "index.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError, match=message):
+        Index.load(tmp_path)
+
+
+def test_scans_of_a_split_are_sorted_and_without_those_that_vanished():
+    planes = make_planes(0)
+    scans = [
+        record_of(planes, name, split=split, vanished=name == "d")
+        for name, split in [("c", "train"), ("a", "train"), ("b", "test"), ("d", "train")]
+    ]
+    index = replace(INDEX, scans={scan.id: scan for scan in scans})
+    assert [scan.id for scan in Dataset(Path(), index).scans("train")] == ["a", "c"]
+    assert index.split_sizes() == {"train": 2, "validation": 0, "test": 1}
+
+
+def test_fractions_are_of_the_pixels_that_count_in_the_split():
+    planes = make_planes(0, (10, 10))
+    scans = [
+        record_of(planes, "a", split="train", class_pixels={"iris": 30, "pupil": 0}, ignored_pixels=20),
+        record_of(planes, "b", split="train", class_pixels={"iris": 15, "pupil": 9}, ignored_pixels=0),
+        record_of(planes, "c", split="test", class_pixels={"iris": 99, "pupil": 99}),
+        record_of(planes, "d", split="train", vanished=True, class_pixels={"iris": 99, "pupil": 99}),
+    ]
+    dataset = Dataset(Path(), replace(INDEX, scans={scan.id: scan for scan in scans}))
+    np.testing.assert_allclose(dataset.class_fractions(), [45 / 180, 9 / 180])
+    np.testing.assert_array_equal(dataset.class_fractions("validation"), [0, 0])
+
+
+def test_a_scan_opens_with_other_tools_as_an_image_with_labels(tmp_path):
+    planes = make_planes(3)
+    make_dataset(tmp_path, [(record_of(planes, pixel_size=(0.5, 0.25)), planes)])
+    nodes = {Path(node.zarr.path).name: node for node in Reader(parse_url(tmp_path / "scans" / "s"))()}
+    assert set(nodes) == {"s", "labels", "iris", "pupil", "ignore"}
+    np.testing.assert_array_equal(np.asarray(nodes["s"].data[0])[0], planes.image[..., 0])
+    np.testing.assert_array_equal(np.asarray(nodes["pupil"].data[0]), planes.masks[..., 1] == 1)
+    np.testing.assert_array_equal(np.asarray(nodes["ignore"].data[0]), planes.masks[..., 0] == -1)
+
+
+def test_a_scan_is_valid_ome_zarr(tmp_path):
+    planes = make_planes(3, guides=1)
+    make_dataset(tmp_path, [(record_of(planes), planes)], guides=("lid",))
+    image = Image.from_zarr(zarr.open_group(tmp_path / "scans" / "s", mode="r"))
+    assert image.labels.attributes.ome.labels == ["iris", "pupil", "ignore"]
+    assert image.ome_attributes.multiscales[0].name == "s"
+
+
+def test_without_ignored_pixels_there_is_no_such_plane(tmp_path):
+    planes = make_planes(3, ignore=False)
+    make_dataset(tmp_path, [(record_of(planes), planes)])
+    assert sorted(zarr.open_group(tmp_path / "scans" / "s" / "labels", mode="r").group_keys()) == ["iris", "pupil"]
+
+
+def test_the_record_stands_beside_the_pixels(tmp_path):
+    planes = make_planes(3)
+    record = record_of(planes, pixel_size=(0.5, 0.25))
+    make_dataset(tmp_path, [(record, planes)])
+    attributes = zarr.open_group(tmp_path / "scans" / "s", mode="r").attrs["unetseg"]
+    assert ScanRecord.from_plain(attributes) == record

@@ -1,0 +1,817 @@
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import distributed
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from ome_zarr_models.v05 import Image, ImageLabel
+
+from unetseg import ingest as ingest_module
+from unetseg.config import ClassSource, GuideSource, IngestConfig, ScanSource, Settings, Sources
+from unetseg.dataset import open_dataset
+from unetseg.errors import DataError, UsageError
+from unetseg.ingest import group_of, ingest
+from unetseg.init import init
+from unetseg.project import Project, load_project
+
+IDS = ("a", "b", "c", "d", "e")
+SHAPE = (24, 20)
+
+
+class Lab:
+    """A project with tiny scans, two classes in a folder each, and a guide; files and settings can be changed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        sources = Sources(
+            ScanSource(str(folder / "scans")),
+            (ClassSource("iris", str(folder / "masks/iris")), ClassSource("pupil", str(folder / "masks/pupil"))),
+        )
+        self.project = Project(folder / "project", sources, Settings(ingest=IngestConfig(chunk=16, workers=2)))
+        for number, name in enumerate(IDS):
+            self.add(name, number)
+
+    def add(self, name, seed):
+        random = np.random.default_rng(seed)
+        self.write(f"scans/{name}.tif", random.integers(0, 60000, SHAPE).astype(np.uint16))
+        for kind in ("iris", "pupil"):
+            self.write(f"masks/{kind}/{name}.tif", self.mask(random))
+
+    def mask(self, random):
+        return (random.random(SHAPE) < 0.3).astype(np.uint8) * np.uint8(255)
+
+    def write(self, place, pixels, **options):
+        path = self.folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(path, pixels, photometric="minisblack", **options)
+        return path
+
+    def read(self, place):
+        return tifffile.imread(self.folder / place)
+
+    def remove(self, place):
+        (self.folder / place).unlink()
+
+    def set(self, **settings):
+        config = replace(self.project.settings.ingest, **settings)
+        self.project = replace(self.project, settings=replace(self.project.settings, ingest=config))
+
+    def source(self, **sources):
+        self.project = replace(self.project, sources=replace(self.project.sources, **sources))
+
+    def run(self, **settings):
+        if settings:
+            self.set(**settings)
+        return ingest(self.project)
+
+    def counts(self, **settings):
+        found = self.run(**settings)
+        return found.done, found.skipped
+
+    @property
+    def data(self):
+        return open_dataset(self.project.dataset)
+
+    def record(self, name):
+        return self.data.index.scans[name]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A project that was ingested once; it is copied for each test."""
+    lab = Lab(tmp_path_factory.mktemp("stored"))
+    return lab, lab.run()
+
+
+@pytest.fixture
+def night(stored, tmp_path):
+    """The project of `stored` the night after, as a copy in another place."""
+    shutil.copytree(stored[0].folder, tmp_path / "lab")
+    lab = Lab.__new__(Lab)
+    lab.folder, lab.project = tmp_path / "lab", moved(stored[0].project, tmp_path / "lab")
+    return lab
+
+
+def moved(project, folder):
+    sources = project.sources
+    return replace(
+        project,
+        folder=folder / "project",
+        sources=replace(
+            sources,
+            scans=replace(sources.scans, path=str(folder / "scans")),
+            classes=tuple(replace(item, path=str(folder / "masks" / item.name)) for item in sources.classes),
+        ),
+    )
+
+
+def reasons(result):
+    return {Path(item.path).name: item.reason for item in result.quarantined}
+
+
+# --------------------------------------------------------------------------- first run
+
+
+def test_every_scan_is_stored_with_its_masks_and_a_split(stored):
+    lab, result = stored
+    assert (result.done, result.skipped) == (5, 0)
+    assert (result.quarantined, result.failed, result.unlabelled, result.vanished) == ((), (), (), ())
+    assert result.splits == lab.data.index.split_sizes() == {"train": 3, "validation": 1, "test": 1}
+    assert result.dataset == lab.project.dataset
+    assert result.fingerprint == lab.data.index.fingerprint
+    for name in IDS:
+        masks = [lab.read(f"masks/{kind}/{name}.tif") == 255 for kind in ("iris", "pupil")]
+        np.testing.assert_array_equal(lab.data.masks(lab.record(name)), np.stack(masks, axis=-1))
+        assert lab.record(name).class_pixels == {"iris": masks[0].sum(), "pupil": masks[1].sum()}
+
+
+def test_intensities_are_scaled_between_their_percentiles(stored):
+    lab, _ = stored
+    for name in IDS:
+        pixels = lab.read(f"scans/{name}.tif").astype(float)
+        low, high = np.percentile(pixels, [0.5, 99.5], method="inverted_cdf")
+        found = lab.data.image(lab.record(name))
+        assert found.dtype == np.float16
+        np.testing.assert_allclose(found[..., 0], (pixels - low) / (high - low), atol=6e-4)  # half a float16 step at 1
+        assert lab.record(name).scales[0].offset == low
+
+
+def test_progress_is_told_of_every_scan(lab):
+    told = []
+    ingest(lab.project, progress=lambda *what: told.append(what))
+    assert [(done, total) for done, total, _ in told] == [(n, 5) for n in range(1, 6)]
+    assert sorted(name for _, _, name in told) == list(IDS)
+
+
+def test_the_store_opens_with_ome_zarr_s_reader_and_is_valid(stored):
+    lab, _ = stored
+    folder = lab.project.dataset / "scans" / "a"
+    nodes = {Path(node.zarr.path).name: node for node in Reader(parse_url(folder))()}
+    assert set(nodes) == {"a", "labels", "iris", "pupil"}
+    np.testing.assert_array_equal(np.asarray(nodes["iris"].data[0]), lab.read("masks/iris/a.tif") == 255)
+    image = Image.from_zarr(zarr.open_group(folder, mode="r"))
+    assert image.ome_attributes.omero["channels"][0]["label"] == "grey"
+    assert image.labels.attributes.ome.labels == ["iris", "pupil"]
+    label = ImageLabel.from_zarr(zarr.open_group(folder / "labels/pupil", mode="r"))
+    assert label.attributes.ome.image_label.properties[0].model_dump()["class"] == "pupil"
+
+
+def test_the_root_lists_all_scans_to_zarr(stored):
+    root = zarr.open_group(stored[0].project.dataset, mode="r")
+    assert sorted(root["scans"].group_keys()) == list(IDS)
+    assert {root["scans"][name].attrs["unetseg"]["split"] for name in IDS} == {"train", "validation", "test"}
+
+
+def test_pixel_size_is_kept(lab):
+    pixels = lab.read("scans/a.tif")
+    lab.write("scans/a.tif", pixels, resolution=(2e4, 4e4), resolutionunit="CENTIMETER")  # x, y: pixels per cm
+    lab.run()
+    assert lab.record("a").pixel_size == pytest.approx((0.25, 0.5))
+    attributes = zarr.open_group(lab.project.dataset / "scans/a", mode="r").attrs["ome"]
+    scale = attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert scale == pytest.approx([1, 0.25, 0.5])
+
+
+def test_guides_are_stored_and_read_back(lab):
+    for number, name in enumerate(IDS):
+        lab.write(f"lids/{name}.tif", lab.mask(np.random.default_rng(90 + number)))
+    lab.source(guides=(GuideSource("lid", str(lab.folder / "lids")),))
+    lab.run()
+    np.testing.assert_array_equal(lab.data.guides(lab.record("b"))[..., 0], lab.read("lids/b.tif") == 255)
+    assert lab.data.index.guides == ("lid",)
+    lab.write("lids/b.tif", lab.mask(np.random.default_rng(1)))
+    assert lab.counts() == (1, 4)
+    np.testing.assert_array_equal(lab.data.guides(lab.record("b"))[..., 0], lab.read("lids/b.tif") == 255)
+
+
+def test_a_scan_whose_guide_is_missing_is_set_aside(lab):
+    for name in IDS[1:]:
+        lab.write(f"lids/{name}.tif", lab.mask(np.random.default_rng(0)))
+    lab.source(guides=(GuideSource("lid", str(lab.folder / "lids")),))
+    result = lab.run(max_failed_fraction=0.5)
+    assert "no mask for lid" in reasons(result)["a.tif"]
+    assert result.done == 4
+
+
+def test_ignored_pixels_are_counted_and_read_as_minus_one(lab):
+    values = np.random.default_rng(0).choice(np.array([0, 1, 2, 9], np.uint8), SHAPE)
+    for name in IDS:
+        lab.write(f"masks/all/{name}.tif", values)
+    folder = str(lab.folder / "masks/all")
+    labels = [ClassSource(name, folder, encoding="labels", values=(value,)) for name, value in PAIRS]
+    lab.source(classes=tuple(labels))
+    lab.run()
+    expected = np.stack([values == 1, values == 2], axis=-1).astype(np.int8)
+    expected[values == 9] = -1
+    np.testing.assert_array_equal(lab.data.masks(lab.record("a")), expected)
+    assert lab.record("a").ignored_pixels == (values == 9).sum()
+    assert lab.data.index.classes == ("iris", "pupil")
+    assert len(lab.record("a").sources) == 2  # the scan, and the one file of all classes
+
+
+PAIRS = (("iris", "1"), ("pupil", "2"), ("ignore", "9"))
+
+
+@pytest.mark.parametrize(
+    ("scan_id", "pattern", "group"),
+    [
+        ("p1/left", "", "p1/left"),
+        ("p1/left", r"^([^/]+)/", "p1"),
+        ("p1/left", r"p\d", "p1"),
+        ("x/left", r"p\d", "x/left"),
+        ("x/left", r"(p\d)?", "x/left"),
+        ("x/left", r"^(p\d+/)?x", "x/left"),
+    ],
+)
+def test_the_group_is_what_the_pattern_finds_else_the_scan(scan_id, pattern, group):
+    assert group_of(scan_id, pattern) == group
+
+
+def test_scans_of_a_group_are_never_torn_apart(lab):
+    for name in IDS:
+        lab.add(f"{name}2", ord(name))
+    lab.source(scans=replace(lab.project.sources.scans, group=r"^(\w)"))
+    lab.run()
+    splits = {name: record.split for name, record in lab.data.index.scans.items()}
+    assert all(splits[name] == splits[f"{name}2"] for name in IDS)
+    assert set(lab.data.index.splits) == set(IDS)
+
+
+def test_ids_that_would_share_a_folder_have_one_each(lab):
+    names = ["p/x", "p__x", "p_/x", "p/_x", "zarr.json", "é" * 60, "é" * 60 + "/" + "ü" * 60]
+    for number, name in enumerate(names):
+        lab.add(name, 100 + number)
+    assert lab.run().done == 12
+    assert len({record.key for record in lab.data.index.scans.values()}) == 12
+    for name in names:
+        expected = np.stack([lab.read(f"masks/{kind}/{name}.tif") == 255 for kind in ("iris", "pupil")], axis=-1)
+        np.testing.assert_array_equal(lab.data.masks(lab.record(name)), expected)
+    assert lab.counts() == (0, 12)
+
+
+# --------------------------------------------------------------------------- second run
+
+
+def test_what_is_unchanged_is_not_read_again(lab, monkeypatch):
+    first = lab.run()
+    for name in ("describe_file", "read_scan", "read_masks", "write_scan"):
+        monkeypatch.setattr(ingest_module, name, lambda *_, **__: pytest.fail("was read"))
+    second = lab.run()
+    assert (second.done, second.skipped) == (0, 5)
+    assert (second.fingerprint, second.splits) == (first.fingerprint, first.splits)
+
+
+def test_only_the_scan_whose_mask_changed_is_stored_again(night, stored):
+    mask = night.mask(np.random.default_rng(77))
+    night.write("masks/pupil/c.tif", mask)
+    result = night.run()
+    assert (result.done, result.skipped) == (1, 4)
+    np.testing.assert_array_equal(night.data.masks(night.record("c"))[..., 1], mask == 255)
+    assert night.record("c").split == stored[0].record("c").split
+    assert zarr.open_group(result.dataset / "scans/c", mode="r").attrs["unetseg"]["split"] == night.record("c").split
+
+
+def test_a_file_that_was_touched_is_compared_once_and_not_stored_again(lab, monkeypatch):
+    lab.run()
+    os.utime(lab.folder / "scans/a.tif", (1, 1))
+    assert lab.counts() == (0, 5)
+    monkeypatch.setattr(ingest_module, "describe_file", lambda _: pytest.fail("was read"))
+    assert lab.counts() == (0, 5)
+
+
+def test_a_scan_that_vanished_is_marked_and_not_used_and_comes_back(lab):
+    first = lab.run()
+    before = lab.data.index.scans
+    assert before["b"].split == "train"  # the only scan of another split could not go
+    shutil.copytree(lab.folder / "scans", lab.folder / "kept")
+    for place in ("scans", "kept"):
+        os.utime(lab.folder / place / "b.tif", (5, 5))
+    lab.remove("scans/b.tif")
+    gone = lab.run()
+    assert gone.vanished == ("b",)
+    assert lab.record("b").vanished
+    assert "b" not in [scan.id for scan in lab.data.scans(before["b"].split)]
+    assert gone.fingerprint != first.fingerprint
+    assert sum(gone.splits.values()) == 4
+    shutil.copy2(lab.folder / "kept/b.tif", lab.folder / "scans/b.tif")
+    back = lab.run()
+    assert (back.done, back.skipped, back.vanished) == (0, 5, ())
+    assert back.fingerprint == first.fingerprint
+    assert not lab.record("b").vanished
+    assert lab.record("b").split == before["b"].split
+
+
+def test_new_scans_join_without_moving_others(night):
+    before = {name: record.split for name, record in night.data.index.scans.items()}
+    for number in range(6):
+        night.add(f"new{number}", 50 + number)
+    result = night.run()
+    assert (result.done, result.skipped) == (6, 5)
+    assert {name: night.record(name).split for name in IDS} == before
+    assert {night.record(f"new{number}").split for number in range(6)} <= {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalisation": "zscore"},
+        {"low_percentile": 1.0},
+        {"high_percentile": 98.0},
+        {"dtype": "float32"},
+        {"chunk": 32},
+    ],
+    ids=str,
+)
+def test_a_setting_that_changes_pixels_stores_all_again(night, change):
+    assert night.counts(**change) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"validation_fraction": 0.4},
+        {"test_fraction": 0.4},
+        {"workers": 1},
+        {"max_failed_fraction": 0.5},
+        {"max_scan_gigabytes": 1.0},
+        {"fixed_low": 1.0},
+        {"fixed_high": 9.0},
+    ],
+    ids=str,
+)
+def test_a_setting_that_changes_no_pixels_stores_nothing_again(night, stored, change):
+    assert night.counts(**change) == (0, 5)
+    assert night.data.index.splits == stored[0].data.index.splits
+    assert night.data.index.fingerprint == stored[1].fingerprint
+
+
+def test_a_class_that_takes_another_of_the_same_files_is_stored_again(lab):
+    """The files are the same and in the same order: only which class reads which has changed."""
+    for name in IDS:
+        for place in ("one", "two"):
+            lab.write(f"labels/{place}/{name}.tif", np.random.default_rng(len(place)).integers(0, 3, SHAPE, np.uint8))
+
+    def classes(last):
+        return tuple(
+            ClassSource(name, str(lab.folder / "labels" / place), encoding="labels", values=("1", "2"))
+            for name, place in (("x", "one"), ("y", "two"), ("z", last))
+        )
+
+    lab.source(classes=classes("one"))
+    lab.run()
+    lab.source(classes=classes("two"))
+    assert lab.counts() == (5, 0)
+    np.testing.assert_array_equal(lab.data.masks(lab.record("a"))[..., 2], lab.read("labels/two/a.tif") > 0)
+
+
+# --------------------------------------------------------------------------- each setting reaches its end
+
+
+def pixels_of(lab, name="a"):
+    return lab.read(f"scans/{name}.tif").astype(float)
+
+
+def image_of(lab, **settings):
+    lab.run(dtype="float32", **settings)
+    return lab.data.image(lab.record("a"))[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"normalisation": "minmax"}, lambda x: (x - x.min()) / (x.max() - x.min())),
+        ({"normalisation": "zscore"}, lambda x: (x - x.mean()) / x.std()),
+        ({"normalisation": "none"}, lambda x: x),
+        ({"normalisation": "fixed", "fixed_low": 1000.0}, lambda x: (x - 1000) / 59000),
+        ({"normalisation": "fixed", "fixed_high": 30000.0}, lambda x: x / 30000),
+        ({"low_percentile": 20.0}, lambda x: between(x, 20, 99.5)),
+        ({"high_percentile": 80.0}, lambda x: between(x, 0.5, 80)),
+    ],
+    ids=str,
+)
+def test_normalisation_settings_reach_the_pixels(lab, settings, expected):
+    defaults = {"fixed_high": 60000.0} if settings.get("normalisation") == "fixed" else {}
+    np.testing.assert_allclose(image_of(lab, **defaults | settings), expected(pixels_of(lab)), atol=1e-5)
+
+
+def between(values, low, high):
+    low, high = np.percentile(values, [low, high], method="inverted_cdf")
+    return (values - low) / (high - low)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_the_type_of_the_stored_intensities_is_set(lab, dtype):
+    lab.run(dtype=dtype)
+    assert zarr.open_array(lab.project.dataset / "scans/a/0", mode="r").dtype == dtype
+
+
+@pytest.mark.parametrize(("chunk", "expected"), [(16, (1, 16, 16)), (64, (1, 24, 20))])
+def test_the_size_of_a_chunk_is_set(lab, chunk, expected):
+    lab.run(chunk=chunk)
+    assert zarr.open_array(lab.project.dataset / "scans/a/0", mode="r").chunks == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"validation_fraction": 0.4, "test_fraction": 0.2}, {"train": 4, "validation": 4, "test": 2}),
+        ({"validation_fraction": 0.1, "test_fraction": 0.3}, {"train": 6, "validation": 1, "test": 3}),
+    ],
+)
+def test_the_shares_of_the_splits_are_set(lab, settings, expected):
+    for number in range(5):
+        lab.add(f"f{number}", 50 + number)
+    assert lab.run(**settings).splits == expected
+
+
+def test_the_largest_scan_is_set(lab):
+    lab.write("scans/b.tif", np.zeros((48, 20), np.uint16))
+    # a scan has 24 x 20 x 2 = 960 bytes
+    result = lab.run(max_scan_gigabytes=961e-9, max_failed_fraction=0.2)
+    assert "more than the limit" in reasons(result)["b.tif"]
+    with pytest.raises(DataError, match="5 of 5"):
+        lab.run(max_scan_gigabytes=959e-9, normalisation="minmax")
+
+
+@pytest.mark.parametrize(("limit", "fails"), [(0.19, True), (0.2, False)])
+def test_the_share_of_scans_that_may_fail_is_set(lab, limit, fails):
+    (lab.folder / "scans/b.tif").write_bytes(b"no image")
+    if fails:
+        with pytest.raises(DataError, match=r"1 of 5 scans .*max_failed_fraction = 0\.19 allows; b\.tif: "):
+            lab.run(max_failed_fraction=limit)
+    else:
+        assert lab.run(max_failed_fraction=limit).done == 4
+
+
+def test_workers_and_cluster_are_passed_on(lab, monkeypatch):
+    passed = {}
+
+    def run(function, units, **options):
+        passed.update(options)
+        return ((unit, function(unit)) for unit in units)
+
+    monkeypatch.setattr(ingest_module, "run_units", run)
+    lab.set(workers=7)
+    ingest(lab.project, cluster="tcp://somewhere")
+    assert passed == {"workers": 7, "cluster": "tcp://somewhere"}
+
+
+def test_a_cluster_stores_what_threads_store(lab):
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
+    ) as cluster:
+        result = ingest(lab.project, cluster=cluster.scheduler_address)
+    assert result.done == 5
+    assert lab.counts() == (0, 5)
+
+
+# --------------------------------------------------------------------------- bad files
+
+
+def test_bad_scans_are_set_aside_with_reasons_and_the_others_go_on(lab):
+    truncated = lab.folder / "scans/a.tif"
+    truncated.write_bytes(truncated.read_bytes()[:-500])
+    lab.write("masks/iris/b.tif", np.zeros((10, 11), np.uint8))
+    for name, seed in (("f", 6), ("g", 7), ("h", 8)):
+        lab.add(name, seed)
+    lab.remove("masks/pupil/f.tif")
+    lab.write("masks/iris/g.tif", np.zeros(SHAPE, np.complex64))
+    result = lab.run(max_failed_fraction=0.5)
+    assert (result.done, result.failed, result.unlabelled) == (4, (), ())
+    found = reasons(result)
+    assert set(found) == {"a.tif", "b.tif", "f.tif", "g.tif"}
+    assert str(truncated) in found["a.tif"]
+    assert "10x11 pixels, the scan 24x20; make them equal" in found["b.tif"]
+    assert "scan f: no mask for pupil" in found["f.tif"]
+    assert "are not intensities" in found["g.tif"]
+    assert {Path(item.path).name: item.reason for item in lab.data.index.quarantine} == found
+    assert sorted(lab.data.index.scans) == ["c", "d", "e", "h"]
+
+
+def test_a_scan_that_broke_is_no_longer_used_and_is_when_it_is_whole_again(night, stored):
+    path = night.folder / "scans/b.tif"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:300])
+    result = night.run(max_failed_fraction=0.5)
+    assert set(reasons(result)) == {"b.tif"}
+    assert "b" not in [scan.id for split in result.splits for scan in night.data.scans(split)]
+    path.write_bytes(whole)
+    result = night.run()
+    assert result.quarantined == ()
+    assert result.fingerprint == stored[1].fingerprint
+
+
+def test_scans_without_any_mask_are_unlabelled_not_bad(lab):
+    lab.write("scans/z.tif", np.zeros(SHAPE, np.uint8))
+    result = lab.run(max_failed_fraction=0.0)
+    assert result.unlabelled == ("z",)
+    assert result.quarantined == ()
+    assert result.done == 5
+
+
+def test_a_mask_of_what_to_ignore_does_not_make_a_scan_labelled(lab):
+    lab.write("scans/z.tif", np.zeros(SHAPE, np.uint8))
+    for name in (*IDS, "z"):
+        lab.write(f"masks/edge/{name}.tif", np.eye(*SHAPE, dtype=np.uint8) * 255)
+    ignore = ClassSource("ignore", str(lab.folder / "masks/edge"))
+    lab.source(classes=(*lab.project.sources.classes, ignore))
+    result = lab.run(max_failed_fraction=0.0)
+    assert (result.unlabelled, result.quarantined, result.done) == (("z",), (), 5)
+    assert lab.record("a").ignored_pixels == 20
+
+
+def test_without_any_mask_at_all_the_run_says_so(lab):
+    shutil.rmtree(lab.folder / "masks/iris")
+    shutil.rmtree(lab.folder / "masks/pupil")
+    with pytest.raises(DataError, match="no scan has a mask"):
+        lab.run()
+
+
+def test_an_error_that_nobody_foresaw_is_one_scan_s_failure(lab, monkeypatch):
+    read = ingest_module.read_scan
+
+    def fail_on_b(ref, **options):
+        if ref.id == "b":
+            raise ZeroDivisionError("surprise")
+        return read(ref, **options)
+
+    monkeypatch.setattr(ingest_module, "read_scan", fail_on_b)
+    result = lab.run(max_failed_fraction=0.5)
+    assert [(Path(item.path).name, item.reason) for item in result.failed] == [("b.tif", "ZeroDivisionError: surprise")]
+    assert result.quarantined == ()
+    assert lab.data.index.quarantine == result.failed
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_too_few_groups_are_an_error(lab, count):
+    for name in IDS[count:]:
+        lab.remove(f"scans/{name}.tif")
+    with pytest.raises((DataError, UsageError), match="at least 3 groups" if count else "no scans found"):
+        lab.run()
+
+
+def test_without_classes_nothing_is_done(lab):
+    lab.source(classes=())
+    with pytest.raises(UsageError, match=r"sources\.classes: no class is set; run unetseg init SCANS MASKS"):
+        lab.run()
+    assert not lab.project.dataset.exists()
+
+
+def test_too_many_bad_scans_leave_the_old_index(night):
+    before = night.data.index
+    for name in ("a", "b"):
+        (night.folder / f"scans/{name}.tif").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"2 of 5"):
+        night.run()
+    assert night.data.index == before
+
+
+# --------------------------------------------------------------------------- fingerprint
+
+
+def touch(lab):
+    os.utime(lab.folder / "masks/iris/a.tif", (9, 9))
+
+
+def move_scans(lab):
+    (lab.folder / "scans").rename(lab.folder / "elsewhere")
+    lab.source(scans=replace(lab.project.sources.scans, path=str(lab.folder / "elsewhere")))
+
+
+def rename_pattern(lab):
+    lab.source(classes=tuple(replace(item, pattern="{name}.*") for item in lab.project.sources.classes))
+
+
+def change_mask(lab):
+    lab.write("masks/iris/a.tif", lab.mask(np.random.default_rng(5)))
+
+
+def change_scan(lab):
+    lab.write("scans/a.tif", lab.read("scans/a.tif")[::-1])
+
+
+def rename_class(lab):
+    iris, pupil = lab.project.sources.classes
+    lab.source(classes=(replace(iris, name="limbus"), pupil))
+
+
+def swap_classes(lab):
+    lab.source(classes=lab.project.sources.classes[::-1])
+
+
+def rename_channel(lab):
+    lab.source(scans=replace(lab.project.sources.scans, channels=("infrared",)))
+
+
+def add_scan(lab):
+    lab.add("f", 6)
+
+
+def remove_scan(lab):
+    lab.remove("scans/b.tif")
+
+
+def add_unlabelled(lab):
+    lab.write("scans/z.tif", np.zeros(SHAPE, np.uint8))
+
+
+def add_broken(lab):
+    (lab.folder / "scans/y.tif").write_bytes(b"no image")
+    lab.set(max_failed_fraction=0.5)
+
+
+def nothing(lab):
+    pass
+
+
+@pytest.mark.parametrize("change", [nothing, touch, move_scans, rename_pattern, add_unlabelled, add_broken])
+def test_the_fingerprint_stays_when_training_would_see_the_same(night, stored, change):
+    change(night)
+    assert night.run().fingerprint == stored[1].fingerprint
+
+
+@pytest.mark.parametrize(
+    "change", [change_mask, change_scan, rename_class, swap_classes, rename_channel, add_scan, remove_scan]
+)
+def test_the_fingerprint_changes_when_training_would_see_something_else(night, stored, change):
+    change(night)
+    assert night.run().fingerprint != stored[1].fingerprint
+
+
+def test_the_fingerprint_does_not_depend_on_the_order_of_the_scans(night, stored):
+    index = night.data.index
+    turned = replace(index, scans=dict(reversed(index.scans.items())))
+    assert turned.fingerprint == stored[1].fingerprint
+
+
+# --------------------------------------------------------------------------- killed, full, damaged
+
+
+def test_scans_that_a_killed_run_left_are_taken_over_with_their_splits(night, stored, monkeypatch):
+    (night.project.dataset / "index.json").unlink()
+    night.set(validation_fraction=0.45)  # would decide the splits otherwise
+    night.add("new", 99)
+    # the copy has other paths: files are compared, not decoded
+    read, decoded = ingest_module.read_scan, []
+    monkeypatch.setattr(ingest_module, "read_scan", lambda ref, **o: decoded.append(ref.id) or read(ref, **o))
+    result = night.run()
+    assert decoded == ["new"]
+    assert (result.done, result.skipped) == (1, 5)
+    assert {name: night.record(name).split for name in IDS} == {name: stored[0].record(name).split for name in IDS}
+
+
+def test_a_mask_that_was_changed_back_after_a_kill_is_stored_again(lab, monkeypatch):
+    """The index still tells of the first masks, the store holds the second ones."""
+    lab.run()
+    path = lab.folder / "masks/iris/b.tif"
+    first, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    lab.write("masks/iris/b.tif", lab.mask(np.random.default_rng(5)))
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module, "_update_index", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lab.run()
+    path.write_bytes(first)
+    os.utime(path, ns=times)
+    assert lab.counts() == (1, 4)
+    np.testing.assert_array_equal(lab.data.masks(lab.record("b"))[..., 0], lab.read("masks/iris/b.tif") == 255)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("damage", ["folder", "attributes", "other"])
+def test_a_scan_that_is_damaged_in_the_store_is_stored_again(night, damage):
+    folder = night.project.dataset / "scans/d"
+    if damage == "folder":
+        shutil.rmtree(folder)
+    else:
+        (folder / "zarr.json").write_text("{" if damage == "attributes" else '{"attributes": {}}')
+    assert night.counts() == (1, 4)
+    assert night.data.image(night.record("d")).shape == (*SHAPE, 1)
+
+
+def test_a_full_disk_ends_the_run_and_the_same_command_completes_it(lab, monkeypatch):
+    write, written = ingest_module.write_scan, []
+
+    def fill_up(folder, record, planes, index):
+        if len(written) == 2:
+            (folder / "half").write_text("written")
+            raise OSError(28, "No space left on device")
+        write(folder, record, planes, index)
+        written.append(record.id)
+
+    lab.set(workers=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module, "write_scan", fill_up)
+        with pytest.raises(OSError, match="No space left"):
+            lab.run()
+    assert not (lab.project.dataset / "index.json").exists()
+    assert sorted(item.name for item in (lab.project.dataset / "scans").iterdir()) == sorted(written)
+    result = lab.run()
+    assert (result.done, result.skipped, result.failed) == (3, 2, ())
+
+
+def test_hidden_temporary_files_and_folders_are_swept(night):
+    dataset = night.project.dataset
+    (dataset / "scans/.tmp-a-0123abcd/labels").mkdir(parents=True)
+    (dataset / ".tmp-index.json-0123abcd").write_text("{")
+    (dataset / "scans/.tmp-zarr.json-0123abcd").write_text("{")
+    night.run()
+    assert list(dataset.rglob(".tmp-*")) == []
+    assert sorted(item.name for item in (dataset / "scans").iterdir() if item.is_dir()) == list(IDS)
+
+
+# --------------------------------------------------------------------------- init
+
+
+def init_lab(lab, **options):
+    return init(lab.folder / "scans", lab.folder / "masks", project=lab.folder / "new", **options)
+
+
+def test_init_writes_a_project_that_ingest_takes(lab):
+    smooth_masks(lab)
+    findings = init_lab(lab, overrides=("ingest.chunk=32", "predict.pattern=*.tif"))
+    project = load_project(lab.folder / "new")
+    assert project.sources == findings.sources
+    assert {item.name for item in project.sources.classes} == {"iris", "pupil"}
+    assert (project.settings.ingest.chunk, project.settings.predict.pattern) == (32, "*.tif")
+    assert ingest(project).done == 5
+
+
+def smooth_masks(lab):
+    """Noise does not look like a mask to init."""
+    for name in IDS:
+        for kind, size in (("iris", 16), ("pupil", 8)):
+            mask = np.zeros(SHAPE, np.uint8)
+            mask[2:size, 2:size] = 255
+            lab.write(f"masks/{kind}/{name}.tif", mask)
+
+
+def test_init_leaves_a_project_that_may_have_been_edited_unless_told(lab):
+    smooth_masks(lab)
+    init_lab(lab)
+    path = lab.folder / "new/unetseg.yaml"
+    path.write_text("edited")
+    with pytest.raises(UsageError, match="is there already and may have been edited; --overwrite replaces it"):
+        init_lab(lab)
+    assert path.read_text() == "edited"
+    init_lab(lab, overwrite=True)
+    assert load_project(lab.folder / "new").settings == Settings()
+
+
+def test_init_refuses_a_wrong_setting_before_it_looks_at_files(tmp_path):
+    with pytest.raises(UsageError, match="'epoch' is no setting of train"):
+        init(tmp_path / "none", None, project=tmp_path, overrides=("train.epoch=3",))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_candidate_masks_are_a_mistake_and_not_a_missing_label(lab):
+    lab.source(classes=lab.project.sources.classes[:1])
+    lab.write(f"masks/iris/{IDS[0]}.png.tif", lab.read(f"masks/iris/{IDS[0]}.tif"))
+    lab.write(f"masks/iris/{IDS[0]}.tiff", lab.read(f"masks/iris/{IDS[0]}.tif"))
+    found = lab.run(max_failed_fraction=0.5)
+    assert found.unlabelled == ()
+    assert len(found.quarantined) == 1
+    assert "make the pattern narrower" in found.quarantined[0].reason
+
+
+def test_a_failed_ingest_that_replaced_scans_makes_the_dataset_unusable_until_it_is_run_again(lab):
+    lab.run()
+    place = lab.folder / f"scans/{IDS[0]}.tif"
+    good = place.read_bytes()
+    place.write_bytes(b"II*")
+    with pytest.raises(DataError, match="max_failed_fraction"):
+        lab.run(normalisation="zscore", max_failed_fraction=0.0)
+    with pytest.raises(DataError, match="run ingest again"):
+        open_dataset(lab.project.dataset)
+    place.write_bytes(good)
+    lab.run()
+    assert lab.data.index.ingest.normalisation == "zscore"
+
+
+def test_a_failed_ingest_that_replaced_nothing_leaves_the_dataset_usable(lab):
+    lab.run()
+    (lab.folder / f"scans/{IDS[0]}.tif").write_bytes(b"II*")
+    with pytest.raises(DataError, match="max_failed_fraction"):
+        lab.run(max_failed_fraction=0.0)
+    assert len(lab.data.index.scans) == len(IDS)
+
+
+def test_two_ingests_of_one_project_wait_for_each_other(lab):
+    with ThreadPoolExecutor(2) as pool:
+        found = [future.result() for future in [pool.submit(ingest, lab.project) for _ in range(2)]]
+    assert sorted((item.done, item.skipped) for item in found) == [(0, len(IDS)), (len(IDS), 0)]
+    assert all(lab.data.masks(scan).shape == (*SHAPE, 2) for scan in lab.data.index.scans.values())

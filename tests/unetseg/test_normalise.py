@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from unetseg.config import IngestConfig
+from unetseg.normalise import ChannelScale, denormalise, fit_scales, normalise
+
+FEW = settings(max_examples=40, deadline=None)
+small = array_shapes(min_dims=2, max_dims=2, max_side=12)
+
+
+def scales_of(values, **config):
+    return fit_scales(np.asarray(values)[..., None], IngestConfig(**config))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+@FEW
+@given(st.data())
+def test_percentiles_are_those_of_numpy_without_interpolation(dtype, data):
+    values = data.draw(arrays(dtype, small))
+    low, high = data.draw(st.floats(0, 49.9)), data.draw(st.floats(50.1, 100))
+    expected = np.percentile(values, [low, high], method="inverted_cdf").astype(float)
+    (scale,) = scales_of(values, low_percentile=low, high_percentile=high)
+    if expected[1] > expected[0]:
+        assert scale == ChannelScale(expected[0], 1 / (expected[1] - expected[0]))
+
+
+@pytest.mark.parametrize("percent", [0.5, 0.7, 7.0, 12.3, 28.0, 35.0, 49.9])
+@pytest.mark.parametrize("size", [100, 125, 1000, 2000])
+def test_percentiles_that_fall_on_a_rank_are_those_of_numpy(percent, size):
+    values = np.random.default_rng(size).permutation(size).astype(np.uint16).reshape(1, -1)
+    (scale,) = scales_of(values, low_percentile=percent, high_percentile=100)
+    assert scale.offset == np.percentile(values, percent, method="inverted_cdf")
+
+
+def test_minmax_puts_the_extremes_on_0_and_1():
+    values = np.array([[-10.0, 0.0], [10.0, 30.0]], np.float32)[..., None]
+    found = normalise(values, fit_scales(values, IngestConfig(normalisation="minmax")))
+    np.testing.assert_allclose(found[..., 0], [[0, 0.25], [0.5, 1]], atol=1e-7)
+
+
+def test_zscore_gives_mean_0_and_deviation_1():
+    values = np.random.default_rng(0).integers(0, 60000, (50, 40, 2)).astype(np.uint16)
+    found = normalise(values, fit_scales(values, IngestConfig(normalisation="zscore"))).astype(np.float64)
+    np.testing.assert_allclose(found.mean(axis=(0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(found.std(axis=(0, 1)), 1, atol=1e-5)
+
+
+def test_a_fixed_range_does_not_look_at_the_scan():
+    assert scales_of([[7, 9]], normalisation="fixed", fixed_low=-100, fixed_high=300) == (
+        ChannelScale(-100, 1 / 400, 65504),
+    )
+
+
+def test_none_leaves_intensities_that_float16_can_hold():
+    values = np.array([[[-9.0], [0.5]], [[3.0], [70000.0]]], np.float32)
+    found = normalise(values, fit_scales(values, IngestConfig(normalisation="none")))
+    np.testing.assert_array_equal(found[..., 0], [[-9, 0.5], [3, 65504]])
+
+
+def test_each_channel_has_its_own_scale():
+    values = np.stack([np.arange(101).reshape(1, -1), 10 * np.arange(101).reshape(1, -1) + 5], axis=-1).astype(
+        np.uint16
+    )
+    scales = fit_scales(values, IngestConfig(low_percentile=10, high_percentile=90))
+    # ranks: ceil(10.1) = 11th and ceil(90.9) = 91st of 101 values
+    assert scales == (ChannelScale(10, 1 / 80), ChannelScale(105, 1 / 800))
+
+
+@pytest.mark.parametrize("method", ["percentile", "minmax", "zscore"])
+@pytest.mark.parametrize("value", [np.uint8(7), np.float32(0.1), np.float64(1e5 / 3)])
+def test_a_constant_channel_becomes_zero(method, value):
+    values = np.full((9, 7, 1), value)
+    assert not normalise(values, fit_scales(values, IngestConfig(normalisation=method))).any()
+
+
+def test_a_few_bright_spots_on_black_are_not_lost():
+    values = np.zeros((100, 100, 1), np.uint8)
+    values[5, 5:15] = 200  # 0.1 % of the pixels: both percentiles are black
+    found = normalise(values, fit_scales(values, IngestConfig()))
+    assert found[5, 5, 0] == 1
+    assert found.sum() == 10
+
+
+@FEW
+@given(arrays(np.uint16, array_shapes(min_dims=3, max_dims=3, max_side=8)))
+def test_results_stay_within_the_clip_and_fit_float16(values):
+    found = normalise(values, fit_scales(values, IngestConfig()), dtype="float16")
+    assert found.dtype == np.float16
+    assert found.shape == values.shape
+    assert np.abs(found).max() <= 8
+
+
+@FEW
+@given(arrays(np.uint16, array_shapes(min_dims=3, max_dims=3, max_side=8)))
+def test_denormalise_undoes_what_was_not_clipped(values):
+    scales = fit_scales(values, IngestConfig(normalisation="minmax"))
+    # float32 holds 24 bits: a few units in the last place of 65535
+    np.testing.assert_allclose(denormalise(normalise(values, scales), scales), values, atol=0.05)
+
+
+def test_the_scan_itself_is_not_changed():
+    values = np.arange(12, dtype=np.float32).reshape(3, 4, 1)
+    normalise(values, fit_scales(values, IngestConfig()))
+    np.testing.assert_array_equal(values, np.arange(12).reshape(3, 4, 1))
+
+
+@pytest.mark.parametrize("method", ["none", "fixed"])
+def test_given_scales_do_not_cut_ordinary_intensities(method):
+    pixels = np.linspace(0, 60000, 1000).reshape(25, 40, 1).astype(np.uint16)
+    config = IngestConfig(normalisation=method, fixed_low=0, fixed_high=255)
+    found = normalise(pixels, fit_scales(pixels, config), dtype="float16")
+    expected = pixels.astype(np.float64) / (255 if method == "fixed" else 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)

@@ -1,0 +1,289 @@
+"""The dataset: the Zarr store that ingest leaves and that train and evaluate read.
+
+::
+
+    dataset.zarr/
+      zarr.json            schema version; names of classes, guides and channels; ingest settings
+      index.json           one record per scan: sources and their hashes, split, group, pixel counts; the quarantine
+      scans/<key>/         an OME-Zarr 0.5 image, normalised, (c, y, x)
+        labels/<class>/    one OME-Zarr label plane per class, (y, x), 0 or 1; "ignore" where pixels are ignored
+        guides             (g, y, x), 0 or 1
+
+Schema version 1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from unetseg.config import IngestConfig, to_plain
+from unetseg.errors import DamagedFileError, DataError, UsageError
+from unetseg.normalise import ChannelScale
+from unetseg.ome import image_metadata, label_metadata, write_array, write_group
+from unetseg.readers import BadFile
+from unetseg.sources import SourceFile
+from unetseg.splits import SPLITS
+from unetseg.storage import read_json, text_hash, write_json
+
+__all__ = ["SCHEMA_VERSION", "Dataset", "Index", "Planes", "ScanRecord", "mark_torn", "open_dataset", "write_scan"]
+
+SCHEMA_VERSION = 1
+IGNORE = "ignore"
+_TORN = ".torn"  # file that is there while the index may not describe the pixels
+
+
+@dataclass(frozen=True)
+class ScanRecord:
+    """What the dataset knows of one scan.
+
+    Attributes:
+        id: the scan's path below the folder of scans, without suffix.
+        key: name of its group below ``scans/``.
+        group: the patient, slide or scan that is never torn between splits.
+        split: ``train``, ``validation`` or ``test``; empty until ingest has decided.
+        shape: height and width in pixels.
+        sources: scan, masks and guides, in this order.
+        signature: hash of everything that the stored arrays depend on.
+        scales: the normalisation that was applied, per channel.
+        class_pixels: foreground pixels per class.
+        ignored_pixels: pixels that count nowhere.
+        pixel_size: ``(y, x)`` in micrometres, where the file says so.
+        vanished: its files are gone or can no longer be used; the scan is kept but not used.
+    """
+
+    id: str
+    key: str
+    group: str
+    shape: tuple[int, int]
+    sources: tuple[SourceFile, ...]
+    signature: str
+    scales: tuple[ChannelScale, ...]
+    class_pixels: dict[str, int]
+    ignored_pixels: int = 0
+    pixel_size: tuple[float, float] | None = None
+    split: str = ""
+    vanished: bool = False
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> ScanRecord:
+        """Build a record from its JSON form."""
+        return cls(
+            **plain
+            | {
+                "shape": tuple(plain["shape"]),
+                "sources": tuple(SourceFile(**item) for item in plain["sources"]),
+                "scales": tuple(ChannelScale(**item) for item in plain["scales"]),
+                "pixel_size": tuple(plain["pixel_size"]) if plain["pixel_size"] else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Index:
+    """Everything about the dataset but its pixels."""
+
+    classes: tuple[str, ...]
+    guides: tuple[str, ...]
+    channels: tuple[str, ...]
+    ingest: IngestConfig
+    splits: dict[str, str] = field(default_factory=dict)
+    scans: dict[str, ScanRecord] = field(default_factory=dict)
+    quarantine: tuple[BadFile, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what training would see and of how it is stored: it changes if and only if that changes."""
+        present = sorted(
+            (scan.id, scan.split, scan.signature, [source.sha256 for source in scan.sources])
+            for scan in self.scans.values()
+            if not scan.vanished
+        )
+        return text_hash(self.classes, self.guides, self.channels, present)
+
+    def split_sizes(self) -> dict[str, int]:
+        """Scans per split."""
+        return {
+            split: sum(scan.split == split and not scan.vanished for scan in self.scans.values()) for split in SPLITS
+        }
+
+    def header(self) -> dict[str, Any]:
+        """The root attributes."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "classes": self.classes,
+            "guides": self.guides,
+            "channels": self.channels,
+            "ingest": to_plain(self.ingest),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Replace ``index.json`` and the root attributes."""
+        # Plain JSON, not zarr.create_group: that would empty the folder first.
+        group = {"zarr_format": 3, "node_type": "group"}
+        write_json(folder / "zarr.json", group | {"attributes": {"unetseg": self.header()}})
+        write_json(folder / "scans" / "zarr.json", group | {"attributes": {}})
+        body = {
+            "fingerprint": self.fingerprint,
+            "splits": self.splits,
+            "scans": [asdict(scan) for scan in self.scans.values()],
+            "quarantine": [asdict(item) for item in self.quarantine],
+        }
+        write_json(folder / "index.json", self.header() | body)
+        (folder / _TORN).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> Index | None:
+        """The index of a dataset, or None where there is none yet.
+
+        Raises:
+            DataError: the dataset is damaged, or was written by another schema version.
+        """
+        path = folder / "index.json"
+        if not path.exists():
+            return None
+        try:
+            plain = read_json(path)
+            _check_schema(folder, plain["schema_version"])
+            return cls._from_plain(plain)
+        except (KeyError, TypeError, DamagedFileError, ValidationError) as error:
+            raise DataError(
+                f"{path}: damaged ({type(error).__name__}); delete this file and run ingest again: scans and splits "
+                "that are stored are taken over"
+            ) from error
+
+    @classmethod
+    def _from_plain(cls, plain: dict[str, Any]) -> Index:
+        return cls(
+            classes=tuple(plain["classes"]),
+            guides=tuple(plain["guides"]),
+            channels=tuple(plain["channels"]),
+            ingest=IngestConfig(**plain["ingest"]),
+            splits=plain["splits"],
+            scans={item["id"]: ScanRecord.from_plain(item) for item in plain["scans"]},
+            quarantine=tuple(BadFile(**item) for item in plain["quarantine"]),
+        )
+
+
+def _check_schema(folder: Path, found: object) -> None:
+    if found != SCHEMA_VERSION:
+        raise DataError(
+            f"{folder}: schema version {found}, this version of unetseg reads {SCHEMA_VERSION}; "
+            "delete the folder and run ingest again (the splits are then decided anew)"
+        )
+
+
+@dataclass(frozen=True)
+class Planes:
+    """The pixels of a scan, or of a window of it.
+
+    Attributes:
+        image: normalised intensities, ``(H, W, C)``.
+        guides: guide masks, ``(H, W, G)`` uint8; G may be 0.
+        masks: classes, ``(H, W, K)`` int8: 1, 0, -1 to ignore.
+    """
+
+    image: NDArray[np.floating]
+    guides: NDArray[np.uint8]
+    masks: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An ingested dataset, opened for reading."""
+
+    folder: Path
+    index: Index
+
+    def scans(self, split: str) -> list[ScanRecord]:
+        """The scans of one split whose sources still exist, by id."""
+        found = [scan for scan in self.index.scans.values() if scan.split == split and not scan.vanished]
+        return sorted(found, key=lambda scan: scan.id)
+
+    def image(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.floating]:
+        """Normalised intensities of a window, ``(H, W, C)`` in the stored dtype."""
+        planes = np.asarray(self._array(scan, "0")[(slice(None), *window)])
+        return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+    def masks(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.int8]:
+        """Classes of a window, ``(H, W, K)`` int8: 1, 0, and -1 where pixels are ignored."""
+        planes = [np.asarray(self._array(scan, f"labels/{name}/0")[window]) for name in self.index.classes]
+        masks = np.stack(planes, axis=-1).astype(np.int8)
+        if scan.ignored_pixels:
+            masks[np.asarray(self._array(scan, f"labels/{IGNORE}/0")[window]) > 0] = -1
+        return masks
+
+    def guides(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.uint8]:
+        """Guide masks of a window, ``(H, W, G)`` uint8; G may be 0."""
+        if not self.index.guides:
+            rows, columns = (range(*part.indices(size)) for part, size in zip(window, scan.shape, strict=True))
+            return np.zeros((len(rows), len(columns), 0), np.uint8)
+        planes = np.asarray(self._array(scan, "guides")[(slice(None), *window)], dtype=np.uint8)
+        return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+    def read(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> Planes:
+        """Image, guides and masks of a window."""
+        return Planes(self.image(scan, window), self.guides(scan, window), self.masks(scan, window))
+
+    def class_fractions(self, split: str = "train") -> NDArray[np.float64]:
+        """Share of the counted pixels that each class covers, ``(K,)``."""
+        total: Counter[str] = Counter()
+        pixels = 0
+        for scan in self.scans(split):
+            total.update(scan.class_pixels)
+            pixels += scan.shape[0] * scan.shape[1] - scan.ignored_pixels
+        return np.array([total[name] / max(pixels, 1) for name in self.index.classes])
+
+    def _array(self, scan: ScanRecord, name: str) -> zarr.Array[Any]:
+        return zarr.open_array(self.folder / "scans" / scan.key / name, mode="r")
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """Open the dataset that ingest left.
+
+    Raises:
+        UsageError: there is none.
+        DataError: it is damaged, or the last ingest was cut short while it replaced scans.
+    """
+    index = Index.load(folder)
+    if index is None:
+        raise UsageError(f"{folder}: no dataset yet; run ingest first")
+    if (folder / _TORN).exists():
+        raise DataError(f"{folder}: an ingest that replaced scans did not end; run ingest again")
+    return Dataset(folder, index)
+
+
+def mark_torn(folder: Path) -> None:
+    """Note that scans are being replaced that the index describes; saving the index takes the note away."""
+    (folder / _TORN).touch()
+
+
+def write_scan(folder: Path, record: ScanRecord, planes: Planes, index: Index) -> None:
+    """Write one scan as a group of its own; the caller makes the folder appear at once when it is complete.
+
+    Args:
+        folder: where the group is created.
+        record: stored as the group's attributes.
+        planes: what is stored.
+        index: names of classes and channels, and the chunk size.
+    """
+    chunk = index.ingest.chunk
+    ome = image_metadata(record.id, index.channels, record.pixel_size, window=(0.0, 1.0))
+    group = write_group(folder, {"ome": ome, "unetseg": asdict(record)})
+    write_array(group, "0", np.moveaxis(planes.image, -1, 0), chunk=chunk)
+    classes = {name: planes.masks[..., k] == 1 for k, name in enumerate(index.classes)}
+    if record.ignored_pixels:
+        classes[IGNORE] = planes.masks[..., 0] < 0
+    labels = group.create_group("labels", attributes={"ome": {"version": "0.5", "labels": list(classes)}})
+    for k, (name, plane) in enumerate(classes.items()):
+        label = labels.create_group(name, attributes={"ome": label_metadata(name, k, record.pixel_size)})
+        write_array(label, "0", plane.astype(np.uint8), chunk=chunk)
+    if planes.guides.shape[-1]:
+        write_array(group, "guides", np.moveaxis(planes.guides, -1, 0), chunk=chunk)
