@@ -1,0 +1,131 @@
+"""Evaluation of the tiny model: what is written agrees with itself and with a second way to count."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unetseg.bundle import load_bundle
+from unetseg.config import PredictConfig
+from unetseg.curves import load_curves
+from unetseg.dataset import open_dataset
+from unetseg.engines import open_engine
+from unetseg.errors import DataError, UsageError
+from unetseg.evaluate import evaluate, score_split
+from unetseg.ingest import ingest
+from unetseg.project import Project, override
+from unetseg.storage import read_json, write_json
+
+
+def test_thresholds_come_from_validation_and_scores_from_test(trained: Project):
+    bundle = load_bundle(trained.models / "0001")
+    evaluation = bundle.evaluation
+    assert evaluation is not None
+    validation, classes = load_curves(bundle.folder / "evaluation" / "validation_curves.npz")
+    test, _ = load_curves(bundle.folder / "evaluation" / "test_curves.npz")
+    for k, name in enumerate(classes):
+        cut = evaluation["thresholds"][name]["value"]
+        curve = validation.curve(k)
+        f1 = 2 * curve.true_positives / (curve.true_positives + curve.false_positives + curve.positives)
+        assert evaluation["thresholds"][name]["score"] == pytest.approx(f1.max())
+        above = slice(int(np.ceil(cut * 65536)), None)
+        found, wrong = int(test.positives[k, above].sum()), int(test.negatives[k, above].sum())
+        assert evaluation["scores"][name]["recall"] == pytest.approx(found / test.positives[k].sum())
+        assert evaluation["scores"][name]["precision"] == pytest.approx(found / (found + wrong))
+
+
+def test_counts_of_scans_agree_with_whole_scan_predictions(trained: Project):
+    bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
+    found = score_split(bundle, dataset, "test", PredictConfig())
+    scan = found.scans[0]
+    height, width = scan.shape
+    assert height % bundle.info.stride == 0
+    assert width % bundle.info.stride == 0
+    image = dataset.image(scan).astype(np.float32)
+    marked = open_engine(bundle.folder)({"image": image[None]})[0] >= bundle.thresholds
+    truth = dataset.masks(scan) == 1
+    for k in range(3):
+        expected = [
+            (truth & marked)[..., k].sum(),
+            (~truth & marked)[..., k].sum(),
+            (truth & ~marked)[..., k].sum(),
+            (~truth & ~marked)[..., k].sum(),
+        ]
+        assert found.counts[0, k].tolist() == expected
+
+
+def test_test_and_validation_groups_are_apart_from_training(trained: Project):
+    dataset = open_dataset(trained.dataset)
+    groups = {split: {scan.group for scan in dataset.scans(split)} for split in ("train", "validation", "test")}
+    assert all(groups.values())
+    assert not groups["train"] & (groups["validation"] | groups["test"])
+    assert not groups["validation"] & groups["test"]
+
+
+def test_report_is_self_contained_and_shows_every_class(trained: Project):
+    page = (trained.models / "0001" / "evaluation" / "report.html").read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)(?!#)""", page)
+    for name in ("sclera", "iris", "pupil", "worst:", "best:", "threshold"):
+        assert name in page
+    assert "<svg" in page
+
+
+def test_scan_names_cannot_put_markup_into_the_report(trained: Project):
+    path = trained.dataset / "index.json"
+    text = path.read_text()
+    scan = open_dataset(trained.dataset).scans("test")[0].id
+    path.write_text(text.replace(f'"id": "{scan}"', '"id": "<script>alert(1)</script>"'))
+    page = evaluate(trained).report.read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_another_criterion_moves_the_threshold(trained: Project):
+    config = ["evaluate.criterion=recall_at_precision", "evaluate.target=0.99"]
+    strict = evaluate(replace(trained, settings=override(trained.settings, config)))
+    fixed = evaluate(replace(trained, settings=override(trained.settings, ["evaluate.criterion=fixed"])))
+    assert fixed.thresholds["iris"]["value"] == 0.5
+    assert strict.thresholds["sclera"]["value"] != fixed.thresholds["sclera"]["value"]
+    assert all(item["precision"] >= 0.99 or not item["reached"] for item in strict.thresholds.values())
+
+
+def test_classes_of_the_dataset_must_be_those_of_the_model(trained: Project):
+    sources = replace(trained.sources, classes=trained.sources.classes[:2])
+    ingest(replace(trained, sources=sources))
+    with pytest.raises(DataError, match="classes of model 0001"):
+        evaluate(trained)
+
+
+def test_a_dataset_normalised_anew_is_scored_as_the_model_saw_it(trained: Project):
+    before = load_bundle(trained.models / "0001").evaluation["scores"]["sclera"]["recall"]
+    ingest(replace(trained, settings=override(trained.settings, ["ingest.normalisation=zscore"])))
+    after = evaluate(trained).scores["sclera"]["recall"]
+    assert after == pytest.approx(before, abs=0.02)
+
+
+def test_evaluation_without_a_dataset_is_wrong_usage(trained: Project):
+    (trained.dataset / "index.json").unlink()
+    with pytest.raises(UsageError, match="run ingest first"):
+        evaluate(trained)
+
+
+def test_evaluation_json_is_strict_json(trained: Project):
+    text = (trained.models / "0001" / "evaluation" / "evaluation.json").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+
+
+def test_gate_scores_production_anew_when_its_numbers_are_of_other_data(trained: Project):
+    from unetseg.gate import _scored
+
+    bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
+    stored = _scored(bundle, dataset, trained)
+    path = bundle.folder / "evaluation" / "evaluation.json"
+    write_json(path, read_json(path) | {"dataset_fingerprint": "another"})
+    measured = _scored(load_bundle(bundle.folder), dataset, trained)
+    assert measured.scans == stored.scans
+    assert np.array_equal(measured.counts, stored.counts)
+    assert measured.scores["macro"]["f1"] == pytest.approx(stored.scores["macro"]["f1"])

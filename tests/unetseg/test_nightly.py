@@ -1,0 +1,85 @@
+"""The chain as a whole, through the library."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from unetseg.gate import gate
+from unetseg.nightly import Steps, nightly
+from unetseg.project import Project, load_project, override
+from unetseg.registry import read_aliases, versions
+
+
+def forbidden(*arguments, **named):
+    raise AssertionError("this step must not run")
+
+
+def test_first_night_trains_evaluates_and_promotes(trained_folder: Path):
+    project = load_project(trained_folder)
+    aliases = read_aliases(project.models)
+    assert versions(project.models) == ["0001"]
+    assert aliases.production == "0001"
+    assert "floor" in aliases.history[0]["why"]
+
+
+def test_second_night_on_the_same_data_stops_after_ingest(trained: Project):
+    result = nightly(trained, Steps(train=forbidden, evaluate=forbidden, gate=forbidden))
+    assert result.outcome == "unchanged"
+    assert result.ingest.done == 0
+    assert result.ingest.skipped == 16
+    assert set(result.scores) == {"sclera", "iris", "pupil", "micro", "macro", "weighted"}
+
+
+def test_changed_training_settings_train_again_and_the_gate_compares(trained: Project):
+    changed = replace(trained, settings=override(trained.settings, ["train.epochs=1", "train.seed=5"]))
+    result = nightly(changed)
+    assert result.version == "0002"
+    assert result.outcome in {"promoted", "kept"}
+    assert "0002" in versions(trained.models)
+    assert read_aliases(trained.models).production == ("0002" if result.outcome == "promoted" else "0001")
+    assert "->" in result.sentence or "fell from" in result.sentence
+
+
+def test_a_night_cut_short_before_evaluation_goes_on_there(trained: Project):
+    changed = replace(trained, settings=override(trained.settings, ["train.epochs=1", "train.steps_per_epoch=1"]))
+
+    def power_cut(*arguments, **named):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nightly(changed, Steps(evaluate=power_cut))
+    assert versions(trained.models) == ["0001", "0002"]
+    result = nightly(changed, Steps(train=forbidden))
+    assert result.version == "0002"
+    assert result.outcome in {"promoted", "kept"}
+
+
+def test_a_night_cut_short_before_the_gate_goes_on_there(trained: Project):
+    (trained.models / "0001" / "gate.json").unlink()
+    (trained.models / "aliases.json").unlink()
+    result = nightly(trained, Steps(train=forbidden, evaluate=forbidden))
+    assert result.outcome == "promoted"
+
+
+def test_production_meets_the_gate_again_and_stays(trained: Project):
+    result = gate(trained, model="0001")
+    assert not result.promoted
+    assert result.production == "0001"
+
+
+def test_another_criterion_evaluates_again_without_training(trained: Project):
+    changed = replace(trained, settings=override(trained.settings, ["evaluate.criterion=fixed"]))
+    result = nightly(changed, Steps(train=forbidden))
+    assert (result.outcome, result.production) == ("kept", "0001")
+    assert result.scores["iris"]["threshold"] == 0.5
+
+
+def test_a_lower_floor_lets_a_model_pass_that_was_kept_before(trained: Project):
+    (trained.models / "aliases.json").unlink()
+    strict = replace(trained, settings=override(trained.settings, ["gate.floor=1"]))
+    assert nightly(strict, Steps(train=forbidden)).outcome == "kept"
+    assert nightly(strict, Steps(train=forbidden, gate=forbidden)).outcome == "unchanged"
+    assert nightly(trained, Steps(train=forbidden)).outcome == "promoted"

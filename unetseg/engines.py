@@ -1,0 +1,154 @@
+"""Engines: what runs the network. One small contract: a batch of inputs in, probabilities out.
+
+OpenVINO is the fastest on CPUs and starts without Keras; Keras runs everywhere and on GPUs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetseg.bundle import Bundle, load_bundle
+from unetseg.errors import BundleError, UsageError
+from unetseg.storage import file_hash
+
+__all__ = ["Engine", "KerasEngine", "OpenVinoEngine", "open_engine"]
+
+logger = logging.getLogger(__name__)
+
+_OPENING = threading.Lock()
+"""Engines are opened, and run once, by one thread at a time: OpenVINO's bindings set up their NumPy interface at first
+use, and two threads that do so at once wait for each other for ever."""
+
+Inputs = Mapping[str, NDArray[np.float32]]
+
+_REPLAY_TOLERANCE = 1e-3  # of a probability: engines order their sums differently, damaged weights differ far more
+
+
+class Engine(Protocol):
+    """Runs a network; may be called from several threads at once."""
+
+    name: str
+
+    def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Probabilities of a batch.
+
+        Args:
+            inputs: ``image`` ``(N, H, W, C)`` and, where the model has guides, ``guides`` ``(N, H, W, G)``; H and W
+                are multiples of the model's stride.
+
+        Returns:
+            ``(N, H, W, K)`` in [0, 1].
+        """
+        ...
+
+
+class KerasEngine:
+    """The network as Keras loads it, in safe mode."""
+
+    name = "keras"
+
+    def __init__(self, bundle: Bundle) -> None:
+        import keras
+
+        try:
+            self._model = keras.saving.load_model(bundle.folder / "model.keras", compile=False, safe_mode=True)
+        except Exception as error:  # whatever is wrong with a foreign file, it is refused in one way
+            raise BundleError(f"{bundle.folder}: model.keras cannot be loaded safely: {error}") from error
+        # Keras builds its prediction function at the first call, which two threads must not do at once.
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
+        """See `Engine`."""
+        with self._lock:
+            return np.asarray(self._model.predict_on_batch(dict(inputs)), dtype=np.float32)
+
+
+class OpenVinoEngine:
+    """The network as OpenVINO compiles it for this processor, in float32."""
+
+    name = "openvino"
+
+    def __init__(self, bundle: Bundle) -> None:
+        os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(bundle.folder / "openvino.xml")
+        self._names = _input_names(model, bundle)
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        self._model = core.compile_model(model, "CPU", settings)
+        self._requests = threading.local()
+
+    def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
+        """See `Engine`."""
+        if not hasattr(self._requests, "own"):
+            self._requests.own = self._model.create_infer_request()
+        given = {place: np.ascontiguousarray(inputs[name], np.float32) for place, name in self._names.items()}
+        result = self._requests.own.infer(given)
+        return np.array(next(iter(result.values())), dtype=np.float32)
+
+
+def open_engine(folder: Path, name: str = "auto") -> Engine:
+    """Open a bundle's network, once per process, and replay its test input.
+
+    Args:
+        folder: of the bundle.
+        name: ``openvino``, ``keras``, or ``auto``: OpenVINO where bundle and machine have it and no GPU is there.
+
+    Raises:
+        UsageError: OpenVINO is asked for but not there.
+        BundleError: the network does not reproduce its test output.
+    """
+    bundle = folder.absolute() / "bundle.json"
+    # The digest is part of the key: another model may have taken the place of one that was opened before.
+    digest = file_hash(bundle) if bundle.is_file() else ""
+    with _OPENING:
+        return _open_engine(folder.absolute(), name, digest)
+
+
+@lru_cache(maxsize=2)  # production and challenger
+def _open_engine(folder: Path, name: str, digest: str) -> Engine:
+    bundle = load_bundle(folder)
+    exported = (folder / "openvino.xml").exists() and find_spec("openvino") is not None
+    if name == "openvino" and not exported:
+        raise UsageError(f"predict.engine: openvino is not installed or {folder} has no openvino.xml; use keras")
+    use_openvino = name == "openvino" or (name == "auto" and exported and not _gpu_is_near())
+    engine: Engine = OpenVinoEngine(bundle) if use_openvino else KerasEngine(bundle)
+    _replay(engine, bundle)
+    logger.info("engine %s runs %s", engine.name, folder)
+    return engine
+
+
+def _replay(engine: Engine, bundle: Bundle) -> None:
+    inputs, expected = bundle.replay()
+    found = engine(inputs)
+    if found.shape != expected.shape or not np.allclose(found, expected, atol=_REPLAY_TOLERANCE, rtol=0):
+        raise BundleError(
+            f"{bundle.folder}: does not reproduce its test output with {engine.name} (allowed difference "
+            f"{_REPLAY_TOLERANCE}); copy the bundle again, or use another version"
+        )
+
+
+def _gpu_is_near() -> bool:
+    """Whether a GPU may be there, found without importing a framework."""
+    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in {"", "-1"}
+
+
+def _input_names(model: Any, bundle: Bundle) -> dict[int, str]:  # noqa: ANN401 (openvino.Model)
+    """Which of the exported network's inputs is which: by number of channels where exporting lost the names."""
+    wanted = ["image", *(["guides"] if bundle.info.guides else [])]
+    named: dict[int, str] = {}
+    for place, port in enumerate(model.inputs):
+        hit = [name for name in wanted if any(name in alias for alias in port.get_names())]
+        named[place] = hit[0] if hit else wanted[place]
+    return named

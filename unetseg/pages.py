@@ -1,0 +1,26 @@
+"""HTML pages from the templates of this package; what they show is escaped."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+
+__all__ = ["render"]
+
+
+def render(template: str, **values: Any) -> str:  # noqa: ANN401 (whatever the template shows)
+    """Fill a template; a name that it uses and nobody gave is an error."""
+    return _environment().get_template(template).render(**values)
+
+
+@lru_cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("unetseg"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["score"] = lambda value: "not measurable" if value is None else f"{value:.3f}"
+    environment.filters["share"] = lambda value: f"{value:.2%}"
+    return environment
