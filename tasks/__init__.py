@@ -1,0 +1,1 @@
+"""One Prefect task per step: one decorator, one library call."""

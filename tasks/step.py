@@ -1,0 +1,57 @@
+"""The decorator that all steps share: retries on I/O errors only, nothing persisted but what the step itself writes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+
+from unetseg.parallel import Progress
+
+__all__ = ["is_io_error", "log_progress", "step"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_RETRY_DELAYS = [2.0, 10.0, 60.0]  # seconds: a busy disk, a lost mount, a store that restarts
+
+
+# Prefect shows the lines of PREFECT_LOGGING_EXTRA_LOGGERS, but leaves it to the program which levels they have.
+logging.getLogger("unetseg").setLevel(logging.INFO)
+
+
+def log_progress(what: str) -> Progress:
+    """Progress as log lines, for what is told rarely, such as epochs."""
+    logger = logging.getLogger(f"unetseg.{what}")
+    return lambda done, total, note: logger.info("%s %d of about %d: %s", what, done, total, note)
+
+
+async def is_io_error(task: Any, run: Any, state: Any) -> bool:  # noqa: ANN401 (Prefect's objects)
+    """Whether trying again can help: a lost connection or a busy disk, never a wrong setting."""
+    return isinstance(await state.aresult(raise_on_failure=False), OSError)
+
+
+def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a task of a function.
+
+    Args:
+        name: of the task.
+        run_name: of its runs; may name parameters, as in ``train {project.folder.name}``.
+    """
+
+    def decorate(function: Callable[P, R]) -> Task[P, R]:
+        decorated: Task[P, R] = task(
+            name=name,
+            task_run_name=run_name,
+            retries=len(_RETRY_DELAYS),
+            retry_delay_seconds=_RETRY_DELAYS,
+            retry_condition_fn=is_io_error,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )(function)
+        return decorated
+
+    return decorate
