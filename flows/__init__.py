@@ -1,0 +1,1 @@
+"""Prefect flows that read like sentences, and the `unetseg` command."""

@@ -1,0 +1,79 @@
+"""What each command answers: sentences and tables for people, one record for programs, and the exit status."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from flows.console import Console
+
+if TYPE_CHECKING:  # it would load NumPy, which `--help` does not need
+    from unetseg.readers import BadFile
+
+__all__ = ["WITH_QUARANTINE", "finish", "say_aliases", "say_ingest", "say_nightly", "say_predict", "say_scores"]
+
+WITH_QUARANTINE = 3
+"""Exit status of a command that finished, but set files aside."""
+
+
+def finish(console: Console, result: Any, *, bad: Sequence[BadFile] = (), **more: Any) -> None:  # noqa: ANN401
+    """Print the result for programs; exit with 3 if anything was set aside (the library's log names each file)."""
+    console.finish(record(result) | {name: record(value) for name, value in more.items()})
+    if bad:
+        sys.exit(WITH_QUARANTINE)
+
+
+def record(value: Any) -> Any:  # noqa: ANN401 (any result)
+    """A result as JSON holds it: where files were set aside, their number, and one list of all with reasons."""
+    if isinstance(value, list | tuple):
+        return [record(item) for item in value]
+    if not is_dataclass(value) or isinstance(value, type):
+        return value
+    plain = {name: record(item) for name, item in vars(value).items()}
+    aside = [name for name in ("quarantined", "failed") if name in plain]
+    files = [item for name in aside for item in plain[name]]
+    return plain | {name: len(plain[name]) for name in aside} | ({"quarantine": files} if aside else {})
+
+
+def say_ingest(console: Console, result: Any) -> None:  # noqa: ANN401
+    """How many scans were read, and how they are split."""
+    splits = ", ".join(f"{number} {split}" for split, number in result.splits.items())
+    console.say(
+        f"ingested {result.done} scans, {result.skipped} unchanged ({splits}); {len(result.unlabelled)} without masks, "
+        f"{len(result.quarantined) + len(result.failed)} quarantined, {len(result.vanished)} vanished"
+    )
+
+
+def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401
+    """The scores, the outcome and the report of a night."""
+    say_scores(console, f"model {result.version} on scans it never saw", result.scores)
+    console.say(result.sentence)
+    console.say(f"report: {result.report}")
+
+
+def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
+    """How many scans were segmented, and where they are."""
+    console.say(
+        f"segmented {result.done} scans with model {result.model} in {result.seconds:.1f} s, {result.skipped} were up "
+        f"to date, {len(result.quarantined) + len(result.failed)} quarantined; {result.out}"
+    )
+
+
+def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401
+    """Which versions are in production and before; also for programs."""
+    console.say(f"production {result.production}, previous {result.previous or 'none'}")
+    console.finish(record(result))
+
+
+def say_scores(console: Console, title: str, scores: dict[str, dict[str, Any]]) -> None:
+    """A table of scores."""
+    names = ("recall", "precision", "f1", "dice", "iou", "average_precision", "threshold", "support")
+    rows = [[row, *(number(values.get(name)) for name in names)] for row, values in scores.items()]
+    console.table(title, ["class", *(name.replace("_", " ") for name in names)], rows)
+
+
+def number(value: float | None) -> str:
+    """A number as people read it; a dash where there is none."""
+    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"

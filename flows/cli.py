@@ -1,0 +1,421 @@
+"""The `unetseg` command: every stage, on one project.
+
+With ``PREFECT_API_URL`` set, stages run as flows of that server and show in its UI; without, as plain library calls,
+so that no server has to start. Either way the settings, the files and the results are the same.
+
+Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 finished with quarantined scans.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flows.answers import finish, number, say_aliases, say_ingest, say_nightly, say_predict, say_scores
+from flows.console import Console, import_keras_quietly, log_to_stderr
+from unetseg.errors import UnetsegError, UsageError
+
+__all__ = ["main"]
+
+FAILED, WRONG_USAGE = 1, 2
+
+_PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
+_SET = click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change a setting for this run."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON result on standard output.")
+_CLUSTER = click.option("--cluster", default="", metavar="ADDRESS", help="A Dask scheduler that already runs.")
+_MODEL = click.option(
+    "--model", default="latest", show_default=True, help="A version number, latest, production or previous."
+)
+
+
+class _Group(click.Group):
+    """Turns the library's errors into one line and an exit status, and into JSON where that was asked for."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.meta["unetseg.json"] = "--json" in args
+        return super().parse_args(context, args)
+
+    def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 (click)
+        try:
+            return super().invoke(context)
+        except (UnetsegError, OSError) as error:
+            status = WRONG_USAGE if isinstance(error, UsageError) else FAILED
+            click.echo(f"error: {error}", err=True)
+            self._answer(context, str(error), status)
+            context.exit(status)
+        except click.UsageError as error:
+            self._answer(context, error.format_message(), WRONG_USAGE)
+            raise
+
+    @staticmethod
+    def _answer(context: click.Context, message: str, status: int) -> None:
+        Console(as_json=context.meta["unetseg.json"]).finish({"error": message, "status": status})
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="unetseg")
+def main() -> None:
+    """From a folder of scans and masks to a U-Net that retrains itself every night.
+
+    Begin with `unetseg demo`; then `unetseg init SCANS MASKS --project P`, `unetseg nightly --project P` and `unetseg
+    predict FOLDER OUT --project P` on your own folders.
+    """
+    log_to_stderr()
+
+
+# --------------------------------------------------------------------------- from folders to a project
+
+
+@main.command()
+@click.argument("scans")
+@click.argument("masks", required=False)
+@_PROJECT
+@click.option("--guides", default="", help="Folder with one sub-folder per guide mask.")
+@click.option("--overwrite", is_flag=True, help="Replace an unetseg.yaml that is there.")
+@_SET
+@_JSON
+def init(
+    scans: str,
+    masks: str | None,
+    project: str,
+    guides: str,
+    overwrite: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Look at folders of SCANS and MASKS, print what was found, write unetseg.yaml."""
+    from unetseg.config import to_plain
+    from unetseg.init import init as look
+    from unetseg.storage import local_path
+
+    console, folder = Console(as_json=as_json), local_path(project)
+    found = look(
+        local_path(scans),
+        local_path(masks) if masks else None,
+        project=folder,
+        guides=local_path(guides) if guides else None,
+        overrides=overrides,
+        overwrite=overwrite,
+    )
+    console.table("", ["found", ""], [list(row) for row in found.rows])
+    for warning in found.warnings:
+        console.say(f"look at this: {warning}")
+    console.say(f"wrote {folder / 'unetseg.yaml'}; next: unetseg nightly --project {project}")
+    sources = to_plain(found.sources)
+    console.finish({"project": folder, "sources": sources, "rows": found.rows, "warnings": found.warnings})
+
+
+# --------------------------------------------------------------------------- stages
+
+
+@main.command()
+@_PROJECT
+@_SET
+@_CLUSTER
+@_JSON
+def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool) -> None:
+    """Bring the dataset up to date with scans and masks."""
+    console = Console(as_json=as_json)
+
+    def call() -> Any:  # noqa: ANN401
+        from unetseg.ingest import ingest as stage
+        from unetseg.project import load_project
+
+        with console.progress("ingest") as tell:
+            return stage(load_project(project, overrides), progress=tell, cluster=cluster)
+
+    result = _run("ingest", call, project=project, overrides=overrides)
+    say_ingest(console, result)
+    finish(console, result, bad=[*result.quarantined, *result.failed])
+
+
+@main.command()
+@_PROJECT
+@_SET
+@_JSON
+def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Train a new model on the dataset."""
+    console = Console(as_json=as_json)
+
+    def call() -> Any:  # noqa: ANN401
+        from unetseg.project import load_project
+        from unetseg.train import train as stage
+
+        loaded = load_project(project, overrides)
+        import_keras_quietly()
+        with console.progress("train") as tell:
+            return stage(loaded, progress=tell)
+
+    result = _run("train", call, project=project, overrides=overrides)
+    console.say(f"model {result.version}: validation Dice {result.validation_dice:.3f}; {result.bundle}")
+    finish(console, result)
+
+
+@main.command()
+@_PROJECT
+@_MODEL
+@_SET
+@_JSON
+def evaluate(project: str, model: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Choose a model's thresholds and score it on scans it never saw."""
+    console = Console(as_json=as_json)
+
+    def call() -> Any:  # noqa: ANN401
+        from unetseg.evaluate import evaluate as stage
+        from unetseg.project import load_project
+
+        with console.progress("evaluate") as tell:
+            return stage(load_project(project, overrides), model=model, progress=tell)
+
+    result = _run("evaluate", call, project=project, model=model, overrides=overrides)
+    say_scores(console, f"model {result.version}", result.scores)
+    console.say(f"report: {result.report}")
+    finish(console, result)
+
+
+@main.command()
+@_PROJECT
+@_SET
+@_JSON
+def nightly(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Ingest, train if anything changed, evaluate, promote if better."""
+    console = Console(as_json=as_json)
+    result = _run("nightly", lambda: _nightly(console, project, overrides), project=project, overrides=overrides)
+    say_nightly(console, result)
+    finish(console, result, bad=[*result.ingest.quarantined, *result.ingest.failed])
+
+
+@main.command()
+@click.argument("folder")
+@click.argument("out")
+@_PROJECT
+@click.option("--bundle", default="", help="Folder of a model, instead of the project's.")
+@click.option("--model", default="production", show_default=True, help="A version number, latest or previous.")
+@click.option("--engine", type=click.Choice(["auto", "openvino", "keras"]), help="What runs the network.")
+@_CLUSTER
+@click.option("--dry-run", is_flag=True, help="Say what would be done and what it would cost.")
+@_SET
+@_JSON
+def predict(
+    folder: str,
+    out: str,
+    project: str,
+    bundle: str,
+    model: str,
+    engine: str | None,
+    cluster: str,
+    dry_run: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Segment every scan of FOLDER into OUT."""
+    from unetseg.storage import local_path
+
+    console = Console(as_json=as_json)
+    overrides = (*overrides, *([f"predict.engine={engine}"] if engine else []))
+    chosen, config = _model_to_use(project, bundle, model, overrides)
+    scans, target = local_path(folder), local_path(out)
+    if dry_run:
+        _dry_run(console, scans, target, chosen, config)
+        return
+
+    def call() -> Any:  # noqa: ANN401
+        from unetseg.predict import predict as stage
+
+        with console.progress("predict") as tell:
+            return stage(scans, target, bundle=chosen, config=config, cluster=cluster, progress=tell)
+
+    parameters = {"project": project, "folder": folder, "out": out, "model": model, "cluster": cluster}
+    result = call() if bundle else _run("predict", call, **parameters, overrides=overrides)
+    say_predict(console, result)
+    finish(console, result, bad=[*result.quarantined, *result.failed])
+
+
+# --------------------------------------------------------------------------- models
+
+
+@main.group()
+def models() -> None:
+    """List, show, promote and roll back models."""
+
+
+@models.command("list")
+@_PROJECT
+@_JSON
+def list_(project: str, as_json: bool) -> None:
+    """All versions with their scores, oldest first."""
+    from unetseg.project import load_project
+    from unetseg.registry import list_models
+
+    console = Console(as_json=as_json)
+    found = list_models(load_project(project).models)
+    rows = [
+        [
+            item.version,
+            item.alias,
+            item.created,
+            f"{item.validation_dice:.3f}",
+            number((item.scores or {}).get("macro", {}).get("f1")),
+        ]
+        for item in found
+    ]
+    console.table("", ["version", "alias", "created", "validation Dice", "test F1"], rows)
+    console.finish({"models": [asdict(item) for item in found]})
+
+
+@models.command()
+@click.argument("version", default="production")
+@_PROJECT
+@_JSON
+def show(version: str, project: str, as_json: bool) -> None:
+    """What is known of one VERSION (a number, production, previous or latest)."""
+    from unetseg.bundle import load_bundle
+    from unetseg.config import to_plain
+    from unetseg.project import load_project
+    from unetseg.registry import model_folder
+
+    console = Console(as_json=as_json)
+    bundle = load_bundle(model_folder(load_project(project).models, version))
+    info = bundle.info
+    console.say(f"model {bundle.version}, created {info.created}, in {bundle.folder}")
+    console.say(f"classes {', '.join(info.classes)}; channels {', '.join(info.channels)}")
+    console.say(f"guides {', '.join(info.guides) or 'none'}")
+    if bundle.evaluation:
+        say_scores(console, "", bundle.evaluation["scores"])
+    console.finish({"version": bundle.version, "info": to_plain(info), "evaluation": bundle.evaluation})
+
+
+@models.command()
+@click.argument("version")
+@_PROJECT
+@click.option("--why", default="promoted by hand", show_default=True, help="Kept in the history.")
+@_JSON
+def promote(version: str, project: str, why: str, as_json: bool) -> None:
+    """Make VERSION production."""
+    from unetseg.project import load_project
+    from unetseg.registry import promote as move
+
+    models_folder = load_project(project).models
+    result = _run("promote", lambda: move(models_folder, version, why=why), project=project, version=version, why=why)
+    say_aliases(Console(as_json=as_json), result)
+
+
+@models.command()
+@_PROJECT
+@click.option("--why", default="rolled back by hand", show_default=True, help="Kept in the history.")
+@_JSON
+def rollback(project: str, why: str, as_json: bool) -> None:
+    """Make the previous version production again."""
+    from unetseg.project import load_project
+    from unetseg.registry import rollback as move
+
+    models_folder = load_project(project).models
+    result = _run("rollback", lambda: move(models_folder, why=why), project=project, why=why)
+    say_aliases(Console(as_json=as_json), result)
+
+
+@main.command()
+@_PROJECT
+@_JSON
+def settings(project: str, as_json: bool) -> None:
+    """Every setting: its value here, its default and its meaning."""
+    from flows.settings_table import settings_rows
+
+    console = Console(as_json=as_json)
+    rows = settings_rows(project)
+    console.table("", ["setting", "value", "default", "meaning"], [list(row) for row in rows])
+    console.finish({"settings": [dict(zip(("name", "value", "default", "meaning"), row, strict=True)) for row in rows]})
+
+
+@main.command()
+@click.option("--project", default="demo", show_default=True, help="Folder of the demo; made where it is missing.")
+@_JSON
+def demo(project: str, as_json: bool) -> None:
+    """Synthetic eyes: nightly flow, bulk prediction, report."""
+    from flows.demo import run_demo
+
+    console = Console(as_json=as_json)
+    result = run_demo(project, console)
+    say_nightly(console, result.nightly)
+    say_predict(console, result.predict)
+    console.say("look at these:")
+    for name, path in result.look_at.items():
+        console.say(f"  {name:<12}{path}")
+    finish(console, result.predict, bad=[], scores=result.nightly.scores, nightly=result.nightly, **result.look_at)
+
+
+# --------------------------------------------------------------------------- shared
+
+
+def _run(flow: str, call: Callable[[], Any], **parameters: Any) -> Any:  # noqa: ANN401
+    """Run a stage: as a flow of the server that the environment names, else as a library call."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return call()
+    from importlib import import_module
+
+    return getattr(import_module(f"flows.{flow}"), flow)(**parameters)
+
+
+def _nightly(console: Console, project: str, overrides: tuple[str, ...]) -> Any:  # noqa: ANN401
+    from functools import partial
+
+    from unetseg import nightly as library
+    from unetseg.evaluate import evaluate as evaluate_stage
+    from unetseg.ingest import ingest as ingest_stage
+    from unetseg.project import load_project
+    from unetseg.train import train as train_stage
+
+    def shown(title: str, stage: Callable[..., Any]) -> Callable[..., Any]:
+        def with_bar(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+            with console.progress(title) as tell:
+                return partial(stage, progress=tell)(*arguments, **named)
+
+        return with_bar
+
+    def quiet_train(loaded: Any) -> Any:  # noqa: ANN401
+        import_keras_quietly()
+        return shown("train", train_stage)(loaded)
+
+    steps = library.Steps(
+        ingest=shown("ingest", ingest_stage), train=quiet_train, evaluate=shown("evaluate", evaluate_stage)
+    )
+    return library.nightly(load_project(project, overrides), steps)
+
+
+def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, ...]) -> tuple[Path, Any]:
+    """The bundle's folder and the settings to predict with: the project's, or the bundle's own."""
+    from unetseg.bundle import load_bundle
+    from unetseg.project import load_project, override
+    from unetseg.registry import model_folder
+    from unetseg.storage import local_path
+
+    if bundle:
+        folder = local_path(bundle)
+        return folder, override(load_bundle(folder).info.settings, overrides).predict
+    loaded = load_project(project, overrides)
+    return model_folder(loaded.models, model), loaded.settings.predict
+
+
+def _dry_run(console: Console, scans: Path, out: Path, bundle: Path, config: Any) -> None:  # noqa: ANN401
+    from unetseg.predict import estimate
+
+    found = estimate(scans, out, bundle=bundle, config=config)
+    console.say(
+        f"{found.scans} scans, {found.pixels / 1e6:.1f} megapixels, about {found.seconds:.0f} s, at most "
+        f"{found.disk_bytes / 1e6:.1f} MB of outputs, about {found.memory_bytes / 1e6:.0f} MB of memory"
+    )
+    for item in found.quarantined:
+        console.say(f"will fail: {item.path}: {item.reason}")
+    console.say("nothing was written")
+    finish(console, found, bad=list(found.quarantined))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What the command says: words and bars for people, one JSON value for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["Console", "import_keras_quietly", "log_to_stderr"]
+
+
+_PIPED_WIDTH = 160  # columns of a table in a file or a pipe, where nobody's window sets them
+
+
+class Console:
+    """Words go to standard output, or to standard error when JSON has standard output for itself."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+
+    def say(self, text: str = "") -> None:
+        """One line for people."""
+        click.echo(text, err=self._as_json)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """The one result for programs; nothing without ``--json``."""
+        if self._as_json:
+            click.echo(json.dumps(_plain(result), ensure_ascii=False))
+
+    def table(self, title: str, head: list[str], rows: list[list[str]]) -> None:
+        """A table for people."""
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+
+        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for number, name in enumerate(head):
+            table.add_column(name, justify="left" if number == 0 or len(head) == 2 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        RichConsole(
+            stderr=self._as_json, highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH
+        ).print(table)
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Any]:
+        """A bar with rate and remaining time, in a terminal; nothing elsewhere."""
+        if not sys.stderr.isatty():
+            yield lambda done, total, what: None
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[what]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
+            task = bar.add_task(title, total=None, rate="", what="")
+
+            def tell(done: int, total: int, what: str) -> None:
+                speed = bar.tasks[task].speed
+                bar.update(task, completed=done, total=total, what=what, rate=f"{speed:.1f}/s" if speed else "")
+
+            yield tell
+
+
+def import_keras_quietly() -> None:
+    """Import Keras without the lines that TensorFlow's C++ side prints on the way; unetseg's own lines stay."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import keras  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def log_to_stderr() -> None:
+    """Show what the library logs."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("unetseg")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (any result)
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value != value:
+        return None
+    return str(value) if isinstance(value, Path) else value

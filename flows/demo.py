@@ -1,0 +1,64 @@
+"""The demo: synthetic eyes through everything that a user would do with scans of their own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.console import Console, import_keras_quietly
+from unetseg.init import init
+from unetseg.nightly import NightlyResult
+from unetseg.predict import PredictResult, predict
+from unetseg.project import PROJECT_FILE, load_project
+from unetseg.registry import model_folder
+from unetseg.storage import local_path
+from unetseg.synth import write_eyes
+
+__all__ = ["DemoResult", "run_demo"]
+
+_NEW_SCANS_SEED = 1  # other eyes than those that trained: bulk prediction is for scans without masks
+
+# Two cores must see the end of it within minutes; a real project keeps the defaults.
+_QUICK = ("model.width=8", "train.batch=4", "train.max_minutes=1.5")
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo left."""
+
+    nightly: NightlyResult
+    predict: PredictResult
+    look_at: dict[str, Path]
+
+
+def run_demo(project: str | Path, console: Console) -> DemoResult:
+    """Draw eyes, write a project, run the nightly flow, and segment a folder of eyes that nobody annotated."""
+    folder = local_path(project)
+    drawn, new = folder / "eyes", folder / "new_eyes"
+    if not (folder / PROJECT_FILE).exists():
+        console.say(f"drawing eyes of 16 people into {drawn}")
+        eyes = write_eyes(drawn, subjects=16)
+        write_eyes(new, subjects=4, seed=_NEW_SCANS_SEED)
+        found = init(eyes.scans, eyes.masks, project=folder, overrides=_QUICK)
+        console.table("what `unetseg init` found", ["found", ""], [list(row) for row in found.rows])
+    console.say("running the nightly flow: ingest, train, evaluate, promote (about two minutes on two cores)")
+    night = _nightly_flow(folder)
+    loaded = load_project(folder)
+    bundle, out = model_folder(loaded.models), folder / "segmented"
+    with console.progress("predict") as tell:
+        segmented = predict(new / "scans", out, bundle=bundle, config=loaded.settings.predict, progress=tell)
+    look_at = {"report": Path(night.report), "gallery": segmented.gallery, "table": out / "table.csv", "masks": out}
+    return DemoResult(night, segmented, look_at)
+
+
+def _nightly_flow(folder: Path) -> NightlyResult:
+    """The Prefect flow, on a server that lives only as long as the run."""
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    from flows.nightly import nightly
+
+    import_keras_quietly()
+    return nightly(project=str(folder))

@@ -1,0 +1,22 @@
+"""Bring a project's dataset up to date with its scans and masks."""
+
+from prefect import flow
+
+from flows.parameters import project_with
+from tasks.ingest import ingest as ingest_step
+from unetseg.config import IngestConfig
+from unetseg.ingest import IngestResult
+
+__all__ = ["ingest"]
+
+
+@flow(name="ingest", flow_run_name="ingest {project}")
+def ingest(project: str, settings: IngestConfig = IngestConfig(), overrides: tuple[str, ...] = ()) -> IngestResult:
+    """Bring a project's dataset up to date with its scans and masks.
+
+    Args:
+        project: Folder of the project, as the worker sees it.
+        settings: What is changed here is stronger than unetseg.yaml, for this run.
+        overrides: Settings to change for this run, such as train.epochs=5; stronger than everything else.
+    """
+    return ingest_step(project_with(project, overrides, ingest=settings))

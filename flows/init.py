@@ -1,0 +1,27 @@
+"""Look at a folder of scans and one of masks, and write a project."""
+
+from prefect import flow
+
+from tasks.init import init as init_step
+from unetseg.init import Findings
+from unetseg.storage import local_path
+
+__all__ = ["init"]
+
+
+@flow(name="init", flow_run_name="init {project}")
+def init(scans: str, masks: str, project: str, guides: str = "") -> Findings:
+    """Look at a folder of scans and one of masks, and write a project.
+
+    Args:
+        scans: Folder of scans, as the worker sees it.
+        masks: Folder of masks; empty for none.
+        project: Folder of the new project.
+        guides: Folder with one sub-folder per guide; empty for none.
+    """
+    return init_step(
+        local_path(scans),
+        local_path(masks) if masks else None,
+        project=local_path(project),
+        guides=local_path(guides) if guides else None,
+    )

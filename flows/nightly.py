@@ -1,0 +1,29 @@
+"""Ingest, train, evaluate, and promote the new model if it is better than production."""
+
+from prefect import flow
+
+from flows.parameters import project_with
+from tasks.artifacts import show_sentence
+from tasks.evaluate import evaluate
+from tasks.gate import gate
+from tasks.ingest import ingest
+from tasks.train import train
+from unetseg import nightly as library
+from unetseg.config import Settings
+
+__all__ = ["nightly"]
+
+
+@flow(name="nightly", flow_run_name="nightly {project}")
+def nightly(project: str, settings: Settings = Settings(), overrides: tuple[str, ...] = ()) -> library.NightlyResult:
+    """Ingest, train, evaluate, and promote the new model if it is better than production.
+
+    Args:
+        project: Folder of the project, as the worker sees it.
+        settings: What is changed here is stronger than unetseg.yaml, for this run.
+        overrides: Settings to change for this run, such as train.epochs=5; stronger than everything else.
+    """
+    steps = library.Steps(ingest=ingest, train=train, evaluate=evaluate, gate=gate)
+    result = library.nightly(project_with(project, overrides, settings=settings), steps)
+    show_sentence(result.sentence)
+    return result

@@ -1,0 +1,38 @@
+"""Segment a folder of scans with a project's model."""
+
+from prefect import flow
+
+from flows.parameters import project_with
+from tasks.predict import predict as predict_step
+from unetseg.config import PredictConfig
+from unetseg.predict import PredictResult
+from unetseg.registry import model_folder
+from unetseg.storage import local_path
+
+__all__ = ["predict"]
+
+
+@flow(name="predict", flow_run_name="predict {folder}")
+def predict(
+    project: str,
+    folder: str,
+    out: str,
+    model: str = "production",
+    cluster: str = "",
+    settings: PredictConfig = PredictConfig(),
+    overrides: tuple[str, ...] = (),
+) -> PredictResult:
+    """Segment a folder of scans with a project's model.
+
+    Args:
+        project: Folder of the project, as the worker sees it.
+        folder: Folder of scans, as the worker sees it.
+        out: Folder for the outputs; file names are kept.
+        model: A version number, latest, production or previous.
+        cluster: Address of a running Dask scheduler; empty means threads of the worker.
+        settings: What is changed here is stronger than unetseg.yaml, for this run.
+        overrides: Settings to change for this run, such as train.epochs=5; stronger than everything else.
+    """
+    loaded = project_with(project, overrides, predict=settings)
+    bundle, config = model_folder(loaded.models, model), loaded.settings.predict
+    return predict_step(local_path(folder), local_path(out), bundle=bundle, config=config, cluster=cluster)

@@ -1,0 +1,240 @@
+"""The `unetseg` command: results, exit statuses, and what it does not load."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner, Result
+
+from flows.cli import main
+from unetseg.project import Project
+
+
+def unetseg(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def answer(result: Result) -> dict[str, Any]:
+    """The one JSON value on standard output."""
+    assert len(result.stdout.splitlines()) == 1, result.stdout
+    return json.loads(result.stdout)
+
+
+def run_python(code: str) -> str:
+    """Standard output of a fresh interpreter."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+HEAVY = ("tensorflow", "keras", "jax", "torch", "prefect", "distributed", "openvino", "matplotlib", "skimage")
+
+
+# --------------------------------------------------------------------------- the chain
+
+
+def test_init_ingest_and_models_answer_in_json(eyes: Path, tmp_path: Path):
+    found = answer(unetseg("init", eyes / "scans", eyes / "masks", "--project", tmp_path, "--json"))
+    assert [item["name"] for item in found["sources"]["classes"]] == ["iris", "pupil", "sclera"]
+    assert found["sources"]["scans"]["group"]
+    first = answer(unetseg("ingest", "--project", tmp_path, "--json"))
+    assert (first["done"], first["skipped"], first["quarantined"], first["failed"]) == (16, 0, 0, 0)
+    assert first["quarantine"] == []
+    again = answer(unetseg("ingest", "--project", tmp_path, "--json"))
+    assert (again["done"], again["skipped"]) == (0, 16)
+    assert answer(unetseg("models", "list", "--project", tmp_path, "--json")) == {"models": []}
+
+
+def test_train_evaluate_and_predict_answer_in_json(trained: Project, eyes: Path, tmp_path: Path):
+    quick = ("--set", "train.epochs=1", "--set", "train.steps_per_epoch=1")
+    done = answer(unetseg("train", "--project", trained.folder, *quick, "--json"))
+    assert done["version"] == "0002"
+    scored = answer(unetseg("evaluate", "--project", trained.folder, "--model", "1", "--json"))
+    row = {"recall", "precision", "f1", "dice", "iou", "average_precision", "threshold", "support"}
+    assert all(row <= set(scored["scores"][name]) for name in ("iris", "micro", "macro", "weighted"))
+    out = tmp_path / "out"
+    segmented = answer(unetseg("predict", eyes / "scans", out, "--project", trained.folder, "--json"))
+    assert (segmented["done"], segmented["quarantined"]) == (16, 0)
+    with_bundle = unetseg("predict", eyes / "scans", out, "--bundle", trained.models / "0001", "--json")
+    assert answer(with_bundle)["skipped"] == 16
+
+
+def test_nightly_says_unchanged_and_gives_scores(trained: Project):
+    result = unetseg("nightly", "--project", trained.folder, "--json")
+    assert result.exit_code == 0
+    assert answer(result)["outcome"] == "unchanged"
+    assert set(answer(result)["scores"]) >= {"iris", "pupil", "sclera", "micro", "macro", "weighted"}
+    assert "nothing was trained" in result.stderr
+
+
+def test_models_list_show_promote_and_rollback(trained: Project):
+    import shutil
+
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    project = ("--project", trained.folder)
+    assert [item["alias"] for item in answer(unetseg("models", "list", *project, "--json"))["models"]] == [
+        "production",
+        "",
+    ]
+    assert answer(unetseg("models", "promote", "0002", *project, "--json"))["production"] == "0002"
+    assert answer(unetseg("models", "show", *project, "--json"))["version"] == "0002"
+    assert answer(unetseg("models", "rollback", *project, "--json"))["production"] == "0001"
+    assert "0002" in unetseg("models", "list", *project).stdout
+
+
+def test_settings_lists_every_setting_with_its_meaning(trained: Project):
+    from dataclasses import fields
+
+    from unetseg.config import Settings
+
+    rows = answer(unetseg("settings", "--project", trained.folder, "--json"))["settings"]
+    names = {f"{section.name}.{item.name}" for section in fields(Settings) for item in fields(section.default_factory)}
+    assert {row["name"] for row in rows} == names
+    assert all(row["meaning"] for row in rows)
+    assert next(row for row in rows if row["name"] == "train.patch")["value"] == "64"
+
+
+def test_dry_run_writes_nothing(trained: Project, eyes: Path, tmp_path: Path):
+    result = unetseg("predict", eyes / "scans", tmp_path / "out", "--project", trained.folder, "--dry-run", "--json")
+    assert answer(result)["scans"] == 16
+    assert not (tmp_path / "out").exists()
+
+
+# --------------------------------------------------------------------------- exit statuses
+
+
+def test_quarantined_scans_end_with_status_3(trained: Project, eyes: Path, tmp_path: Path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    tifffile.imwrite(scans / "good.tif", tifffile.imread(eyes / "scans" / "s01_1.tif"))
+    (scans / "bad.tif").write_bytes(b"II*\0")
+    result = unetseg("predict", scans, tmp_path / "out", "--project", trained.folder, "--json")
+    assert result.exit_code == 3
+    found = answer(result)
+    assert (found["done"], found["quarantined"], found["failed"]) == (1, 1, 0)
+    assert [Path(item["path"]).name for item in found["quarantine"]] == ["bad.tif"]
+    assert found["quarantine"][0]["reason"]
+
+
+def test_a_damaged_model_ends_with_status_1(trained: Project, eyes: Path, tmp_path: Path):
+    (trained.models / "0001" / "openvino.bin").write_bytes(b"")
+    result = unetseg("predict", eyes / "scans", tmp_path / "out", "--project", trained.folder)
+    assert result.exit_code == 1
+    assert "openvino.bin was changed or damaged" in result.stderr
+
+
+def tree(folder: Path) -> set[Path]:
+    return set(folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["init", "{here}/nowhere", "{eyes}/masks", "--project", "{here}/p"], ["nowhere"]),
+        (["init", "{here}/none", "{eyes}/masks", "--project", "{here}/p"], ["none"]),
+        (["init", "{eyes}/scans", "{here}/nowhere", "--project", "{here}/p"], ["nowhere"]),
+        (["init", "{eyes}/scans", "{here}/others", "--project", "{here}/p"], ["others", "pair"]),
+        (["init", "{eyes}/scans", "{eyes}/masks", "--project", "{here}/p", "--set", "train.epoch=5"], ["epochs"]),
+        (["ingest", "--project", "{here}/p"], ["unetseg.yaml", "unetseg init"]),
+        (["train", "--project", "{project}", "--set", "train.epochs=0"], ["train.epochs", "1", "found '0'"]),
+        (["train", "--project", "{project}", "--set", "train.epochs"], ["section.field=value"]),
+        (["train", "--project", "{project}", "--set", "trian.epochs=3"], ["trian", "train"]),
+        (["nightly", "--project", "{project}", "--set", "ingest.dtype=int8"], ["ingest.dtype", "float16"]),
+        (["evaluate", "--project", "{project}", "--model", "9"], ["9", "0001"]),
+        (["predict", "{here}/nowhere", "{here}/out", "--project", "{project}"], ["nowhere"]),
+        (["predict", "{here}/none", "{here}/out", "--project", "{project}"], ["none"]),
+        (["predict", "{eyes}/scans", "{here}/out", "--bundle", "{here}"], ["no bundle"]),
+        (["models", "promote", "7", "--project", "{project}"], ["7", "0001"]),
+        (["models", "rollback", "--project", "{project}"], ["previous"]),
+    ],
+)
+def test_wrong_usage_is_one_line_with_status_2_and_writes_nothing(
+    arguments: list[str], says: list[str], trained: Project, eyes: Path, tmp_path: Path
+):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "others").mkdir()
+    tifffile.imwrite(tmp_path / "others" / "unrelated.tif", np.zeros((80, 112), np.uint8))
+    before = tree(tmp_path)
+    places = {"here": tmp_path, "eyes": eyes, "project": trained.folder}
+    result = unetseg(*(text.format(**places) for text in arguments))
+    assert result.exit_code == 2, result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert all(word in errors[0] for word in says), errors[0]
+    assert "Traceback" not in result.output
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "wrong", [["ingest", "--project", "{here}"], ["ingest", "--wrong"], ["predict"], ["models", "shw"]]
+)
+def test_errors_are_json_too_where_that_was_asked_for(wrong: list[str], tmp_path: Path):
+    result = unetseg(*(text.format(here=tmp_path) for text in wrong), "--json")
+    assert result.exit_code == 2
+    assert answer(result)["status"] == 2
+    assert answer(result)["error"]
+    assert not unetseg(*(text.format(here=tmp_path) for text in wrong)).stdout
+
+
+def test_init_does_not_overwrite_a_project(eyes: Path, trained: Project):
+    before = (trained.folder / "unetseg.yaml").read_text()
+    result = unetseg("init", eyes / "scans", eyes / "masks", "--project", trained.folder)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert (trained.folder / "unetseg.yaml").read_text() == before
+    assert unetseg("init", eyes / "scans", eyes / "masks", "--project", trained.folder, "--overwrite").exit_code == 0
+    assert (trained.folder / "unetseg.yaml").read_text() != before
+
+
+# --------------------------------------------------------------------------- what is not loaded
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--help"],
+        ["init", "{eyes}/scans", "{eyes}/masks", "--project", "{here}/p"],
+        ["models", "list", "--project", "{project}"],
+        ["models", "show", "--project", "{project}"],
+        ["models", "promote", "1", "--project", "{project}"],
+    ],
+)
+def test_commands_without_a_network_load_no_framework(command: list[str], trained: Project, eyes: Path, tmp_path: Path):
+    places = {"here": tmp_path, "eyes": eyes, "project": trained.folder}
+    arguments = [text.format(**places) for text in command]
+    out = run_python(
+        f"import sys; sys.argv = ['unetseg', *{arguments!r}]\n"
+        "from flows.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('loaded', sorted(set(sys.modules) & set({HEAVY[:6]!r})))"
+    )
+    assert out.splitlines()[-1] == "loaded []"
+
+
+def test_help_loads_nothing_heavy():
+    code = f"import flows.cli, unetseg, sys; print(sorted(set(sys.modules) & set({(*HEAVY, 'numpy', 'pydantic')!r})))"
+    assert run_python(code).strip() == "[]"
+
+
+def test_with_a_server_in_the_environment_stages_run_as_flows(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    import flows.ingest
+    from unetseg.ingest import ingest
+
+    calls = []
+
+    def as_flow(**parameters):
+        calls.append(parameters)
+        return ingest(trained)
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setattr(flows.ingest, "ingest", as_flow)
+    assert unetseg("ingest", "--project", trained.folder, "--set", "ingest.workers=1").exit_code == 0
+    assert calls == [{"project": str(trained.folder), "overrides": ("ingest.workers=1",)}]
+    assert os.environ["PREFECT_API_URL"]
