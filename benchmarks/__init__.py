@@ -1,0 +1,1 @@
+"""The measurements of the project: ratios inside one run, written to ``docs/benchmarks``."""

@@ -1,0 +1,96 @@
+"""Bulk prediction from folder to folder against the bare engine, and against the loop that people write."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from benchmarks.timing import median_ratio, seconds
+from unetseg.bundle import BundleInfo, load_bundle
+from unetseg.config import PredictConfig
+from unetseg.engines import open_engine
+from unetseg.inference import predict_tiles
+from unetseg.ingest import ingest
+from unetseg.init import init
+from unetseg.normalise import fit_scales, normalise
+from unetseg.parallel import run_units
+from unetseg.predict import predict
+from unetseg.project import load_project
+from unetseg.synth import write_eyes
+from unetseg.train import train
+
+_SIDE = 1024
+_BARE, _LOOP, _AGAIN, _EXACT = 0.90, 6.0, 0.02, 1e-5
+
+
+def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
+    """Sixteen scans of 1024 x 1024 and the default network."""
+    scans, bundle = _scans(folder / "new"), _bundle(folder)
+    engine, info = open_engine(bundle), load_bundle(bundle).info
+    images = [_normalised(path, info) for path in scans]
+    config = PredictConfig()
+
+    def ours() -> object:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        return predict(scans[0].parent, folder / "out", bundle=bundle, config=config)
+
+    def bare() -> None:
+        list(run_units(lambda image: engine({"image": image[None]}), images))
+
+    ours()
+    ratio = median_ratio(ours, bare, rounds=3)
+    yield "predict, folder to folder, of the speed of the bare engine", ratio, "x", f">= {_BARE}", ratio >= _BARE
+    ratio = median_ratio(ours, lambda: _loop(bundle, scans, folder / "loop", info), rounds=3)
+    yield "predict, times as fast as imread + model.predict + imwrite", ratio, "x", f">= {_LOOP}", ratio >= _LOOP
+    first = seconds(ours)
+    again = seconds(lambda: predict(scans[0].parent, folder / "out", bundle=bundle, config=config)) / first
+    yield "predict again, nothing changed, of the first run", again, "x", f"<= {_AGAIN}", again <= _AGAIN
+    worst = _tiled_difference(bundle, info)
+    yield "tiled against whole scan, largest difference (float32)", worst, "", f"<= {_EXACT}", worst <= _EXACT
+
+
+def _scans(folder: Path) -> list[Path]:
+    """Eyes of one megapixel, as 8-bit TIFFs."""
+    write_eyes(folder, subjects=4, size=(_SIDE, _SIDE))
+    return sorted((folder / "scans").glob("*.tif"))
+
+
+def _bundle(folder: Path) -> Path:
+    """The default network after a short training: masks must have the shapes that masks have."""
+    eyes = write_eyes(folder / "eyes", subjects=6)
+    quick = ("train.epochs=4", "train.patch=128", "train.steps_per_epoch=10", "train.max_minutes=0")
+    init(eyes.scans, eyes.masks, project=folder / "project", overrides=quick)
+    project = load_project(folder / "project")
+    ingest(project)
+    return train(project).bundle
+
+
+def _normalised(path: Path, info: BundleInfo) -> np.ndarray:
+    pixels = tifffile.imread(path)[..., None]
+    return normalise(pixels, fit_scales(pixels, info.settings.ingest))
+
+
+def _loop(bundle: Path, scans: list[Path], out: Path, info: BundleInfo) -> None:
+    """What people write: one scan after the other through ``model.predict``."""
+    import keras
+
+    out.mkdir(exist_ok=True)
+    if not hasattr(_loop, "model"):
+        _loop.model = keras.saving.load_model(bundle / "model.keras", compile=False)
+    for path in scans:
+        found = _loop.model.predict(_normalised(path, info)[None], verbose=0)[0]
+        tifffile.imwrite(out / path.name, (np.moveaxis(found, -1, 0) >= 0.5).astype(np.uint8), compression="zlib")
+
+
+def _tiled_difference(bundle: Path, info: BundleInfo) -> float:
+    engine = open_engine(bundle)
+    image = np.random.default_rng(1).random((1000, 1300, 1)).astype(np.float32)
+    whole = next(predict_tiles(engine, info, image, tile=4096))[1]
+    worst = 0.0
+    for window, probabilities in predict_tiles(engine, info, image, tile=512):
+        worst = max(worst, float(np.abs(probabilities - whole[window]).max()))
+    return worst
