@@ -33,7 +33,17 @@ from unetseg.sources import SourceFile
 from unetseg.splits import SPLITS
 from unetseg.storage import read_json, text_hash, write_json
 
-__all__ = ["SCHEMA_VERSION", "Dataset", "Index", "Planes", "ScanRecord", "mark_torn", "open_dataset", "write_scan"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Dataset",
+    "Index",
+    "Planes",
+    "ScanRecord",
+    "is_torn",
+    "mark_torn",
+    "open_dataset",
+    "write_scan",
+]
 
 SCHEMA_VERSION = 1
 IGNORE = "ignore"
@@ -255,9 +265,14 @@ def open_dataset(folder: Path) -> Dataset:
     index = Index.load(folder)
     if index is None:
         raise UsageError(f"{folder}: no dataset yet; run ingest first")
-    if (folder / _TORN).exists():
+    if is_torn(folder):
         raise DataError(f"{folder}: an ingest that replaced scans did not end; run ingest again")
     return Dataset(folder, index)
+
+
+def is_torn(folder: Path) -> bool:
+    """Whether scans were replaced and the index does not tell of it yet."""
+    return (folder / _TORN).exists()
 
 
 def mark_torn(folder: Path) -> None:
@@ -276,14 +291,14 @@ def write_scan(folder: Path, record: ScanRecord, planes: Planes, index: Index) -
     """
     chunk = index.ingest.chunk
     ome = image_metadata(record.id, index.channels, record.pixel_size, window=(0.0, 1.0))
-    group = write_group(folder, {"ome": ome, "unetseg": asdict(record)})
-    write_array(group, "0", np.moveaxis(planes.image, -1, 0), chunk=chunk)
+    write_group(folder, {"ome": ome, "unetseg": asdict(record)})
+    write_array(folder / "0", np.moveaxis(planes.image, -1, 0), chunk=chunk)
     classes = {name: planes.masks[..., k] == 1 for k, name in enumerate(index.classes)}
     if record.ignored_pixels:
         classes[IGNORE] = planes.masks[..., 0] < 0
-    labels = group.create_group("labels", attributes={"ome": {"version": "0.5", "labels": list(classes)}})
+    labels = write_group(folder / "labels", {"ome": {"version": "0.5", "labels": list(classes)}})
     for k, (name, plane) in enumerate(classes.items()):
-        label = labels.create_group(name, attributes={"ome": label_metadata(name, k, record.pixel_size)})
-        write_array(label, "0", plane.astype(np.uint8), chunk=chunk)
+        label = write_group(labels / name, {"ome": label_metadata(name, k, record.pixel_size)})
+        write_array(label / "0", plane.view(np.uint8), chunk=chunk)
     if planes.guides.shape[-1]:
-        write_array(group, "guides", np.moveaxis(planes.guides, -1, 0), chunk=chunk)
+        write_array(folder / "guides", np.moveaxis(planes.guides, -1, 0), chunk=chunk)

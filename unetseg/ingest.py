@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from unetseg.config import to_plain
-from unetseg.dataset import Index, Planes, ScanRecord, mark_torn, write_scan
+from unetseg.dataset import Index, Planes, ScanRecord, is_torn, mark_torn, write_scan
 from unetseg.errors import BadFileError, DataError, MissingMaskError, UsageError
 from unetseg.masks import class_names, find_mask, read_guides, read_masks
 from unetseg.normalise import fit_scales, normalise
@@ -66,10 +66,11 @@ class IngestResult:
 
 @dataclass(frozen=True)
 class _Unit:
-    """One scan to look at, with what the index lists of it."""
+    """One scan to look at, with what the index lists of it and when the index was saved (nanoseconds)."""
 
     ref: ScanRef
     listed: ScanRecord | None
+    saved: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def _ingest_all(project: Project, progress: Progress, cluster: str) -> IngestRes
     """Look at every scan, then write the index."""
     refs, unreadable = list_scans(project.sources.scans)
     before = Index.load(project.dataset) or _empty_index(project)
-    units = [_Unit(ref, before.scans.get(ref.id)) for ref in refs]
+    saved = _modified(project.dataset / "index.json")
+    units = [_Unit(ref, before.scans.get(ref.id), saved) for ref in refs]
     sorted_out = _Outcomes(project, unreadable)
     work = partial(_ingest_one, project)
     workers = project.settings.ingest.workers
@@ -111,7 +113,8 @@ def _ingest_all(project: Project, progress: Progress, cluster: str) -> IngestRes
         progress(done, len(units), unit.ref.id)
     sorted_out.check()
     index = _update_index(project, before, sorted_out)
-    index.save(project.dataset)
+    if index != before or not saved or is_torn(project.dataset):
+        index.save(project.dataset)
     _sweep(project.dataset)
     return sorted_out.result(index)
 
@@ -204,9 +207,13 @@ def _ingest_one(project: Project, unit: _Unit) -> _Ingested:
 def _known(project: Project, unit: _Unit) -> ScanRecord | None:
     """What is stored of a scan; the index, where it tells of the same pixels, knows better when files were touched.
 
-    The store decides, because a run that was killed before it wrote the index leaves newer scans than are listed.
+    The store decides, because a run that was killed before it wrote the index leaves newer scans than are listed;
+    it is only asked where it is newer, since that costs most of what a run on unchanged files costs.
     """
-    stored, listed = _stored_record(project, unit.ref), unit.listed
+    listed = unit.listed
+    if listed and 0 < _modified(_record_file(project, unit.ref)) <= unit.saved:
+        return listed
+    stored = _stored_record(project, unit.ref)
     if stored is None or listed is None or stored.signature != listed.signature:
         return stored
     return listed if hashes(stored.sources) == hashes(listed.sources) else stored
@@ -214,11 +221,22 @@ def _known(project: Project, unit: _Unit) -> ScanRecord | None:
 
 def _stored_record(project: Project, ref: ScanRef) -> ScanRecord | None:
     """The record that stands beside a scan's pixels; None where there is none that can be read."""
-    path = project.dataset / "scans" / _key(ref.id) / "zarr.json"
     try:
-        return ScanRecord.from_plain(read_json(path)["attributes"]["unetseg"])
+        return ScanRecord.from_plain(read_json(_record_file(project, ref))["attributes"]["unetseg"])
     except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
         return None
+
+
+def _record_file(project: Project, ref: ScanRef) -> Path:
+    return project.dataset / "scans" / _key(ref.id) / "zarr.json"
+
+
+def _modified(path: Path) -> int:
+    """When a file was changed last, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _store(project: Project, ref: ScanRef, sources: tuple[SourceFile, ...], signature: str) -> ScanRecord:

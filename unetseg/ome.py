@@ -5,14 +5,14 @@ Specification: https://ngff.openmicroscopy.org/0.5 (doi:10.1038/s41592-021-01326
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
 
 __all__ = ["COLOURS", "image_metadata", "label_metadata", "write_array", "write_group"]
 
@@ -21,40 +21,70 @@ VERSION = "0.5"
 COLOURS = ("E69F00", "56B4E9", "CC79A7", "009E73", "F0E442", "0072B2", "D55E00", "999999")
 """Colours of the classes, told apart also by the colour-blind (Okabe and Ito, https://jfly.uni-koeln.de/color/)."""
 
-_COMPRESSION = ZstdCodec(level=1)  # masks shrink 100-fold at any level; higher ones only cost time on noisy scans
 _SHARD_CHUNKS = 8  # chunks per side of a shard: a 2048 x 2048 file for chunks of 256
 
 
-def write_group(path: Path, attributes: dict[str, Any]) -> zarr.Group:
-    """Create a Zarr v3 group with attributes; what was there is replaced."""
-    return zarr.create_group(path, zarr_format=3, overwrite=True, attributes=attributes)
+def write_group(path: Path, attributes: Mapping[str, Any]) -> Path:
+    """Create a Zarr v3 group with attributes; what was there is replaced.
+
+    Returns:
+        Its folder, where arrays and further groups go.
+    """
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    group = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    # Two lines of JSON: zarr-python takes 2 ms for them, and a scan has a group per class.
+    (path / "zarr.json").write_text(json.dumps(group, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    return path
 
 
-def write_array(group: zarr.Group, name: str, planes: NDArray[np.generic], *, chunk: int) -> None:
+def write_array(path: Path, planes: NDArray[np.generic], *, chunk: int) -> None:
     """Write ``(y, x)`` or ``(c, y, x)`` planes: chunks of about one patch, many of them in one shard (file).
 
     Args:
-        group: where the array is created.
-        name: of the array.
+        path: the array's folder; what was there is replaced.
         planes: the values.
         chunk: side of a chunk in pixels; a smaller scan is one chunk.
     """
+    import tensorstore
+
+    store = tensorstore.open(
+        {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": str(path)},
+            "metadata": _array_metadata(planes, chunk),
+            "create": True,
+            "delete_existing": True,
+        },
+        context=tensorstore.Context({"file_io_sync": False}),  # the folder is renamed when all of it is written
+    ).result()
+    store.write(planes).result()
+
+
+def _array_metadata(planes: NDArray[np.generic], chunk: int) -> dict[str, Any]:
+    """What stands in an array's ``zarr.json``."""
     height, width = planes.shape[-2:]
     sides = (min(chunk, height), min(chunk, width))
-    shards = tuple(
-        min(-(-size // side), _SHARD_CHUNKS) * side for size, side in zip((height, width), sides, strict=True)
-    )
+    shards = [min(-(-size // side), _SHARD_CHUNKS) * side for size, side in zip((height, width), sides, strict=True)]
     leading = planes.shape[:-2]
-    array = group.create_array(
-        name,
-        shape=planes.shape,
-        dtype=planes.dtype,
-        chunks=(*(1 for _ in leading), *sides),
-        shards=(*leading, *shards) if shards != sides or any(size > 1 for size in leading) else None,
-        compressors=_COMPRESSION,
-        dimension_names=("c", "y", "x")[-planes.ndim :],
-    )
-    array[...] = planes
+    endian = {"configuration": {"endian": "little"}} if planes.dtype.itemsize > 1 else {}
+    # Masks shrink 100-fold at any level; higher ones only cost time on noisy scans.
+    codecs = [{"name": "bytes", **endian}, {"name": "zstd", "configuration": {"level": 1, "checksum": False}}]
+    return {
+        "shape": planes.shape,
+        "data_type": planes.dtype.name,
+        "fill_value": 0,
+        "dimension_names": ("c", "y", "x")[-planes.ndim :],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*leading, *shards]}},
+        "codecs": [_sharded([*(1 for _ in leading), *sides], codecs)],
+    }
+
+
+def _sharded(chunk_shape: list[int], codecs: list[dict[str, Any]]) -> dict[str, Any]:
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    shard = {"chunk_shape": chunk_shape, "codecs": codecs, "index_codecs": index, "index_location": "end"}
+    return {"name": "sharding_indexed", "configuration": shard}
 
 
 def image_metadata(

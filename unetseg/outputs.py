@@ -65,7 +65,7 @@ class OmeZarr:
         """See `Format`."""
         with write_folder(path) as folder:
             ome = image_metadata(path.name.removesuffix(self.suffix), names, pixel_size, window=(0.0, float(white)))
-            write_array(write_group(folder, {"ome": ome}), "0", planes, chunk=_CHUNK)
+            write_array(write_group(folder, {"ome": ome}) / "0", planes, chunk=_CHUNK)
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """See `Format`."""

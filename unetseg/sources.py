@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from unetseg.storage import file_hash
@@ -22,9 +23,15 @@ class SourceFile:
 
 
 def describe_file(path: Path) -> SourceFile:
-    """What a file is now; reads it once."""
+    """What a file is now; reads it once, however many pages of it are asked for."""
     status = path.stat()
-    return SourceFile(str(path), status.st_size, status.st_mtime_ns, file_hash(path))
+    return SourceFile(str(path), status.st_size, status.st_mtime_ns, _hash(path, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=4096)
+def _hash(path: Path, size: int, modified: int) -> str:
+    """The content of a file as it is at that size and time; ``size`` and ``modified`` only tell versions apart."""
+    return file_hash(path)
 
 
 def same_files(known: Sequence[SourceFile], paths: Sequence[Path]) -> bool:

@@ -14,14 +14,14 @@ def files_of(array_folder):
 
 def write_image(folder, planes, channels, pixel_size=(0.5, 0.25)):
     ome = image_metadata("a name", channels, pixel_size, window=(0.0, 2.0))
-    write_array(write_group(folder, {"ome": ome}), "0", planes, chunk=16)
+    write_array(write_group(folder, {"ome": ome}) / "0", planes, chunk=16)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (16, 16), (17, 15), (40, 50), (3, 40, 50), (1, 7, 300)])
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 def test_planes_come_back_as_they_were_written(tmp_path, shape, dtype):
     planes = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
-    write_array(write_group(tmp_path / "g", {}), "0", planes, chunk=16)
+    write_array(write_group(tmp_path / "g", {}) / "0", planes, chunk=16)
     found = zarr.open_array(tmp_path / "g" / "0", mode="r")
     np.testing.assert_array_equal(found[...], planes)
     assert found.dtype == dtype
@@ -30,8 +30,8 @@ def test_planes_come_back_as_they_were_written(tmp_path, shape, dtype):
 
 def test_a_chunk_is_one_patch_and_a_scan_is_few_files(tmp_path):
     group = write_group(tmp_path / "g", {})
-    write_array(group, "0", np.ones((2, 200, 64), np.uint8), chunk=16)
-    array = group["0"]
+    write_array(group / "0", np.ones((2, 200, 64), np.uint8), chunk=16)
+    array = zarr.open_array(group / "0", mode="r")
     assert array.chunks == (1, 16, 16)
     # 13 x 4 chunks of two channels; 8 to a side of a shard: two files
     assert array.shards == (2, 128, 64)
@@ -40,8 +40,8 @@ def test_a_chunk_is_one_patch_and_a_scan_is_few_files(tmp_path):
 
 def test_a_scan_of_one_chunk_is_one_file(tmp_path):
     group = write_group(tmp_path / "g", {})
-    write_array(group, "0", np.ones((10, 12), np.uint8), chunk=16)
-    assert group["0"].chunks == (10, 12)
+    write_array(group / "0", np.ones((10, 12), np.uint8), chunk=16)
+    assert zarr.open_array(group / "0", mode="r").chunks == (10, 12)
     assert len(files_of(tmp_path / "g" / "0")) == 1
 
 
@@ -76,7 +76,7 @@ def test_a_reader_finds_pixels_channels_colours_and_contrast(tmp_path):
 @pytest.mark.parametrize("index", [0, 3, len(COLOURS)])
 def test_a_label_is_valid_ome_zarr_in_the_colour_of_its_class(tmp_path, index):
     group = write_group(tmp_path / "g", {"ome": label_metadata("iris", index, (0.5, 0.25))})
-    write_array(group, "0", np.ones((9, 8), np.uint8), chunk=16)
+    write_array(group / "0", np.ones((9, 8), np.uint8), chunk=16)
     ome = ImageLabel.from_zarr(zarr.open_group(tmp_path / "g", mode="r")).attributes.ome
     (colour,) = ome.image_label.colors
     assert colour.label_value == 1
