@@ -1,22 +1,22 @@
-"""What a plane is before and after decoding, and the checks that no decoder does.
+"""What a plane is before and after decoding, what a format must answer, and the checks that no decoder does.
 
 A *plane* is one 2-D image of a file, with its channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
 
-__all__ = ["ScanHeader", "check_size", "checked_header", "checked_pixels", "reading"]
+__all__ = ["Format", "Planes", "ScanHeader", "check_size", "checked_header", "checked_pixels", "reading"]
 
 # What intensities can be: no complex numbers, no records.
 _DTYPES = frozenset(
@@ -46,6 +46,35 @@ class ScanHeader:
     def nbytes(self) -> int:
         """Bytes of the decoded pixels."""
         return self.height * self.width * self.channels * np.dtype(self.dtype).itemsize
+
+
+class Planes(Protocol):
+    """The planes of an open file; whatever goes wrong may be raised as it is, `reading` gives it the file's name."""
+
+    @property
+    def count(self) -> int:
+        """How many planes the header tells of."""
+
+    def header(self, page: int) -> ScanHeader:
+        """What the file says of plane `page` (from 0, below `count`); no pixel is decoded."""
+
+    def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
+        """The pixels ``(H, W, C)`` of plane `page`, as its header says; never more than `max_bytes` at once."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        name: As people call it.
+        starts: Whether a file with these first bytes (4096 of them, fewer in a short file) is of this format.
+        open: The planes of such a file.
+    """
+
+    name: str
+    starts: Callable[[bytes], bool]
+    open: Callable[[Path], AbstractContextManager[Planes]]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,14 @@ __all__ = [
     "to_channels",
 ]
 
-SUFFIXES = (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif")
+SUFFIXES = (
+    *(".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs"),
+    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),
+    *(".pbm", ".pgm", ".ppm", ".pnm"),
+    *(".jp2", ".j2k", ".j2c", ".jpx"),
+    *(".dcm", ".dicom", ".ima"),
+    *(".nii.gz", ".nii"),
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -78,18 +85,22 @@ class Scan:
 def name_of(file_name: str) -> str | None:
     """A file's name (or path) without its image suffix; None for a file that is no image.
 
-    >>> name_of("a/b.ome.tif"), name_of("notes.txt")
-    ('a/b', None)
+    >>> name_of("a/b.ome.tif"), name_of("a.nii.gz"), name_of("notes.txt")
+    ('a/b', 'a', None)
     """
     lower = file_name.lower()
     length = max((len(suffix) for suffix in SUFFIXES if lower.endswith(suffix)), default=0)
     return file_name[:-length] if length else None
 
 
-def list_scans(source: ScanSource) -> tuple[list[ScanRef], list[BadFile]]:
+def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -> tuple[list[ScanRef], list[BadFile]]:
     """The scans of a folder (or of one multi-page file) sorted by id, and the files that cannot be used.
 
     Hidden files and files that are no images are passed over. Pixels are not decoded.
+
+    Args:
+        source: Where the scans are.
+        count: Tells how many planes a file holds; who knows that already spares opening it.
 
     Raises:
         UsageError: when the folder does not exist or holds no image.
@@ -98,7 +109,7 @@ def list_scans(source: ScanSource) -> tuple[list[ScanRef], list[BadFile]]:
     bad: list[BadFile] = []
     for path, name in _image_files(source):
         try:
-            refs = _refs(path, name)
+            refs = _refs(path, name, count)
         except BadFileError as error:
             bad.append(BadFile(str(path), str(error)))
             continue
@@ -196,9 +207,9 @@ def _scan_name(path: Path, root: Path) -> str | None:
     return name_of(relative.as_posix())
 
 
-def _refs(path: Path, name: str) -> list[ScanRef]:
+def _refs(path: Path, name: str, count: Callable[[Path], int]) -> list[ScanRef]:
     if not name.split("/")[-1] or "\\" in name or not name.isprintable():
         raise BadFileError(f"{path}: its name cannot name an output; rename it without control characters and '\\'")
-    if (count := plane_count(path)) == 1:
+    if (planes := count(path)) == 1:
         return [ScanRef(name, path)]
-    return [ScanRef(f"{name}.p{page:04d}", path, page) for page in range(count)]
+    return [ScanRef(f"{name}.p{page:04d}", path, page) for page in range(planes)]

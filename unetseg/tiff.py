@@ -17,26 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
-from unetseg.planes import ScanHeader, check_size, checked_header, reading
+from unetseg.photometric import cmyk_to_rgb, inverted
+from unetseg.planes import Format, ScanHeader, check_size
 
-__all__ = ["TiffPlanes", "tiff_planes"]
+__all__ = ["TIFF"]
+
+_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _MICROMETRES = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
 _PIXEL_SIZE_LIMITS = 1e-5, 5e3  # micrometres: a fraction of an atom to 5 mm; beyond, the entry is a mistake
 _SCREEN_DPI = 72, 96, 100, 120, 144, 150, 200, 240, 300, 400, 600, 1200  # of printers and screens, not of microscopes
 
 
-@contextmanager
-def tiff_planes(path: Path) -> Iterator[TiffPlanes]:
-    """Open a TIFF; whatever its decoder raises is a `BadFileError`."""
-    import tifffile
-
-    # One file is one source: an OME header may name other files, which need not even lie in this folder.
-    with reading(path), tifffile.TiffFile(path, _multifile=False) as file:
-        yield TiffPlanes(path, file)
-
-
-class TiffPlanes:
+class _Tiff:
     """The planes of an open TIFF.
 
     Attributes:
@@ -45,13 +38,18 @@ class TiffPlanes:
 
     def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has no types)
         self.path, self.file = path, file
-        series = [item for item in file.series if getattr(item, "keyframe", None) is not None]
+        levels = [level for item in file.series for level in item.levels]
+        series = [item for item in levels if getattr(item, "keyframe", None) is not None]
         if not series:
             raise BadFileError(f"{path}: holds no image")
-        # Thumbnails and reduced copies are series of their own, and smaller.
+        # Thumbnails and reduced copies are series or levels of their own, and smaller.
         self.series = max(series, key=lambda item: item.keyframe.imagelength * item.keyframe.imagewidth)
         self.frame = self.series.keyframe
         self.pages = self._arrange()
+
+    @property
+    def count(self) -> int:
+        return len(self.pages)
 
     def _arrange(self) -> NDArray[np.intp]:
         """Page numbers ``(planes, channels)``: all leading axes but channels count planes."""
@@ -67,51 +65,52 @@ class TiffPlanes:
             return pages.reshape(-1, pages.shape[-1])
         return pages.reshape(-1, 1)
 
-    def header(self, page: int | None) -> ScanHeader:
-        """The header of a plane; None where there must be one plane only."""
+    def header(self, page: int) -> ScanHeader:
         frame = self.frame
         if frame.axes not in ("YX", "YXS", "SYX") or frame.dtype is None:
             raise BadFileError(f"{self.path}: pages with axes {frame.axes} and type {frame.dtype} are not images")
         self._check_photometric()
         palette = self._palette() is not None
-        return checked_header(
-            self.path,
-            ScanHeader(
-                height=int(frame.imagelength),
-                width=int(frame.imagewidth),
-                channels=3 if palette else self._samples() * len(self._numbers(page)),
-                dtype="uint8" if palette else np.dtype(frame.dtype).name,
-                pixel_size=_tiff_pixel_size(self.file, frame),
-            ),
+        return ScanHeader(
+            height=int(frame.imagelength),
+            width=int(frame.imagewidth),
+            channels=3 if palette else self._samples() * len(self.pages[page]),
+            dtype="uint8" if palette else np.dtype(frame.dtype).name,
+            pixel_size=_tiff_pixel_size(self.file, frame),
         )
 
-    def pixels(self, page: int | None, max_bytes: float) -> NDArray[Any]:
-        """The pixels ``(H, W, C)`` of a plane."""
-        parts = [self._page(int(number), max_bytes) for number in self._numbers(page)]
+    def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
+        parts = [self._page(int(number), max_bytes) for number in self.pages[page]]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
-    def _numbers(self, page: int | None) -> NDArray[np.intp]:
-        count = len(self.pages)
-        if page is None and count > 1:
-            raise BadFileError(f"{self.path}: holds {count} pages where one image is expected")
-        if not 0 <= (page or 0) < count:
-            raise BadFileError(f"{self.path}: page {page} was asked for, but the file holds {count}")
-        return np.asarray(self.pages[page or 0])
-
     def _samples(self) -> int:
-        """Samples of a pixel without alpha; unspecified extra samples are channels."""
-        return int(self.frame.samplesperpixel) - sum(int(extra) in (1, 2) for extra in self.frame.extrasamples)
+        """Samples of a pixel without alpha; unspecified extra samples are channels, inks are three colours."""
+        samples = int(self.frame.samplesperpixel) - sum(int(extra) in (1, 2) for extra in self.frame.extrasamples)
+        return samples - 1 if self._colour_kind == "SEPARATED" else samples
+
+    @property
+    def _colour_kind(self) -> str:
+        return str(getattr(self.frame.photometric, "name", self.frame.photometric))
+
+    @property
+    def _is_luminance(self) -> bool:
+        """Whether the pages hold YCbCr that no JPEG decoder of tifffile turns into RGB."""
+        compression = getattr(self.frame.compression, "name", "")
+        return self._colour_kind == "YCBCR" and ("JPEG" not in compression or compression == "OJPEG")
 
     def _check_photometric(self) -> None:
-        name = getattr(self.frame.photometric, "name", str(self.frame.photometric))
-        compression = getattr(self.frame.compression, "name", "")
-        # Decoders of the JPEG family turn YCbCr into RGB themselves.
-        if name not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE") and not (
-            name == "YCBCR" and "JPEG" in compression
-        ):
+        name, dtype = self._colour_kind, np.dtype(self.frame.dtype)
+        if name not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "YCBCR", "SEPARATED"):
             raise BadFileError(f"{self.path}: colours of kind {name} are not read; save as grey or RGB")
-        if name == "MINISWHITE" and np.dtype(self.frame.dtype).kind not in "bu":
-            raise BadFileError(f"{self.path}: min-is-white {self.frame.dtype} is not read; save as min-is-black")
+        if name == "MINISWHITE" and dtype.kind not in "bu":
+            raise BadFileError(f"{self.path}: min-is-white {dtype} is not read; save as min-is-black")
+        if self._is_luminance and self.frame.compression == 1 and tuple(self.frame.subsampling or (2, 2)) != (1, 1):
+            # Pillow hands only compressed pages to libtiff.
+            raise BadFileError(f"{self.path}: uncompressed subsampled YCbCr is not read; save as RGB")
+        if name == "SEPARATED":
+            inks = self.frame.tags.get("InkSet")
+            if self._samples() != 3 or dtype.name not in ("uint8", "uint16") or (inks and int(inks.value) != 1):
+                raise BadFileError(f"{self.path}: inks other than 8-bit or 16-bit CMYK are not read; save as RGB")
 
     def _page(self, number: int, max_bytes: float) -> NDArray[Any]:
         """One page as ``(H, W, samples)``."""
@@ -121,6 +120,8 @@ class TiffPlanes:
         else:
             page = series.pages[number]
             self._check_segments(page, max_bytes)
+            if self._is_luminance:
+                return self._luminance(page)
             data = np.asarray(page.asarray())
         if frame.axes == "SYX":
             data = np.moveaxis(data, 0, -1)
@@ -138,6 +139,18 @@ class TiffPlanes:
         data = handle.read_array(dtype, math.prod(shape)).reshape(shape)
         return np.asarray(data.astype(dtype.newbyteorder("=")))
 
+    def _luminance(self, page: Any) -> NDArray[Any]:  # noqa: ANN401 (tifffile has no types)
+        """A page of YCbCr as RGB: libtiff, within Pillow, knows subsampling and JPEG of before 1995."""
+        from PIL import TiffImagePlugin
+
+        if len(page.treeindex) > 1:
+            raise BadFileError(f"{self.path}: YCbCr in a sub-directory is not read; save as RGB")
+        with TiffImagePlugin.TiffImageFile(self.path) as image:
+            image.seek(page.index)
+            if image.mode not in ("RGB", "YCbCr") or image.size != (self.frame.imagewidth, self.frame.imagelength):
+                raise BadFileError(f"{self.path}: YCbCr of this layout is not read; save as RGB")
+            return np.array(image.convert("RGB"))
+
     def _check_segments(self, page: Any, max_bytes: float) -> None:  # noqa: ANN401 (tifffile has no types)
         """Strips and tiles must lie in the file: missing ones would be read as zeros, enormous ones exhaust memory."""
         frame = self.frame
@@ -150,19 +163,20 @@ class TiffPlanes:
             raise BadFileError(f"{self.path}: is cut short: pixels up to byte {end} of {self.file.filehandle.size}")
 
     def _colours(self, data: NDArray[Any]) -> NDArray[Any]:
-        """Look palettes up, turn min-is-white round, drop alpha."""
+        """Look palettes up, mix inks, turn min-is-white round, drop alpha."""
         if (palette := self._palette()) is not None:
             if (largest := int(data.max(initial=0))) >= len(palette):
                 raise BadFileError(f"{self.path}: value {largest} is beyond its palette of {len(palette)} colours")
             return np.asarray(palette[data[..., 0].astype(np.intp)])
-        if self.frame.photometric.name == "MINISWHITE":
-            full = 2 ** int(self.frame.bitspersample) - 1
-            data = ~data if data.dtype == np.bool_ else (full - data).astype(data.dtype)
+        if self._colour_kind == "SEPARATED":
+            return cmyk_to_rgb(data[..., :4])
+        if self._colour_kind == "MINISWHITE":
+            data = inverted(data, int(self.frame.bitspersample))
         return data[..., : self._samples()]
 
     def _palette(self) -> NDArray[np.uint8] | None:
         """The colours ``(n, 3)`` that values stand for; stored as 16-bit, by some writers as 8-bit numbers."""
-        if self.frame.photometric.name != "PALETTE":
+        if self._colour_kind != "PALETTE":
             return None
         colours = np.asarray(self.frame.colormap).T
         return (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)
@@ -201,3 +215,15 @@ def _ratio(tag: Any) -> float:  # noqa: ANN401 (tifffile has no types)
 def _plausible(y: float, x: float) -> tuple[float, float] | None:
     low, high = _PIXEL_SIZE_LIMITS
     return (y, x) if low <= y <= high and low <= x <= high else None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[_Tiff]:
+    import tifffile
+
+    # One file is one source: an OME header may name other files, which need not even lie in this folder.
+    with tifffile.TiffFile(path, _multifile=False) as file:
+        yield _Tiff(path, file)
+
+
+TIFF = Format("TIFF", lambda head: head[:4] in _STARTS, _open)

@@ -1,0 +1,240 @@
+"""DICOM."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import apply_modality_lut, pixel_array
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from unetseg.config import ScanSource
+from unetseg.errors import BadFileError
+from unetseg.formats import plane_count, plane_header, read_plane
+from unetseg.planes import ScanHeader
+from unetseg.readers import list_scans, read_scan
+
+RANDOM = np.random.default_rng(0)
+GREY16 = RANDOM.integers(0, 4096, (6, 8), np.uint16)
+COLOUR = RANDOM.integers(0, 256, (6, 8, 3), np.uint8)
+
+
+def dicom(path, pixels, frames=None, syntax=ExplicitVRLittleEndian, payload=None, **attributes):
+    """A file of `pixels` (rows, columns[, samples]), behind a leading axis where `frames` is given."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    shape = pixels.shape if frames is None else pixels.shape[1:]
+    if frames is not None:
+        data.NumberOfFrames = frames
+    data.Rows, data.Columns = shape[:2]
+    data.SamplesPerPixel = shape[2] if len(shape) > 2 else 1
+    data.PhotometricInterpretation = "RGB" if len(shape) > 2 else "MONOCHROME2"
+    if len(shape) > 2:
+        data.PlanarConfiguration = 0
+    data.BitsAllocated = data.BitsStored = 8 * pixels.dtype.itemsize
+    data.HighBit = data.BitsStored - 1
+    data.PixelRepresentation = int(pixels.dtype.kind == "i")
+    data.PixelData = pixels.tobytes() if payload is None else payload
+    data["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
+    if payload is not None:
+        data["PixelData"].is_undefined_length = True
+    for name, value in attributes.items():
+        setattr(data, name, value)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def pixels_of(path, page=None):
+    return read_plane(path, page, max_bytes=1e8)[1]
+
+
+def refusal(path, max_bytes=1e8):
+    with pytest.raises(BadFileError) as error:
+        read_plane(path, 0, max_bytes=max_bytes)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("pixels", [GREY16, GREY16.astype(np.uint8), GREY16.astype(np.int16) - 999, COLOUR])
+def test_pixels_keep_their_type(tmp_path, syntax, pixels):
+    path = dicom(tmp_path / "a.dcm", pixels, syntax=syntax)
+    found = pixels_of(path)
+    assert found.dtype == pixels.dtype
+    assert plane_header(path) == ScanHeader(*found.shape, pixels.dtype.name)
+    np.testing.assert_array_equal(found, pixels.reshape(found.shape))
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_monochrome1_is_turned_round(tmp_path, bits):
+    pixels = GREY16 & np.uint16(2**bits - 1)
+    path = dicom(tmp_path / "a.dcm", pixels, PhotometricInterpretation="MONOCHROME1", BitsStored=bits, HighBit=bits - 1)
+    np.testing.assert_array_equal(pixels_of(path)[..., 0], 2**bits - 1 - pixels)
+
+
+def test_signed_monochrome1_stays_in_its_range(tmp_path):
+    pixels = np.array([[-32768, -1, 0, 32767]], np.int16)
+    path = dicom(tmp_path / "a.dcm", pixels, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(pixels_of(path)[..., 0], [[32767, 0, -1, -32768]])
+
+
+def test_planar_colour(tmp_path):
+    planar = np.ascontiguousarray(np.moveaxis(COLOUR, -1, 0)).tobytes()
+    path = dicom(tmp_path / "a.dcm", COLOUR, PlanarConfiguration=1, PixelData=planar)
+    np.testing.assert_array_equal(pixels_of(path), COLOUR)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1, -1024), (0.37, 0), (2.5, 11.25)])
+def test_rescaling_makes_physical_values(tmp_path, slope, intercept):
+    path = dicom(tmp_path / "a.dcm", GREY16, RescaleSlope=slope, RescaleIntercept=intercept)
+    data = pydicom.dcmread(path)
+    expected = apply_modality_lut(data.pixel_array, data).astype(np.float32)
+    assert plane_header(path).dtype == "float32"
+    np.testing.assert_array_equal(pixels_of(path)[..., 0], expected)
+
+
+def test_rescaling_by_one_changes_nothing(tmp_path):
+    path = dicom(tmp_path / "a.dcm", GREY16, RescaleSlope="1.0", RescaleIntercept="0")
+    assert pixels_of(path).dtype == np.uint16
+
+
+def test_frames_are_planes(tmp_path):
+    stack = RANDOM.integers(0, 999, (3, 4, 5), np.uint16)
+    path = dicom(tmp_path / "a.dcm", stack, frames=3)
+    assert plane_count(path) == 3
+    scans, bad = list_scans(ScanSource(str(tmp_path)))
+    assert [scan.id for scan in scans] == ["a.p0000", "a.p0001", "a.p0002"]
+    assert bad == []
+    for scan, expected in zip(scans, stack, strict=True):
+        np.testing.assert_array_equal(read_scan(scan, max_gigabytes=1).pixels[..., 0], expected)
+
+
+def test_each_frame_has_its_own_rescaling_and_spacing(tmp_path):
+    def group(slope):
+        values, measures, outer = Dataset(), Dataset(), Dataset()
+        values.RescaleSlope, values.RescaleIntercept = slope, 1
+        measures.PixelSpacing = [slope, 0.25]
+        outer.PixelValueTransformationSequence, outer.PixelMeasuresSequence = [values], [measures]
+        return outer
+
+    stack = RANDOM.integers(0, 999, (2, 4, 5), np.uint16)
+    path = dicom(tmp_path / "a.dcm", stack, frames=2, PerFrameFunctionalGroupsSequence=[group(2), group(3)])
+    for page, slope in enumerate((2, 3)):
+        np.testing.assert_array_equal(pixels_of(path, page)[..., 0], stack[page] * np.float32(slope) + 1)
+        assert plane_header(path, page).pixel_size == (1000 * slope, 250)
+
+
+def test_bilevel_frames(tmp_path):
+    bits = RANDOM.random((2, 4, 6)) > 0.5
+    packed = np.packbits(bits.ravel(), bitorder="little").tobytes()
+    path = dicom(tmp_path / "a.dcm", bits, frames=2, BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=packed)
+    for page in range(2):
+        np.testing.assert_array_equal(pixels_of(path, page)[..., 0], bits[page])
+
+
+@pytest.mark.parametrize(
+    ("spacing", "expected"), [([0.5, 0.25], (500.0, 250.0)), ([0, 1], None), (None, None), ([6.5, 6.5], (6500, 6500))]
+)
+def test_pixel_size_from_millimetres(tmp_path, spacing, expected):
+    path = dicom(tmp_path / "a.dcm", GREY16, PixelSpacing=spacing)
+    assert plane_header(path).pixel_size == expected
+
+
+@pytest.mark.parametrize("pixels", [GREY16, COLOUR])
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
+def test_lossless_compressions(tmp_path, pixels, syntax):
+    if syntax == JPEG2000Lossless:
+        imagecodecs = pytest.importorskip("imagecodecs")
+        frame = imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", reversible=True, mct=False)
+        path = dicom(tmp_path / "a.dcm", pixels, syntax=syntax, payload=encapsulate([frame]))
+    else:
+        data = pydicom.dcmread(dicom(tmp_path / "a.dcm", pixels))
+        data.compress(syntax)
+        path = tmp_path / "b.dcm"
+        data.save_as(path)
+    found = pixels_of(path)
+    np.testing.assert_array_equal(found, pixels.reshape(found.shape))
+
+
+def test_ybr_becomes_rgb_as_pydicom_makes_it(tmp_path):
+    path = dicom(tmp_path / "a.dcm", COLOUR, PhotometricInterpretation="YBR_FULL")
+    np.testing.assert_array_equal(pixels_of(path), pixel_array(path))
+    assert (pixels_of(path) != COLOUR).any()
+
+
+def test_a_file_is_told_by_its_first_bytes_not_by_its_suffix(tmp_path):
+    np.testing.assert_array_equal(pixels_of(dicom(tmp_path / "a.png", GREY16))[..., 0], GREY16)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR is not read"),
+        ({"PhotometricInterpretation": "CMYK"}, "CMYK is not read"),
+        ({"ModalityLUTSequence": [Dataset()]}, "modality lookup table"),
+        ({"SamplesPerPixel": 3, "Rows": 2}, "3 samples a pixel"),
+        ({"syntax": DeflatedExplicitVRLittleEndian}, "deflated"),
+        ({"syntax": JPEGLosslessSV1, "payload": encapsulate([b"\xff\xd8\xff\xd9"])}, "JPEG Lossless.* is not read"),
+        ({"syntax": RLELossless, "payload": encapsulate([bytes(64)])}, "cannot be read"),
+        ({"Rows": 0}, "no pixels"),
+        ({"RescaleSlope": "1e300"}, "infinite"),
+        ({"NumberOfFrames": 10**9}, "cut short: 1000000000 frames"),
+        ({"NumberOfFrames": -1}, "-1 images"),
+        ({"Rows": 65535, "Columns": 65535}, "are not in it"),
+    ],
+)
+def test_what_is_not_read_says_why(tmp_path, attributes, reason):
+    path = dicom(tmp_path / "a.dcm", GREY16, **attributes)
+    with pytest.raises(BadFileError, match=reason) as error:
+        pixels_of(path, 0)
+    assert str(path) in str(error.value)
+
+
+def test_a_compressed_file_that_claims_gigabytes_is_refused(tmp_path):
+    payload = encapsulate([bytes(64)])
+    path = dicom(tmp_path / "a.dcm", GREY16, syntax=RLELossless, payload=payload, Rows=65535, Columns=65535)
+    assert "8.59 GB" in refusal(path)
+
+
+def test_a_compressed_file_that_claims_a_billion_frames_is_refused(tmp_path):
+    payload = encapsulate([bytes(64)])
+    path = dicom(tmp_path / "a.dcm", GREY16, syntax=RLELossless, payload=payload, NumberOfFrames=10**9)
+    assert "1000000000 images" in refusal(path)
+
+
+@pytest.mark.parametrize("removed", [1, 50, 100, 200])
+def test_cut_short(tmp_path, removed):
+    path = dicom(tmp_path / "a.dcm", GREY16)
+    path.write_bytes(path.read_bytes()[:-removed])
+    assert any(words in refusal(path) for words in ("cut short", "cannot be read", "no image"))
+
+
+def test_without_pixels(tmp_path):
+    path = dicom(tmp_path / "a.dcm", GREY16)
+    data = pydicom.dcmread(path)
+    del data.PixelData, data.Rows
+    data.save_as(path)
+    assert "holds no image" in refusal(path)
+
+
+def test_the_libraries_are_imported_only_when_a_file_needs_them():
+    code = (
+        "import sys, unetseg.readers; print([n for n in ('pydicom', 'nibabel', 'PIL', 'tifffile') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
