@@ -36,7 +36,7 @@ __all__ = [
 
 _FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-MaskEncoding = Literal["binary", "instances", "labels", "colours"]
+MaskEncoding = Literal["binary", "instances", "objects", "labels", "colours", "pages", "bits"]
 Name = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .-]*$", max_length=64)]
 
 
@@ -93,11 +93,14 @@ class ClassSource(GuideSource):
         MaskEncoding,
         Field(
             description="binary: everything above half of the maximum; instances: every value but 0; "
-            "labels: the integers in values; colours: the colours in values."
+            "objects: the union of several binary files, one per object; labels: the integers in values; "
+            "colours: the colours in values; pages: the binary pages in values, from 0, of one file per scan; "
+            "bits: the bits in values, from 0, of one integer."
         ),
     ] = "binary"
     values: Annotated[
-        tuple[str, ...], Field(description="Integers ('3') or colours ('#ff0000') that mean this class.")
+        tuple[str, ...],
+        Field(description="Integers, pages or bits ('3'), or colours ('#ff0000'), that mean this class."),
     ] = ()
 
 

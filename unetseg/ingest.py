@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,12 @@ import numpy as np
 from unetseg.config import to_plain
 from unetseg.dataset import Index, Planes, ScanRecord, is_torn, mark_torn, write_scan
 from unetseg.errors import BadFileError, DataError, MissingMaskError, UsageError
-from unetseg.masks import class_names, find_mask, read_guides, read_masks
+from unetseg.formats import plane_count
+from unetseg.masks import class_names, find_mask, mask_files, read_guides, read_masks
 from unetseg.normalise import fit_scales, normalise
 from unetseg.parallel import Progress, run_units, silent
 from unetseg.project import Project
-from unetseg.readers import BadFile, ScanRef, list_scans, read_scan, to_channels
+from unetseg.readers import BadFile, ScanRef, list_scans, name_of, read_scan, to_channels
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
 from unetseg.splits import assign_splits
 from unetseg.storage import is_disk_error, locked, read_json, text_hash, write_folder, write_json
@@ -101,8 +102,8 @@ def ingest(project: Project, *, progress: Progress = silent, cluster: str = "") 
 
 def _ingest_all(project: Project, progress: Progress, cluster: str) -> IngestResult:
     """Look at every scan, then write the index."""
-    refs, unreadable = list_scans(project.sources.scans)
     before = Index.load(project.dataset) or _empty_index(project)
+    refs, unreadable = list_scans(project.sources.scans, partial(_count_planes, _single_images(before)))
     saved = _modified(project.dataset / "index.json")
     units = [_Unit(ref, before.scans.get(ref.id), saved) for ref in refs]
     sorted_out = _Outcomes(project, unreadable)
@@ -117,6 +118,19 @@ def _ingest_all(project: Project, progress: Progress, cluster: str) -> IngestRes
         index.save(project.dataset)
     _sweep(project.dataset)
     return sorted_out.result(index)
+
+
+def _single_images(index: Index) -> dict[str, SourceFile]:
+    """The files, by path, that held one image each; pages of stacks have other names than their file."""
+    records = [record for record in index.scans.values() if not record.vanished]
+    files = [(record.id, record.sources[0]) for record in records]
+    return {file.path: file for name, file in files if name_of(Path(file.path).name) == Path(name).name}
+
+
+def _count_planes(single: Mapping[str, SourceFile], path: Path) -> int:
+    """How many planes a file holds; one that is as it was is not opened."""
+    known = single.get(str(path))
+    return 1 if known and same_files([known], [path]) else plane_count(path)
 
 
 class _Outcomes:
@@ -268,13 +282,15 @@ def _store(project: Project, ref: ScanRef, sources: tuple[SourceFile, ...], sign
 
 
 def _mask_files(project: Project, ref: ScanRef) -> list[Path]:
-    """The file of each class and guide of a scan, in the order of the sources; one file may come several times."""
+    """The files of each class and guide of a scan, in the order of the sources; one file may come several times."""
     found: list[Path] = []
     missing: list[MissingMaskError] = []
     names, labelled = class_names(project.sources.classes), False
     for source in project.sources.classes:
         try:
-            found.append(find_mask(source, ref.id)[0])
+            files = mask_files(source, ref.id)
+            # The first again where there are several: else one moved to the next class would leave the same list.
+            found += files if source.encoding != "objects" else [*files, files[0]]
             labelled |= source.name in names  # what to ignore says nothing of classes
         except MissingMaskError as error:
             missing.append(error)

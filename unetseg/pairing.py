@@ -16,7 +16,7 @@ from glob import escape
 
 from unetseg.patterns import fill_pattern
 
-__all__ = ["find_group_rule", "find_patterns", "paired_ids"]
+__all__ = ["common_begin", "find_group_rule", "find_patterns", "paired_ids"]
 
 _SHORT_WORD = 3  # letters; shorter ones are found in any word by chance
 _PATTERNS_TRIED = 10
@@ -45,7 +45,7 @@ def find_patterns(ids: Sequence[str], names: Collection[str]) -> tuple[str, ...]
         names: Paths of the masks below their folder, without suffix.
     """
     ids = list(dict.fromkeys(base_id(scan_id) for scan_id in ids))
-    for patterns in (["{id}.*"], ["{name}.*"], _affixes(ids, names), _replacements(ids, names)):
+    for patterns in (["{id}.*"], ["{name}.*"], _folders(ids, names), _affixes(ids, names), _replacements(ids, names)):
         counts = {pattern: len(paired_ids(ids, names, pattern)) for pattern in patterns}
         best = max(counts.values(), default=0)
         if best:
@@ -57,6 +57,22 @@ def _not_by_chance(pattern: str, ids: Sequence[str], names: Collection[str]) -> 
     """An affix must pair half of the scans, or nearly all masks (where few scans have one)."""
     paired = len(paired_ids(ids, names, pattern))
     return paired >= _LEAST_OF_SCANS * len(ids) or paired >= _LEAST_OF_MASKS * len(names)
+
+
+def _folders(ids: Sequence[str], names: Collection[str]) -> list[str]:
+    """``p1/images/7`` has ``p1/masks/7``: one folder of the path is another, the same for all scans."""
+    by_last: dict[str, list[list[str]]] = {}
+    for name in names:
+        by_last.setdefault(name.rpartition("/")[2], []).append(name.split("/")[:-1])
+    changes: set[tuple[str, str]] = set()
+    for scan_id in ids[:: max(1, len(ids) // _NAMES_TRIED)]:
+        *ours, last = scan_id.split("/")
+        for theirs in by_last.get(last, []):
+            changed = [pair for pair in zip(ours, theirs, strict=False) if pair[0] != pair[1]]
+            if len(ours) == len(theirs) and len(changed) == 1:
+                changes.update(changed)
+    likely = [f"{{folder:{old}={new}}}{{name}}.*" for old, new in sorted(changes) if not set("={}") & set(old + new)]
+    return [pattern for pattern in likely if _not_by_chance(pattern, ids, names)]
 
 
 def _affixes(ids: Sequence[str], names: Collection[str]) -> list[str]:
@@ -99,11 +115,16 @@ def _replacements(ids: Sequence[str], names: Collection[str]) -> list[str]:
 
 def _common(names: Sequence[str]) -> tuple[str, str]:
     """What all names begin and end with, without digits that number them."""
-    begin, end = _common_begin(names), _common_begin([name[::-1] for name in names])[::-1]
+    begin, end = common_begin(names), common_begin([name[::-1] for name in names])[::-1]
     return re.sub(r"\d+$", "", begin), re.sub(r"^\d+", "", end)
 
 
-def _common_begin(names: Sequence[str]) -> str:
+def common_begin(names: Sequence[str]) -> str:
+    """What all names begin with.
+
+    >>> common_begin(["img_1", "img_2"])
+    'img_'
+    """
     first, last = min(names), max(names)  # all others lie between them
     length = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
     return first[:length]

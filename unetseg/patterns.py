@@ -1,21 +1,24 @@
-"""Which file holds a scan's mask: patterns such as ``{id}_mask.*``, filled in and looked up."""
+"""Which files hold a scan's mask: patterns such as ``{id}_mask.*``, filled in and looked up."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from glob import escape, has_magic
 from pathlib import Path
 
-from unetseg.config import GuideSource
+from unetseg.config import ClassSource, GuideSource
 from unetseg.errors import BadFileError, MissingMaskError
 from unetseg.readers import SUFFIXES, name_of
 from unetseg.storage import local_path
 
-__all__ = ["fill_pattern", "find_mask"]
+__all__ = ["fill_pattern", "find_mask", "find_objects", "mask_files"]
 
 _PAGE_OF_STACK = re.compile(r"^(.+)\.p(\d{4,})$")
+_CLOCK_TICK = 2_000_000_000  # nanoseconds
 _PLACE = re.compile(r"\{(id|name|folder)(?::([^={}]+)=([^={}]*))?\}")
 
 
@@ -52,6 +55,41 @@ def find_mask(source: GuideSource, scan_id: str) -> tuple[Path, int | None]:
     return found[0], page
 
 
+def find_objects(source: GuideSource, scan_id: str) -> list[Path]:
+    """The mask files of a scan's objects, at least one.
+
+    Args:
+        source: Where the masks are.
+        scan_id: The scan's id.
+
+    Raises:
+        MissingMaskError: when there is no image file.
+        BadFileError: when the source is one file, or the pattern leaves its folder.
+    """
+    root = local_path(source.path)
+    if root.is_file():
+        raise BadFileError(f"{root}: encoding 'objects' needs a folder with one file per object; got one file")
+    found = [path for path in _matches(root, source.pattern, scan_id) if name_of(path.name)]
+    if not found:
+        raise MissingMaskError(
+            f"scan {scan_id}: no object files for {source.name}: looked for {root / source.pattern}; add them, or one "
+            "black mask where the scan has no object"
+        )
+    return found
+
+
+def mask_files(source: GuideSource, scan_id: str) -> list[Path]:
+    """Every file that holds a part of a scan's mask: one, or for encoding ``objects`` one per object.
+
+    Raises:
+        MissingMaskError: when there is none.
+        BadFileError: when there are several where one is needed.
+    """
+    if isinstance(source, ClassSource) and source.encoding == "objects":
+        return find_objects(source, scan_id)
+    return [find_mask(source, scan_id)[0]]
+
+
 def _matches(root: Path, pattern: str, scan_id: str) -> list[Path]:
     """Files below a folder that a pattern means for an id; ``.*`` stands for any image suffix, and nothing else."""
     if any(part == ".." or part.startswith("/") for part in (*Path(pattern).parts, *Path(scan_id).parts)):
@@ -71,32 +109,58 @@ def fill_pattern(pattern: str, scan_id: str, quote: Callable[[str], str] = str) 
     """Put an id into a pattern.
 
     ``{id}`` is the whole id, ``{folder}`` its folders with the last '/', ``{name}`` the rest;
-    ``{id:_image=_mask}`` and ``{name:_image=_mask}`` replace a part of the name.
+    ``{id:_image=_mask}`` and ``{name:_image=_mask}`` replace a part of the name, ``{folder:images=masks}`` the last
+    such part of the folders.
 
     >>> fill_pattern("{id}.*", "p1/7"), fill_pattern("{folder}mask_{name}.*", "p1/7")
     ('p1/7.*', 'p1/mask_7.*')
+    >>> fill_pattern("{folder:images=masks}*.*", "p1/images/7")
+    'p1/masks/*.*'
     """
     folder, slash, name = scan_id.rpartition("/")
+    folder += slash
 
     def value(place: re.Match[str]) -> str:
+        if place[1] == "folder":
+            return quote(place[3].join(folder.rsplit(place[2], 1)) if place[2] else folder)
         changed = name.replace(place[2], place[3], 1) if place[2] else name
-        return quote({"id": folder + slash + changed, "name": changed, "folder": folder + slash}[place[1]])
+        return quote(folder + changed if place[1] == "id" else changed)
 
     return _PLACE.sub(value, pattern)
 
 
 def _fits(pattern: str, scan_id: str) -> bool:
     """Whether the parts of the id that a pattern replaces are there: else a scan could pass as its own mask."""
-    name = scan_id.rsplit("/", 1)[-1]
-    return all((place[2] or "") in name for place in _PLACE.finditer(pattern))
+    folder, _, name = scan_id.rpartition("/")
+    return all(
+        (place[2] or "") in (f"{folder}/" if place[1] == "folder" else name) for place in _PLACE.finditer(pattern)
+    )
 
 
 def _with_any_suffix(stem: Path) -> list[Path]:
-    """Asks for names instead of listing: a listing per scan makes large folders quadratic."""
-    suffixes = [form for suffix in SUFFIXES for form in (suffix, suffix.upper())]
-    found = [path for suffix in suffixes if (path := stem.with_name(stem.name + suffix)).is_file()]
-    # Where case does not matter, a.tif and a.TIF are one file.
-    return list({(path.stat().st_dev, path.stat().st_ino): path for path in found}.values())
+    """The image files of a name, whatever their suffix.
+
+    A folder is listed once, not once per scan, which would make large folders quadratic; and anew when it changed.
+    """
+    try:
+        changed = stem.parent.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    # Clocks of file systems tick in up to two seconds: what changed just now may change again unseen.
+    listing = _images_of if time.time_ns() - changed > _CLOCK_TICK else _images_of.__wrapped__
+    return list(listing(stem.parent, changed).get(stem.name, []))
+
+
+@lru_cache(maxsize=64)
+def _images_of(folder: Path, changed: int) -> dict[str, list[Path]]:
+    """The image files of a folder by name without suffix; ``changed`` only tells versions of the folder apart."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        lower = path.name.lower()
+        for suffix in SUFFIXES:
+            if lower.endswith(suffix) and path.is_file():
+                found.setdefault(path.name[: -len(suffix)], []).append(path)
+    return found
 
 
 def _files(root: Path, pattern: str) -> list[Path]:

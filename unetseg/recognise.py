@@ -1,7 +1,7 @@
 """What the numbers in mask files mean, worked out from a sample of them.
 
 Tells apart: colours, one class in black and white (with soft edges or not), labels (a number per class) and instances
-(a number per object).
+(a number per object). Whether a scan has several files or pages is seen before (`unetseg.mask_sets`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.config import MaskEncoding
+from unetseg.encodings import pixel_codes
 from unetseg.errors import UsageError
-from unetseg.masks import BACKGROUND, IGNORE, pixel_codes
+from unetseg.masks import BACKGROUND, IGNORE
 
-__all__ = ["FoundClass", "FoundMasks", "recognise_masks"]
+__all__ = [
+    "FoundClass",
+    "FoundMasks",
+    "class_name",
+    "recognise_masks",
+    "recognise_objects",
+    "recognise_pages",
+    "valid_name",
+]
 
 COLOUR_NAMES = {
     "#ff0000": "red",
@@ -43,7 +52,7 @@ COLOUR_NAMES = {
 }
 _GENERIC = re.compile(
     "(masks?|labels?|annotations?|gt|ground|truth|groundtruth|seg|segmentations?|targets?|objects?|instances?|"
-    "train|training|test|val|validation|data|datasets?|images?|stacks?|tiff?|png|.)"
+    "per|train|training|test|val|validation|data|datasets?|images?|stacks?|tiff?|png|.)"
 )  # words that name no class
 _SINGULAR = {"nuclei": "nucleus", "mitochondria": "mitochondrion", "bacteria": "bacterium", "axis": "axis"}
 _MOST_VALUES = 32  # more classes than that are soft edges, objects or a photograph
@@ -110,6 +119,53 @@ def recognise_masks(masks: Sequence[tuple[Path, NDArray[Any]]], folders: Sequenc
     if np.median([sample.flat for sample in samples]) < _FLAT:
         raise UsageError(f"{path}: looks like a scan, not a mask: neighbouring pixels differ; give the folder of masks")
     return _colours(samples, path) if coloured else _numbers(samples, path, folders)
+
+
+def recognise_objects(masks: Sequence[tuple[Path, NDArray[Any]]], folders: Sequence[str]) -> FoundMasks:
+    """Check that files that seem to hold an object each do so, and name their class.
+
+    Args:
+        masks: Some files with their pixels ``(H, W, C)``.
+        folders: Names of the folders that hold them, from the inmost, after which the class is named.
+
+    Returns:
+        One class whose share is that of one object.
+
+    Raises:
+        UsageError: when they hold several values.
+    """
+    found = recognise_masks(masks, folders)
+    if found.encoding not in ("binary", "instances"):
+        raise UsageError(
+            f"{masks[0][0]}: a scan has several mask files, which then hold one object each in black and white, but "
+            f"they hold {found.encoding}: {found.why}; keep one file per scan"
+        )
+    share = found.classes[0].share
+    name = class_name(folders, one_object=True)
+    return FoundMasks("objects", (FoundClass(name, (), share),), "a folder per scan with a binary file per object")
+
+
+def recognise_pages(pages: Sequence[Sequence[tuple[Path, NDArray[Any]]]]) -> FoundMasks:
+    """Check that the pages of a scan's mask file are binary: a class each.
+
+    Args:
+        pages: For each page, some files with its pixels ``(H, W, C)``.
+
+    Raises:
+        UsageError: when a page is not binary.
+    """
+    classes = []
+    for number, masks in enumerate(pages):
+        found = recognise_masks(masks, [])
+        if found.encoding != "binary":
+            raise UsageError(
+                f"{masks[0][0]}: has {len(pages)} pages for one scan, which then hold one class each in black and "
+                f"white, but page {number} holds {found.encoding}: {found.why}; split the file, one per scan"
+            )
+        classes.append(FoundClass(f"class{number}", (str(number),), found.classes[0].share))
+    names = f"class0 to class{len(pages) - 1}"
+    warning = f"the pages of a mask have no names: rename the classes {names} in unetseg.yaml before you train"
+    return FoundMasks("pages", tuple(classes), f"{len(pages)} binary pages for each scan", (warning,))
 
 
 # --------------------------------------------------------------------------- counting
@@ -235,11 +291,16 @@ def class_name(folders: Sequence[str], *, one_object: bool = False) -> str:
 
     >>> class_name(["masks", "nuclei"], one_object=True), class_name(["masks", "nuclei"]), class_name(["iris"])
     ('nucleus', 'foreground', 'iris')
+    >>> class_name(["nuclei_per_object"], one_object=True)
+    'nucleus'
     """
     for folder in folders if one_object else folders[:1]:
-        words = [word for word in re.split(r"[^a-z]+", folder.lower()) if word]
-        if words and not all(_GENERIC.fullmatch(word) for word in words):
-            return valid_name(_singular(folder) if one_object else folder)
+        words = [word for word in re.split(r"[\W\d_]+", folder) if word]
+        telling = [word for word in words if not _GENERIC.fullmatch(word.lower())]
+        if telling and not one_object:
+            return valid_name(folder)
+        if telling:
+            return valid_name(_singular(folder if telling == words else "_".join(telling)))
     return "object" if one_object else "foreground"
 
 

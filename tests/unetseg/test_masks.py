@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
+from unetseg import encodings
 from unetseg import masks as masks_module
 from unetseg.config import ClassSource, GuideSource
 from unetseg.errors import BadFileError, UsageError
@@ -238,7 +239,7 @@ def test_palettes_mean_colours_not_indices(tmp_path):
 
 
 def test_many_greys_are_told_once(tmp_path, caplog):
-    masks_module._warn_of_greys.cache_clear()
+    encodings._told.clear()
     write(tmp_path, np.array([[60, 100, 127], [128, 200, 255]], np.uint8))
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
