@@ -266,11 +266,19 @@ def test_ids_that_would_share_a_folder_have_one_each(lab):
 
 def test_what_is_unchanged_is_not_read_again(lab, monkeypatch):
     first = lab.run()
-    for name in ("describe_file", "read_scan", "read_masks", "write_scan"):
+    for name in ("plane_count", "describe_file", "read_scan", "read_masks", "write_scan"):
         monkeypatch.setattr(ingest_module, name, lambda *_, **__: pytest.fail("was read"))
     second = lab.run()
     assert (second.done, second.skipped) == (0, 5)
     assert (second.fingerprint, second.splits) == (first.fingerprint, first.splits)
+
+
+def test_what_is_unchanged_leaves_the_index_alone(lab):
+    lab.run()
+    index = lab.project.dataset / "index.json"
+    before = index.stat().st_mtime_ns
+    lab.run()
+    assert index.stat().st_mtime_ns == before
 
 
 def test_only_the_scan_whose_mask_changed_is_stored_again(night, stored):

@@ -1,4 +1,6 @@
 import logging
+import os
+import time
 
 import numpy as np
 import pytest
@@ -115,10 +117,28 @@ def test_other_files_are_not_taken(tmp_path, pattern, scan_id, file):
         find_mask(GuideSource("iris", str(tmp_path), pattern), scan_id)
 
 
+@pytest.mark.parametrize("age", [0, 3600], ids=["changed just now", "changed an hour ago"])
+def test_a_mask_that_is_added_or_removed_is_seen(tmp_path, age):
+    def change(action):
+        action()
+        at = time.time() - age + next(ticks)
+        os.utime(tmp_path, (at, at))
+
+    ticks = iter(range(3))
+    source = GuideSource("iris", str(tmp_path))
+    change((tmp_path / "ab.png").touch)
+    assert find_mask(source, "ab") == (tmp_path / "ab.png", None)
+    change((tmp_path / "cd.TIF").touch)
+    assert find_mask(source, "cd") == (tmp_path / "cd.TIF", None)
+    change((tmp_path / "ab.png").unlink)
+    with pytest.raises(BadFileError, match="no mask for iris"):
+        find_mask(source, "ab")
+
+
 def test_two_masks_are_refused(tmp_path):
     (tmp_path / "ab.png").touch()
     (tmp_path / "ab.tif").touch()
-    with pytest.raises(BadFileError, match=r"scan ab: 2 masks for iris \(ab\.tif, ab\.png\)"):
+    with pytest.raises(BadFileError, match=r"scan ab: 2 masks for iris \(ab\.png, ab\.tif\)"):
         find_mask(GuideSource("iris", str(tmp_path)), "ab")
 
 
