@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.config import ClassSource, GuideSource
-from unetseg.encodings import binary_plane, claimed_values, pixel_codes, unclaimed, value_planes
+from unetseg.encodings import binary_plane, claimed_values, unclaimed, value_planes
 from unetseg.errors import BadFileError, UsageError
 from unetseg.formats import plane_count, plane_header, read_plane
 from unetseg.patterns import find_mask, find_objects, mask_files
@@ -27,7 +27,6 @@ __all__ = [
     "find_mask",
     "find_objects",
     "mask_files",
-    "pixel_codes",
     "read_guides",
     "read_masks",
 ]

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -372,13 +371,6 @@ def test_names_are_made_valid(text, name):
 # --------------------------------------------------------------------------- real data
 
 
-@pytest.fixture
-def data():
-    if not os.environ.get("UNETSEG_DATA"):
-        pytest.skip("UNETSEG_DATA is not set: no real scans")
-    return Path(os.environ["UNETSEG_DATA"])
-
-
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("scans", "masks", "expected"),
@@ -391,8 +383,8 @@ def data():
         ("stacks/img3d.tif", "stacks/mask3d.tif", {"object": "instances"}),
     ],
 )
-def test_real_sets_need_no_editing(data, scans, masks, expected):
-    findings = inspect(data / scans, data / masks)
+def test_real_sets_need_no_editing(real_scans, scans, masks, expected):
+    findings = inspect(real_scans / scans, real_scans / masks)
     assert {source.name: source.encoding for source in findings.sources.classes} == expected
     refs, bad = list_scans(findings.sources.scans)
     assert bad == []

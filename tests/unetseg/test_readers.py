@@ -1,4 +1,3 @@
-import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -365,17 +364,10 @@ def test_other_channels_are_refused_with_a_way_out(found, wanted):
 # --------------------------------------------------------------------------- real files
 
 
-@pytest.fixture
-def data():
-    if not os.environ.get("UNETSEG_DATA"):
-        pytest.skip("UNETSEG_DATA is not set: no real scans")
-    return Path(os.environ["UNETSEG_DATA"])
-
-
 @pytest.mark.data
-def test_broken_files_are_bad_files_and_nothing_else(data):
+def test_broken_files_are_bad_files_and_nothing_else(real_scans):
     sound = []
-    for path in sorted((data / "bad").iterdir()):
+    for path in sorted((real_scans / "bad").iterdir()):
         with suppress(BadFileError):
             sound.append(pixels_of(path, 0).size)
     assert len(sound) <= 5  # a few have sound pixels
@@ -392,6 +384,6 @@ def test_broken_files_are_bad_files_and_nothing_else(data):
         ("seq-1c-8b-tiled-20f3db0c", "seq-1c-8b-tiled-lzw-20f3db0c"),
     ],
 )
-def test_unusual_files_hold_the_same_pixels(data, one, other):
-    paths = [data / "odd" / f"{name}.tiff" for name in (one, other)]
+def test_unusual_files_hold_the_same_pixels(real_scans, one, other):
+    paths = [real_scans / "odd" / f"{name}.tiff" for name in (one, other)]
     np.testing.assert_array_equal(pixels_of(paths[0]), pixels_of(paths[1]))
