@@ -93,14 +93,14 @@ def init(
     """Look at folders of SCANS and MASKS, print what was found, write unetseg.yaml."""
     from unetseg.config import to_plain
     from unetseg.init import init as look
-    from unetseg.storage import local_path
+    from unetseg.storage import locate
 
-    console, folder = Console(as_json=as_json), local_path(project)
+    console, folder = Console(as_json=as_json), locate(project)
     found = look(
-        local_path(scans),
-        local_path(masks) if masks else None,
+        locate(scans),
+        locate(masks) if masks else None,
         project=folder,
-        guides=local_path(guides) if guides else None,
+        guides=locate(guides) if guides else None,
         overrides=overrides,
         overwrite=overwrite,
     )
@@ -216,12 +216,12 @@ def predict(
     as_json: bool,
 ) -> None:
     """Segment every scan of FOLDER into OUT."""
-    from unetseg.storage import local_path
+    from unetseg.storage import locate
 
     console = Console(as_json=as_json)
     overrides = (*overrides, *([f"predict.engine={engine}"] if engine else []))
     chosen, config = _model_to_use(project, bundle, model, overrides)
-    scans, target = local_path(folder), local_path(out)
+    scans, target = locate(folder), locate(out)
     if dry_run:
         _dry_run(console, scans, target, chosen, config)
         return
@@ -394,10 +394,10 @@ def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, .
     from unetseg.bundle import load_bundle
     from unetseg.project import load_project, override
     from unetseg.registry import model_folder
-    from unetseg.storage import local_path
+    from unetseg.storage import locate
 
     if bundle:
-        folder = local_path(bundle)
+        folder = locate(bundle)
         return folder, override(load_bundle(folder).info.settings, overrides).predict
     loaded = load_project(project, overrides)
     return model_folder(loaded.models, model), loaded.settings.predict

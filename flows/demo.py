@@ -12,7 +12,7 @@ from unetseg.nightly import NightlyResult
 from unetseg.predict import PredictResult, predict
 from unetseg.project import PROJECT_FILE, load_project
 from unetseg.registry import model_folder
-from unetseg.storage import local_path
+from unetseg.storage import locate
 from unetseg.synth import write_eyes
 
 __all__ = ["DemoResult", "run_demo"]
@@ -35,7 +35,7 @@ class DemoResult:
 
 def run_demo(project: str | Path, console: Console) -> DemoResult:
     """Draw eyes, write a project, run the nightly flow, and segment a folder of eyes that nobody annotated."""
-    folder = local_path(project)
+    folder = locate(project)
     drawn, new = folder / "eyes", folder / "new_eyes"
     if not (folder / PROJECT_FILE).exists():
         console.say(f"drawing eyes of 16 people into {drawn}")

@@ -4,7 +4,7 @@ from prefect import flow
 
 from tasks.init import init as init_step
 from unetseg.init import Findings
-from unetseg.storage import local_path
+from unetseg.storage import locate
 
 __all__ = ["init"]
 
@@ -20,8 +20,8 @@ def init(scans: str, masks: str, project: str, guides: str = "") -> Findings:
         guides: Folder with one sub-folder per guide; empty for none.
     """
     return init_step(
-        local_path(scans),
-        local_path(masks) if masks else None,
-        project=local_path(project),
-        guides=local_path(guides) if guides else None,
+        locate(scans),
+        locate(masks) if masks else None,
+        project=locate(project),
+        guides=locate(guides) if guides else None,
     )

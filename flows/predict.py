@@ -7,7 +7,7 @@ from tasks.predict import predict as predict_step
 from unetseg.config import PredictConfig
 from unetseg.predict import PredictResult
 from unetseg.registry import model_folder
-from unetseg.storage import local_path
+from unetseg.storage import locate
 
 __all__ = ["predict"]
 
@@ -35,4 +35,4 @@ def predict(
     """
     loaded = project_with(project, overrides, predict=settings)
     bundle, config = model_folder(loaded.models, model), loaded.settings.predict
-    return predict_step(local_path(folder), local_path(out), bundle=bundle, config=config, cluster=cluster)
+    return predict_step(locate(folder), locate(out), bundle=bundle, config=config, cluster=cluster)

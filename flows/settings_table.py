@@ -10,14 +10,14 @@ from pydantic.fields import FieldInfo
 
 from unetseg.config import Settings
 from unetseg.project import PROJECT_FILE, load_project
-from unetseg.storage import local_path
+from unetseg.storage import locate
 
 __all__ = ["settings_rows"]
 
 
 def settings_rows(project: str | Path) -> list[tuple[str, str, str, str]]:
     """Name, value in this project (or the default, where there is none), default, meaning."""
-    there = (local_path(project) / PROJECT_FILE).exists()
+    there = (locate(project) / PROJECT_FILE).exists()
     current = load_project(project).settings if there else Settings()
     rows = []
     for section in fields(Settings):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from unetseg.format_webp import WEBP
 from unetseg.planes import Format, Planes, ScanHeader, check_size, checked_header, checked_pixels, reading
 from unetseg.tiff import TIFF
 
-__all__ = ["FORMATS", "plane_count", "plane_header", "read_plane"]
+__all__ = ["FORMATS", "OpenPlane", "open_plane", "plane_count", "plane_header", "read_plane"]
 
 FORMATS: tuple[Format, ...] = (TIFF, *BITMAPS, WEBP, PNM, JPEG2000, DICOM, NIFTI)
 
@@ -72,6 +73,37 @@ def read_plane(path: Path, page: int | None = None, *, max_bytes: float) -> tupl
         header = checked_header(path, planes.header(number))
         check_size(path, header.nbytes, max_bytes)
         return header, checked_pixels(path, planes.pixels(number, max_bytes), header)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenPlane:
+    """One plane of an open file, whose rows can be asked for.
+
+    Attributes:
+        header: What the file says of it.
+    """
+
+    header: ScanHeader
+    _pixels: NDArray[Any]
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        """The pixels ``(stop - start, W, C)`` of some rows."""
+        return self._pixels[start:stop]
+
+
+@contextmanager
+def open_plane(path: Path, page: int | None = None, *, max_bytes: float) -> Iterator[OpenPlane]:
+    """Open one plane to read it row by row.
+
+    Args:
+        path: An image file.
+        page: Which plane, from 0; None where the file must hold exactly one.
+        max_bytes: What needs more memory at once is refused from its header.
+
+    Raises:
+        BadFileError: when the plane cannot be read, or is not what its header says.
+    """
+    yield OpenPlane(*read_plane(path, page, max_bytes=max_bytes))
 
 
 @contextmanager

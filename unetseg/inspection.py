@@ -31,7 +31,7 @@ from unetseg.recognise import (
     recognise_pages,
     valid_name,
 )
-from unetseg.storage import local_path
+from unetseg.storage import locate
 
 __all__ = ["Findings", "inspect"]
 
@@ -78,8 +78,8 @@ def inspect(scans: Path, masks: Path | None, guides: Path | None = None) -> Find
         UsageError: when there are no scans, nothing pairs, or the masks cannot be told from scans.
     """
     report = _Report()
-    scans = local_path(scans)
-    masks = None if masks is None else local_path(masks)
+    scans = locate(scans)
+    masks = None if masks is None else locate(masks)
     pattern = scan_pattern(scans, masks)
     refs, bad = list_scans(ScanSource(str(scans), pattern))
     headers, unreadable = _headers(refs)
@@ -94,7 +94,7 @@ def inspect(scans: Path, masks: Path | None, guides: Path | None = None) -> Find
     classes = () if masks is None else _classes(scans, masks, list(headers), report)
     if masks is None:
         report.row("masks", "none given: for prediction only")
-    found = () if guides is None else _guides(scans, local_path(guides), list(headers), report)
+    found = () if guides is None else _guides(scans, locate(guides), list(headers), report)
     return Findings(Sources(source, classes, found), tuple(report.rows), tuple(dict.fromkeys(report.warnings)))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from unetseg.config import ClassSource, GuideSource
 from unetseg.errors import BadFileError, MissingMaskError
 from unetseg.readers import SUFFIXES, name_of
-from unetseg.storage import local_path
+from unetseg.storage import locate
 
 __all__ = ["fill_pattern", "find_mask", "find_objects", "mask_files"]
 
@@ -38,7 +38,7 @@ def find_mask(source: GuideSource, scan_id: str) -> tuple[Path, int | None]:
         MissingMaskError: when there is no file.
         BadFileError: when there is more than one.
     """
-    root = local_path(source.path)
+    root = locate(source.path)
     stack = _PAGE_OF_STACK.match(scan_id)
     if root.is_file():
         return root, int(stack[2]) if stack else None
@@ -66,7 +66,7 @@ def find_objects(source: GuideSource, scan_id: str) -> list[Path]:
         MissingMaskError: when there is no image file.
         BadFileError: when the source is one file, or the pattern leaves its folder.
     """
-    root = local_path(source.path)
+    root = locate(source.path)
     if root.is_file():
         raise BadFileError(f"{root}: encoding 'objects' needs a folder with one file per object; got one file")
     found = [path for path in _matches(root, source.pattern, scan_id) if name_of(path.name)]

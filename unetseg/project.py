@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from unetseg.config import ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
-from unetseg.storage import local_path, write_bytes
+from unetseg.storage import locate, write_bytes
 
 __all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
 
@@ -61,7 +61,7 @@ def load_project(folder: str | Path, overrides: Sequence[str] = ()) -> Project:
     Raises:
         UsageError: no such project, or a setting that does not exist or is out of range.
     """
-    folder = local_path(folder)
+    folder = locate(folder)
     path = folder / PROJECT_FILE
     if not path.is_file():
         raise UsageError(f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {folder}")
@@ -168,8 +168,8 @@ def _suggest(name: str, names: Mapping[str, Any]) -> str:
 
 def _absolute(sources: Sources, folder: Path) -> Sources:
     def lengthen(path: str) -> str:
-        # An address must reach local_path as it is: pathlib would make one slash of its two.
-        return str(local_path(path if "://" in path else folder / Path(path).expanduser()))
+        # An address must reach locate as it is: pathlib would make one slash of its two.
+        return str(locate(path if "://" in path else folder / Path(path).expanduser()))
 
     return _with_paths(sources, lengthen)
 

@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.formats import plane_count, plane_header, read_plane
+from unetseg.formats import OpenPlane, open_plane, plane_count, plane_header, read_plane
 from unetseg.planes import ScanHeader
-from unetseg.storage import local_path
+from unetseg.storage import locate
 
 __all__ = [
     "SUFFIXES",
@@ -31,6 +32,7 @@ __all__ = [
     "ScanRef",
     "list_scans",
     "name_of",
+    "open_scan",
     "read_header",
     "read_scan",
     "to_channels",
@@ -143,6 +145,19 @@ def read_scan(ref: ScanRef, *, max_gigabytes: float) -> Scan:
     return Scan(pixels, header)
 
 
+def open_scan(ref: ScanRef, *, max_gigabytes: float) -> AbstractContextManager[OpenPlane]:
+    """A scan whose rows can be asked for, as `read_scan` reads them.
+
+    Args:
+        ref: Which scan.
+        max_gigabytes: What needs more memory at once is refused from its header.
+
+    Raises:
+        BadFileError: when the file is broken, too large, empty or has values that are no number.
+    """
+    return open_plane(ref.path, ref.page, max_bytes=max_gigabytes * 1e9)
+
+
 def to_channels(pixels: NDArray[Any], channels: int, path: Path) -> NDArray[Any]:
     """Bring a scan to the number of channels that the network takes.
 
@@ -183,7 +198,7 @@ def _is_constant(plane: NDArray[Any]) -> bool:
 
 def _image_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
     """Image files with their names below the source, in order of the names."""
-    root = local_path(source.path)
+    root = locate(source.path)
     if not root.exists():
         raise UsageError(f"{root}: folder of scans not found; check the path")
     if root.is_file():

@@ -19,7 +19,7 @@ from unetseg.errors import DamagedFileError, UsageError
 __all__ = [
     "file_hash",
     "is_disk_error",
-    "local_path",
+    "locate",
     "locked",
     "read_json",
     "text_hash",
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 _HASH_BLOCK = 1 << 20  # bytes read at once
 
 
-def local_path(path: str | Path) -> Path:
+def locate(path: str | Path) -> Path:
     """Turn what a user typed into an absolute path; ``~`` is understood.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from unetseg.errors import UsageError
-from unetseg.storage import file_hash, local_path, read_json, text_hash, write_bytes, write_folder, write_json
+from unetseg.storage import file_hash, locate, read_json, text_hash, write_bytes, write_folder, write_json
 
 
 def names(folder):
@@ -16,13 +16,13 @@ def names(folder):
 def test_a_home_folder_is_understood_and_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert local_path("~/a") == tmp_path / "a"
-    assert local_path("a") == tmp_path / "a"
+    assert locate("~/a") == tmp_path / "a"
+    assert locate("a") == tmp_path / "a"
 
 
 def test_an_address_of_an_object_store_is_refused_with_a_way_out():
     with pytest.raises(UsageError, match=r"s3://bucket/scans: only local folders .* mount or copy"):
-        local_path("s3://bucket/scans")
+        locate("s3://bucket/scans")
 
 
 def test_json_comes_back_and_what_is_not_finite_becomes_null(tmp_path):
