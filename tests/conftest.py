@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from unetseg.init import init
 from unetseg.project import Project, load_project
+from unetseg.storage import locate
 from unetseg.synth import write_eyes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -67,3 +71,33 @@ def trained(trained_folder: Path, tmp_path: Path) -> Project:
     copy = tmp_path / "trained"
     shutil.copytree(trained_folder, copy)
     return load_project(copy)
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The address of an S3 on this machine, to which everything that asks AWS' settings is sent."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells of every request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            environment.delenv(name)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "testing")
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            environment.setenv(name, os.devnull)
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        environment.setenv("AWS_ENDPOINT_URL", address)
+        environment.setenv("NO_PROXY", "127.0.0.1")
+        locate("s3://unetseg").mkdir()
+        yield address
+    server.stop()
+
+
+@pytest.fixture
+def bucket(object_store: str) -> Path:
+    """An empty place in an object store, another for each test."""
+    return locate(f"s3://unetseg/{uuid.uuid4().hex}")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from glob import escape, has_magic
@@ -12,13 +11,12 @@ from pathlib import Path
 
 from unetseg.config import ClassSource, GuideSource
 from unetseg.errors import BadFileError, MissingMaskError
-from unetseg.readers import SUFFIXES, name_of
-from unetseg.storage import locate
+from unetseg.listing import SUFFIXES, is_image_folder, name_of
+from unetseg.storage import find, is_remote, listing_version, locate
 
-__all__ = ["fill_pattern", "find_mask", "find_objects", "mask_files"]
+__all__ = ["fill_pattern", "find_mask", "find_objects", "is_image", "mask_files"]
 
 _PAGE_OF_STACK = re.compile(r"^(.+)\.p(\d{4,})$")
-_CLOCK_TICK = 2_000_000_000  # nanoseconds
 _PLACE = re.compile(r"\{(id|name|folder)(?::([^={}]+)=([^={}]*))?\}")
 
 
@@ -40,7 +38,7 @@ def find_mask(source: GuideSource, scan_id: str) -> tuple[Path, int | None]:
     """
     root = locate(source.path)
     stack = _PAGE_OF_STACK.match(scan_id)
-    if root.is_file():
+    if is_image(root):
         return root, int(stack[2]) if stack else None
     found, page = _matches(root, source.pattern, scan_id), None
     if not found and stack:
@@ -67,7 +65,7 @@ def find_objects(source: GuideSource, scan_id: str) -> list[Path]:
         BadFileError: when the source is one file, or the pattern leaves its folder.
     """
     root = locate(source.path)
-    if root.is_file():
+    if is_image(root):
         raise BadFileError(f"{root}: encoding 'objects' needs a folder with one file per object; got one file")
     found = [path for path in _matches(root, source.pattern, scan_id) if name_of(path.name)]
     if not found:
@@ -105,6 +103,11 @@ def _matches(root: Path, pattern: str, scan_id: str) -> list[Path]:
     return [path for path in _files(root, filled + ".*") if _has_name(path.relative_to(root), filled)]
 
 
+def is_image(path: Path) -> bool:
+    """Whether there is a file, or a folder that is one image as its suffix says."""
+    return path.is_file() or is_image_folder(path)
+
+
 def fill_pattern(pattern: str, scan_id: str, quote: Callable[[str], str] = str) -> str:
     """Put an id into a pattern.
 
@@ -138,33 +141,42 @@ def _fits(pattern: str, scan_id: str) -> bool:
 
 
 def _with_any_suffix(stem: Path) -> list[Path]:
-    """The image files of a name, whatever their suffix.
+    """The images of a name, whatever their suffix.
 
     A folder is listed once, not once per scan, which would make large folders quadratic; and anew when it changed.
     """
+    folder, name = stem.parent, stem.name
     try:
-        changed = stem.parent.stat().st_mtime_ns
+        version = listing_version(folder)
+        if version is not None:
+            return list(_images_of(folder, version).get(name, []))
+        if not is_remote(folder):
+            return _images_of.__wrapped__(folder, 0).get(name, [])
     except (FileNotFoundError, NotADirectoryError):
         return []
-    # Clocks of file systems tick in up to two seconds: what changed just now may change again unseen.
-    listing = _images_of if time.time_ns() - changed > _CLOCK_TICK else _images_of.__wrapped__
-    return list(listing(stem.parent, changed).get(stem.name, []))
+    return [path for path in _files(folder, f"{escape(name)}.*") if name in _names(path)]
 
 
 @lru_cache(maxsize=64)
-def _images_of(folder: Path, changed: int) -> dict[str, list[Path]]:
-    """The image files of a folder by name without suffix; ``changed`` only tells versions of the folder apart."""
+def _images_of(folder: Path, version: int) -> dict[str, list[Path]]:
+    """The images of a folder by name without suffix; ``version`` only tells versions of the folder apart."""
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        lower = path.name.lower()
-        for suffix in SUFFIXES:
-            if lower.endswith(suffix) and path.is_file():
-                found.setdefault(path.name[: -len(suffix)], []).append(path)
+        names = list(_names(path))
+        if names and is_image(path):
+            for name in names:
+                found.setdefault(name, []).append(path)
     return found
 
 
+def _names(path: Path) -> Iterator[str]:
+    """The names of an image without a suffix: ``a.ome.tif`` is found as ``a`` and as ``a.ome``."""
+    lower = path.name.lower()
+    return (path.name[: -len(suffix)] for suffix in SUFFIXES if lower.endswith(suffix))
+
+
 def _files(root: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in root.glob(pattern) if path.is_file() and not path.name.startswith("."))
+    return sorted(path for path in find(root, pattern) if is_image(path) and not path.name.startswith("."))
 
 
 def _has_name(path: Path, pattern: str) -> bool:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from unetseg.config import ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
-from unetseg.storage import locate, write_bytes
+from unetseg.storage import is_remote, locate, read_bytes, write_bytes
 
 __all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
 
@@ -63,8 +63,6 @@ def load_project(folder: str | Path, overrides: Sequence[str] = ()) -> Project:
     """
     folder = locate(folder)
     path = folder / PROJECT_FILE
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {folder}")
     content = _read_yaml(path)
     sources = _validate(Sources, content.pop("sources", {}), f"{path}: sources")
     settings = _validate(Settings, content, str(path))
@@ -120,7 +118,11 @@ def merge_settings(settings: Settings, section: str, changed: object) -> Setting
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_bytes(path).decode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise UsageError(
+            f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {path.parent}"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -168,8 +170,8 @@ def _suggest(name: str, names: Mapping[str, Any]) -> str:
 
 def _absolute(sources: Sources, folder: Path) -> Sources:
     def lengthen(path: str) -> str:
-        # An address must reach locate as it is: pathlib would make one slash of its two.
-        return str(locate(path if "://" in path else folder / Path(path).expanduser()))
+        alone = is_remote(path) or path.startswith("file:") or Path(path).expanduser().is_absolute()
+        return str(locate(path if alone else folder / path))
 
     return _with_paths(sources, lengthen)
 
@@ -178,15 +180,17 @@ def _relative(sources: Sources, folder: Path) -> Sources:
     """Paths inside the project become relative, so that the folder can move; others stay where they are."""
 
     def shorten(path: str) -> str:
-        inside = Path(path).is_relative_to(folder)
-        return Path(path).relative_to(folder).as_posix() if inside else path
+        full = locate(path)
+        inside = is_remote(full) == is_remote(folder) and full.is_relative_to(folder)
+        return full.relative_to(folder).as_posix() if inside else path
 
     return _with_paths(sources, shorten)
 
 
 def _with_paths(sources: Sources, change: Any) -> Sources:  # noqa: ANN401 (str -> str)
+    table = change(sources.scans.table) if sources.scans.table else ""
     return Sources(
-        scans=replace(sources.scans, path=change(sources.scans.path)),
+        scans=replace(sources.scans, path=change(sources.scans.path), table=table),
         classes=tuple(replace(item, path=change(item.path)) for item in sources.classes),
         guides=tuple(replace(item, path=change(item.path)) for item in sources.guides),
     )

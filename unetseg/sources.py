@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from unetseg.storage import file_hash
+from unetseg.storage import file_hash, local_copy, state, text_hash
 
 __all__ = ["SourceFile", "describe_file", "hashes", "same_files"]
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file as it was: its size in bytes, time of change in nanoseconds, and content."""
+    """One file, or folder that is one image, as it was: size in bytes, time of change in nanoseconds, content."""
 
     path: str
     size: int
@@ -23,26 +23,36 @@ class SourceFile:
 
 
 def describe_file(path: Path) -> SourceFile:
-    """What a file is now; reads it once, however many pages of it are asked for."""
-    status = path.stat()
-    return SourceFile(str(path), status.st_size, status.st_mtime_ns, _hash(path, status.st_size, status.st_mtime_ns))
+    """What a file is now; reads it once, however many pages of it are asked for.
+
+    A folder that is one image (``x.zarr``) is as large as its files together and as new as the newest. What
+    ``modified`` means in an object store: see `unetseg.storage.state`.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    size, modified = state(path)
+    return SourceFile(str(path), size, modified, _hash(path, size, modified))
 
 
 @lru_cache(maxsize=4096)
 def _hash(path: Path, size: int, modified: int) -> str:
     """The content of a file as it is at that size and time; ``size`` and ``modified`` only tell versions apart."""
-    return file_hash(path)
+    with local_copy(path) as local:
+        return file_hash(local) if local.is_file() else _folder_hash(local)
+
+
+def _folder_hash(folder: Path) -> str:
+    """Hash of the names and contents of all files in a folder."""
+    names = sorted(item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file())
+    return text_hash([[name, file_hash(folder / name)] for name in names])
 
 
 def same_files(known: Sequence[SourceFile], paths: Sequence[Path]) -> bool:
     """Whether size and time of change are as they were: the cheap look that spares reading."""
     if [source.path for source in known] != [str(path) for path in paths]:
         return False
-    now = [path.stat() for path in paths]
-    return all(
-        source.size == status.st_size and source.modified == status.st_mtime_ns
-        for source, status in zip(known, now, strict=True)
-    )
+    return [(source.size, source.modified) for source in known] == [state(path) for path in paths]
 
 
 def hashes(sources: Sequence[SourceFile]) -> list[str]:

@@ -1,47 +1,142 @@
-"""The one place that knows where files live and how they are written without ever being half there."""
+"""The one place that knows where files live and how they are written without ever being half there.
+
+A path is local or an address of an object store; both have the methods of `pathlib.Path`. What differs beyond that is
+here: each function does it as `unetseg.local_disk` or `unetseg.object_store` do, by where its path is.
+"""
 
 from __future__ import annotations
 
 import errno
 import json
-import logging
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from urllib.request import url2pathname
 
+from unetseg import local_disk
 from unetseg.errors import DamagedFileError, UsageError
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
 
 __all__ = [
     "file_hash",
+    "find",
     "is_disk_error",
+    "is_remote",
+    "listing_version",
+    "local_copy",
     "locate",
     "locked",
+    "modified",
+    "read_bytes",
     "read_json",
+    "refresh",
+    "state",
     "text_hash",
     "write_bytes",
     "write_folder",
     "write_json",
+    "zarr_store",
 ]
 
-logger = logging.getLogger(__name__)
-
 _HASH_BLOCK = 1 << 20  # bytes read at once
+_LOCAL_ADDRESS = "file://"
+_MANGLED = re.compile(r"(s3|gs|gcs|abfs|az|https?):/([^/].*)")  # what pathlib makes of an address
 
 
 def locate(path: str | Path) -> Path:
-    """Turn what a user typed into an absolute path; ``~`` is understood.
+    """Turn what a user typed into an absolute path; ``~`` is understood, and so are addresses such as ``s3://bucket/a``.
+
+    Returns:
+        A path; for an address a `upath.UPath`, which has the same methods.
 
     Raises:
-        UsageError: for addresses of object stores, which this version does not open.
+        UsageError: an address of a store that nobody knows, or whose package is not installed.
     """
-    if "://" in str(path):
-        raise UsageError(f"{path}: only local folders can be used in this version; mount or copy the store first")
+    if is_remote(path):
+        from unetseg import object_store
+
+        return object_store.locate(str(path))
+    text = str(path)
+    if text.startswith(_LOCAL_ADDRESS):
+        return Path(url2pathname(text.removeprefix(_LOCAL_ADDRESS).removeprefix("localhost"))).absolute()
+    if mangled := _MANGLED.fullmatch(text):
+        raise UsageError(f"{text}: an address has two slashes; write {mangled[1]}://{mangled[2]}")
     return Path(path).expanduser().absolute()
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether a path, or a text that `locate` takes, is in an object store."""
+    if isinstance(path, str):
+        return "://" in path and not path.startswith(_LOCAL_ADDRESS)
+    return not isinstance(path, Path)
+
+
+def find(root: Path, pattern: str) -> Iterable[Path]:
+    """What a pattern such as ``**/*`` means below a folder, files and folders; the folder's own name is no pattern."""
+    return _place(root).find(root, pattern)
+
+
+def refresh(folder: Path) -> None:
+    """Look again: in an object store, list a folder anew, and answer from that listing until the next call.
+
+    In a process that never calls this, each question is a request: right at any time, but slow for thousands of files.
+
+    Raises:
+        OSError: the store cannot be reached, or refuses. That nothing is there is no error.
+    """
+    _place(folder).refresh(folder)
+
+
+def listing_version(folder: Path) -> int | None:
+    """A number that changes when the files of a folder may have; None where nothing may be remembered of it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    return _place(folder).listing_version(folder)
+
+
+def modified(path: Path) -> int:
+    """When a file was changed, in nanoseconds; 0 where there is none. Object stores tell whole seconds."""
+    return _place(path).modified(path)
+
+
+def state(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of change in nanoseconds; of a folder, its files together and the newest of them.
+
+    In an object store the time is in seconds, and its nanoseconds are made from entity tags: content that was replaced
+    within the same second, by as many bytes, has another time.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    return _place(path).state(path)
+
+
+def local_copy(path: Path) -> AbstractContextManager[Path]:
+    """A file or folder on this machine: itself, or a copy of what is in an object store, removed at the end.
+
+    Within, copies of the same path in the same thread are this one. Errors name the path, not the copy.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    return _place(path).local_copy(path)
+
+
+def zarr_store(path: Path) -> Path | Store:
+    """What ``zarr.open_array`` and ``zarr.open_group`` take to read what is at a path."""
+    return _place(path).zarr_store(path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, as it is now."""
+    return _place(path).read_bytes(path)
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON)
@@ -51,7 +146,7 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON)
         DamagedFileError: it cannot be read as such.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode("utf-8"))
     except ValueError as error:
         raise DamagedFileError(
             f"{path}: damaged, not valid JSON ({error}); restore it from a copy, or remove it"
@@ -66,35 +161,18 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 (JSON)
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file at once: readers see the old content or the new, never a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _place(path).write_bytes(path, data)
 
 
-@contextmanager
-def write_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def write_folder(path: Path, *, replace: bool = True) -> AbstractContextManager[Path]:
     """Fill a temporary folder, which takes the place of ``path`` at the end; on an error nothing changes.
+
+    In an object store the files are put one by one, and the JSON files at the top, which say what the rest is, last.
 
     Raises:
         FileExistsError: something has come to be at ``path``, and ``replace`` is off.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if path.exists() and not replace:
-            raise FileExistsError(f"{path}: is there already, and is never replaced")
-        _take_place(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    return _place(path).write_folder(path, replace=replace)
 
 
 def is_disk_error(error: object) -> TypeGuard[OSError]:
@@ -102,19 +180,18 @@ def is_disk_error(error: object) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait until no other process holds the folder, then hold it; a process that dies lets go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        _wait_for(file)
-        yield
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Wait until no other process holds the folder, then hold it; a process that dies lets go.
+
+    Object stores have no locks: two runs at once on one project are then the user's to avoid.
+    """
+    return _place(folder).locked(folder)
 
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's content, as hexadecimal digits."""
     digest = sha256()
-    with path.open("rb") as file:
+    with local_copy(path) as local, local.open("rb") as file:
         while block := file.read(_HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()
@@ -126,38 +203,28 @@ def text_hash(*parts: object) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def _wait_for(file: IO[str]) -> None:
-    """Take an advisory lock, where the system has them."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs on one project are then the user's to avoid
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        logger.info("waiting for another run on %s to end", Path(file.name).parent)
-        fcntl.flock(file, fcntl.LOCK_EX)
+class _Place(Protocol):
+    """What a module that knows a kind of path offers."""
+
+    def find(self, root: Path, pattern: str) -> Iterable[Path]: ...
+    def refresh(self, folder: Path) -> None: ...
+    def listing_version(self, folder: Path) -> int | None: ...
+    def modified(self, path: Path) -> int: ...
+    def state(self, path: Path) -> tuple[int, int]: ...
+    def local_copy(self, path: Path) -> AbstractContextManager[Path]: ...
+    def zarr_store(self, path: Path) -> Path | Store: ...
+    def read_bytes(self, path: Path) -> bytes: ...
+    def write_bytes(self, path: Path, data: bytes) -> None: ...
+    def write_folder(self, path: Path, *, replace: bool) -> AbstractContextManager[Path]: ...
+    def locked(self, folder: Path) -> AbstractContextManager[None]: ...
 
 
-def _take_place(temporary: Path, path: Path) -> None:
-    """Rename a folder over another; where that fails the old one is back."""
-    if not path.exists():
-        temporary.rename(path)
-        return
-    # A rename cannot replace a folder that holds files: step the old one aside first.
-    aside = _temporary_name(path)
-    path.rename(aside)
-    try:
-        temporary.rename(path)
-    except OSError:
-        aside.rename(path)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+def _place(path: Path) -> _Place:
+    if is_remote(path):
+        from unetseg import object_store
 
-
-def _temporary_name(path: Path) -> Path:
-    """A name beside ``path`` (same disk, so that a rename is atomic) that listings skip."""
-    return path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:8]}")
+        return object_store
+    return local_disk
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 (JSON)

@@ -124,9 +124,9 @@ def test_an_empty_section_means_defaults(tmp_path):
     assert load_project(write(tmp_path, VALID + "train:\n  # epochs: 3\n")).settings == Settings()
 
 
-def test_an_address_of_an_object_store_is_told_as_such(tmp_path):
-    with pytest.raises(UsageError, match="s3://bucket/x: only local folders"):
-        load_project(write(tmp_path, VALID.replace("path: scans", "path: s3://bucket/x")))
+def test_a_source_in_an_object_store_stays_an_address(tmp_path):
+    project = load_project(write(tmp_path, VALID.replace("path: scans", "path: s3://bucket/x")))
+    assert project.sources.scans.path == "s3://bucket/x"
 
 
 def test_a_source_in_the_home_folder_is_understood(tmp_path, monkeypatch):

@@ -1,12 +1,28 @@
 import hashlib
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from unetseg.errors import UsageError
-from unetseg.storage import file_hash, locate, read_json, text_hash, write_bytes, write_folder, write_json
+from unetseg.storage import (
+    file_hash,
+    is_remote,
+    listing_version,
+    local_copy,
+    locate,
+    modified,
+    read_json,
+    text_hash,
+    write_bytes,
+    write_folder,
+    write_json,
+    zarr_store,
+)
 
 
 def names(folder):
@@ -20,9 +36,41 @@ def test_a_home_folder_is_understood_and_paths_become_absolute(tmp_path, monkeyp
     assert locate("a") == tmp_path / "a"
 
 
-def test_an_address_of_an_object_store_is_refused_with_a_way_out():
-    with pytest.raises(UsageError, match=r"s3://bucket/scans: only local folders .* mount or copy"):
-        locate("s3://bucket/scans")
+def test_an_address_of_this_machine_is_a_path(tmp_path):
+    assert locate(f"file://{tmp_path}/a%20b") == tmp_path / "a b"
+    assert locate(f"file://localhost{tmp_path}/a") == tmp_path / "a"
+    assert not is_remote(f"file://{tmp_path}/a")
+
+
+def test_an_address_that_lost_a_slash_is_refused_with_a_way_out():
+    with pytest.raises(UsageError, match=r"^s3:/bucket/a: an address has two slashes; write s3://bucket/a$"):
+        locate(Path("s3://bucket/a"))
+
+
+def test_local_paths_need_no_package_for_object_stores():
+    code = "import sys, unetseg.storage as s; s.refresh(s.locate('a')); print({'fsspec', 'upath'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"
+
+
+def test_a_local_file_is_its_own_copy(tmp_path):
+    with local_copy(tmp_path / "a") as copy:
+        assert copy == tmp_path / "a"
+    assert zarr_store(tmp_path) == tmp_path
+
+
+def test_the_time_of_change_is_the_files_and_zero_where_there_is_none(tmp_path):
+    (tmp_path / "a").write_text("1")
+    os.utime(tmp_path / "a", ns=(5, 123_456_789))
+    assert modified(tmp_path / "a") == 123_456_789
+    assert modified(tmp_path / "b") == 0
+    assert modified(tmp_path / "a" / "b") == 0
+
+
+def test_a_folder_that_changed_just_now_may_not_be_remembered(tmp_path):
+    assert listing_version(tmp_path) is None
+    os.utime(tmp_path, ns=(5, 1_000_000_000))
+    assert listing_version(tmp_path) == 1_000_000_000
 
 
 def test_json_comes_back_and_what_is_not_finite_becomes_null(tmp_path):

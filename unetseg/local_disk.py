@@ -1,0 +1,154 @@
+"""Local disks: what `unetseg.storage` does with the paths of this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISDIR
+from typing import IO
+
+__all__ = [
+    "find",
+    "listing_version",
+    "local_copy",
+    "locked",
+    "modified",
+    "read_bytes",
+    "refresh",
+    "state",
+    "write_bytes",
+    "write_folder",
+    "zarr_store",
+]
+
+logger = logging.getLogger(__name__)
+
+_CLOCK_TICK = 2_000_000_000  # nanoseconds: the coarsest that file systems use
+
+
+def find(root: Path, pattern: str) -> Iterable[Path]:
+    """What a pattern means below a folder."""
+    return root.glob(pattern)
+
+
+def refresh(folder: Path) -> None:
+    """Nothing is remembered of local folders."""
+
+
+def listing_version(folder: Path) -> int | None:
+    """When the folder was changed; None where that was just now, since it may change again within a tick."""
+    changed = folder.stat().st_mtime_ns
+    return changed if time.time_ns() - changed > _CLOCK_TICK else None
+
+
+def modified(path: Path) -> int:
+    """When a file was changed, in nanoseconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def state(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of change in nanoseconds; a folder is its files together and the newest of them."""
+    status = path.stat()
+    if not S_ISDIR(status.st_mode):
+        return status.st_size, status.st_mtime_ns
+    inside = [item.stat() for item in path.rglob("*")]
+    size = sum(item.st_size for item in inside if not S_ISDIR(item.st_mode))
+    # The times of folders count too: only they tell that a file was removed or renamed.
+    return size, max(item.st_mtime_ns for item in (status, *inside))
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """The path itself."""
+    yield path
+
+
+def zarr_store(path: Path) -> Path:
+    """The path itself."""
+    return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file."""
+    return path.read_bytes()
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file by a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_folder(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Fill a folder beside ``path``, which takes its place by a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists() and not replace:
+            raise FileExistsError(f"{path}: is there already, and is never replaced")
+        _take_place(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold an advisory lock; a process that dies lets go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        _wait_for(file)
+        yield
+
+
+def _wait_for(file: IO[str]) -> None:
+    """Take an advisory lock, where the system has them."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs on one project are then the user's to avoid
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        logger.info("waiting for another run on %s to end", Path(file.name).parent)
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    """Rename a folder over another; where that fails the old one is back."""
+    if not path.exists():
+        temporary.rename(path)
+        return
+    # A rename cannot replace a folder that holds files: step the old one aside first.
+    aside = _temporary_name(path)
+    path.rename(aside)
+    try:
+        temporary.rename(path)
+    except OSError:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _temporary_name(path: Path) -> Path:
+    """A name beside ``path`` (same disk, so that a rename is atomic) that listings skip."""
+    return path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:8]}")

@@ -1,0 +1,265 @@
+"""Object stores such as S3: what `unetseg.storage` does where nothing can be renamed or locked.
+
+Loaded with the first address that is met. Endpoint and credentials are those that the store's own package finds: for S3
+the environment (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ...) or the AWS configuration.
+
+No old listing is trusted: each question is a request. Only below folders given to `refresh` is a listing kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from functools import lru_cache
+from glob import escape
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
+
+from upath import UPath
+
+from unetseg.errors import BadFileError, UsageError
+from unetseg.store_errors import naming, reaching
+from unetseg.store_listings import Listings
+
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+__all__ = [
+    "find",
+    "listing_version",
+    "local_copy",
+    "locate",
+    "locked",
+    "modified",
+    "read_bytes",
+    "refresh",
+    "state",
+    "write_bytes",
+    "write_folder",
+    "zarr_store",
+]
+
+logger = logging.getLogger(__name__)
+
+_SECOND = 1_000_000_000  # nanoseconds
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")  # what stores call the time of change
+_READ_ONCE = {"s3": {"max_concurrency": 1}}  # else s3fs asks for the size first, or believes a listing
+_TEMPORARY = "unetseg-"
+
+_copies = threading.local()  # what `local_copy` holds in a thread, by path
+
+
+def locate(url: str) -> Path:
+    """The path of an address.
+
+    Raises:
+        UsageError: nobody knows such a store, the package that opens it is missing, or no bucket is named.
+    """
+    protocol, _, name = url.partition("://")
+    if not name.strip("/") or ".." in name.split("/"):
+        raise UsageError(f"{url}: must name a bucket, and no '..'; use an address such as s3://bucket/folder")
+    try:
+        path = UPath(f"{protocol}://{name.rstrip('/')}", use_listings_cache=False)
+        _ = path.fs
+    except ValueError as error:
+        raise UsageError(f"{url}: {error}; use a local folder, or an address such as s3://bucket/folder") from error
+    except ImportError as error:
+        raise UsageError(f'{url}: {error}; for s3:// that is: pip install "unetseg[s3]"') from error
+    return cast("Path", path)
+
+
+def find(root: Path, pattern: str) -> Iterable[Path]:
+    """What a pattern means below a folder."""
+    base = _key(root)
+    with reaching(root):
+        found = sorted(_fs(root).glob(f"{escape(base)}/{pattern}"))
+    # A name that ends in '/' is an empty object by which some tools keep a folder.
+    return [root / name.removeprefix(base).lstrip("/") for name in found if not name.endswith("/")]
+
+
+def refresh(folder: Path) -> None:
+    """Forget what was listed below a folder, and from now on list it once.
+
+    Asks for it too: what is wrong with address or credentials is told before the work.
+    """
+    fs = _fs(folder)
+    if not isinstance(fs.dircache, Listings):
+        fs.dircache = Listings()
+    fs.dircache.renew(_key(folder))
+    with reaching(folder):
+        fs.exists(_key(folder))
+
+
+def listing_version(folder: Path) -> int | None:
+    """Changes when a folder is listed anew; None for a folder that is listed each time."""
+    listings = _fs(folder).dircache
+    return listings.version(_key(folder)) if isinstance(listings, Listings) else None
+
+
+def modified(path: Path) -> int:
+    """When an object was put, in nanoseconds but to the second; 0 where there is none."""
+    try:
+        with reaching(path):
+            return _changed(_fs(path).info(_key(path)))
+    except FileNotFoundError:
+        return 0
+
+
+def state(path: Path) -> tuple[int, int]:
+    """Size in bytes; and time of change in seconds, whose nanoseconds are made from names and entity tags."""
+    with reaching(path):
+        info = _fs(path).info(_key(path))
+        infos = [info] if info["type"] != "directory" else list(_below(path).values())
+        if not infos:
+            raise FileNotFoundError
+    tags = sorted((item["name"], item.get("ETag") or item.get("etag") or "") for item in infos)
+    mark = int.from_bytes(sha256(repr(tags).encode()).digest()[:8], "big") % _SECOND
+    return sum(item["size"] for item in infos), max(map(_changed, infos)) + mark
+
+
+@contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """Download once in a thread, however often it is asked for meanwhile."""
+    held: dict[str, Path] = vars(_copies)
+    if copy := held.get(str(path)):
+        with naming(path, copy):
+            yield copy
+        return
+    with TemporaryDirectory(prefix=_TEMPORARY) as folder:
+        copy = Path(folder) / path.name
+        _download(path, copy)
+        held[str(path)] = copy
+        try:
+            with naming(path, copy):
+                yield copy
+        finally:
+            del held[str(path)]
+
+
+def zarr_store(path: Path) -> Store:
+    """What zarr-python reads below a name, from any thread."""
+    from zarr.storage import FsspecStore
+
+    bucket = str(cast("UPath", path).with_segments(path.anchor))
+    return FsspecStore(_asynchronous(bucket, os.getpid()), read_only=True, path=_key(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of an object."""
+    with reaching(path):
+        content: bytes = _fs(path).cat_file(_key(path), **_READ_ONCE.get(cast("UPath", path).protocol, {}))
+        return content
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put an object: stores show the old one or the new, never a part of it."""
+    with reaching(path):
+        _fs(path).pipe_file(_key(path), data)
+
+
+@contextmanager
+def write_folder(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Fill a local folder, then put its files.
+
+    The JSON files at the top (``zarr.json``, ``bundle.json``) say what the rest is. The old ones go first and the new
+    ones come last: readers find the old folder, none, or the new one whole.
+    """
+    with TemporaryDirectory(prefix=_TEMPORARY) as folder:
+        yield Path(folder)
+        with reaching(path):
+            old = _below(path)
+            if old and not replace:
+                raise FileExistsError(f"{path}: is there already, and is never replaced")
+            _upload(Path(folder), path, set(old))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only say that there is no lock."""
+    _tell_of_no_lock(str(folder))
+    yield
+
+
+def _fs(path: Path) -> Any:  # noqa: ANN401 (fsspec publishes no types)
+    return cast("UPath", path).fs
+
+
+def _key(path: Path) -> str:
+    """What the file system calls a path."""
+    return cast("UPath", path).path.rstrip("/")
+
+
+def _below(path: Path) -> dict[str, Mapping[str, Any]]:
+    """All objects below a name, by the rest of their names; asked for anew each time."""
+    prefix = _key(path) + "/"
+    found = {
+        name.removeprefix(prefix): info
+        for name, info in _fs(path).find(_key(path), detail=True).items()
+        if name.startswith(prefix) and not name.endswith("/")
+    }
+    if outside := next((name for name in found if ".." in PurePosixPath(name).parts), None):
+        raise BadFileError(f"{path}: holds an object {outside!r}, whose name leaves the folder; remove it")
+    return found
+
+
+def _changed(info: Mapping[str, Any]) -> int:
+    """When an object was put; to the second, since some answers of a store are finer than others."""
+    value = next((info[key] for key in _TIMES if info.get(key)), 0)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return int(value.timestamp() if isinstance(value, datetime) else value) * _SECOND
+
+
+def _download(path: Path, copy: Path) -> None:
+    """Copy an object, or all objects below a name, to where nothing is yet."""
+    fs, key = _fs(path), _key(path)
+    with reaching(path):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            fs.get_file(key, str(copy))
+        if copy.is_file():
+            return
+        names = sorted(_below(path))
+        if not names:
+            raise FileNotFoundError
+        fs.get([f"{key}/{name}" for name in names], [str(copy / name) for name in names])
+
+
+def _upload(folder: Path, path: Path, old: set[str]) -> None:
+    """Put all files of a folder, and remove old ones that are no longer among them."""
+    new = {item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file()}
+    markers = {name for name in old | new if "/" not in name and name.endswith(".json")}
+    _remove(path, old & markers)
+    _remove(path, old - new - markers)
+    _put(folder, path, new - markers)
+    _put(folder, path, new & markers)
+
+
+def _remove(path: Path, names: Iterable[str]) -> None:
+    for name in sorted(names):
+        _fs(path).rm_file(f"{_key(path)}/{name}")
+
+
+def _put(folder: Path, path: Path, names: Iterable[str]) -> None:
+    """Upload files, several at once."""
+    order = sorted(names)
+    _fs(path).put([str(folder / name) for name in order], [f"{_key(path)}/{name}" for name in order])
+
+
+@lru_cache
+def _asynchronous(bucket: str, process: int) -> Any:  # noqa: ANN401 (fsspec publishes no types)
+    """One file system for all Zarr stores of a process: each would keep connections of its own."""
+    from zarr.storage import FsspecStore
+
+    return FsspecStore.from_url(bucket, storage_options={"use_listings_cache": False}).fs
+
+
+@lru_cache
+def _tell_of_no_lock(folder: str) -> None:
+    """Say it once."""
+    logger.info("%s: object stores have no locks; let only one run write there at a time", folder)
