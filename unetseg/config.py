@@ -57,6 +57,13 @@ class ScanSource:
 
     path: Annotated[str, Field(description="Folder of scans, or one multi-page file.", min_length=1)]
     pattern: Annotated[str, Field(description="Which files below the folder are scans (glob).")] = "**/*"
+    exclude: Annotated[
+        str,
+        Field(
+            description="Which of them are no scans after all: glob of the path below the folder or of the bare name, "
+            "such as *_mask.*; empty: none."
+        ),
+    ] = ""
     channels: Annotated[
         tuple[Name, ...], Field(description="Names of the channels; their number is the network's input.", min_length=1)
     ] = ("grey",)
@@ -66,6 +73,13 @@ class ScanSource:
         Field(
             description="Regular expression found in a scan's id: its first bracket (or the whole match) names the "
             "patient or slide that must not be torn between splits. Empty: every scan is its own group."
+        ),
+    ] = ""
+    table: Annotated[
+        str,
+        Field(
+            description="CSV or TSV file with a column 'scan' and a column 'group', 'split' or both; it is stronger "
+            "than the expression in group. Empty: no table."
         ),
     ] = ""
 
@@ -132,6 +146,13 @@ class IngestConfig:
         Literal["float16", "float32"], Field(description="Type of the stored, normalised intensities.")
     ] = "float16"
     chunk: Annotated[int, Field(description="Side of a chunk in pixels, about one patch.", ge=16, le=4096)] = 256
+    resize_masks: Annotated[
+        bool,
+        Field(
+            description="Masks and guides that were drawn on smaller or larger copies are brought to their scan's "
+            "size, by the nearest pixel; off: another size is an error."
+        ),
+    ] = False
     validation_fraction: Annotated[
         float, Field(description="Share of the groups that chooses weights and thresholds.", gt=0, lt=0.5)
     ] = 0.15
@@ -142,7 +163,12 @@ class IngestConfig:
         float, Field(description="More quarantined scans than this share fail the run.", ge=0, le=1)
     ] = 0.1
     max_scan_gigabytes: Annotated[
-        float, Field(description="A scan that decodes to more is refused from its header.", gt=0)
+        float,
+        Field(
+            description="A scan that must be decoded to more at once is refused from its header; tiled and stripped "
+            "TIFFs are read in bands, so they may be larger.",
+            gt=0,
+        ),
     ] = 4.0
     workers: Annotated[int, Field(description="Scans read at once; 0: one per processor core.", ge=0, le=1024)] = 0
 
@@ -257,6 +283,13 @@ class PredictConfig:
         Literal["ome-zarr", "tiff"], Field(description="One OME-Zarr or one multi-page TIFF per scan.")
     ] = "ome-zarr"
     pattern: Annotated[str, Field(description="Which files below the folder are scans (glob).")] = "**/*"
+    exclude: Annotated[
+        str,
+        Field(
+            description="Which of them are no scans after all: glob of the path below the folder or of the bare name, "
+            "such as *_mask.*; empty: none."
+        ),
+    ] = ""
     guides: Annotated[str, Field(description="Folder with one sub-folder per guide, where the model has guides.")] = ""
     tile: Annotated[
         int,

@@ -111,6 +111,8 @@ def _open(path: Path) -> Iterator[_Dicom]:
     import pydicom
     from pydicom.filereader import read_file_meta_info
 
+    import unetseg.dicom_codecs  # noqa: F401 (adds decoders to pydicom)
+
     # pydicom warns of values against the standard, which scanners write, and reads them. A filter of its own rather
     # than catch_warnings, which threads must not use side by side; setting it again changes nothing.
     warnings.filterwarnings("ignore", module=r"pydicom\b")

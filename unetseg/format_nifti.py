@@ -6,24 +6,32 @@ The first axis is x, the second y; the planes are the third axis, one volume of 
 from __future__ import annotations
 
 import gzip
+import io
 import math
+import mmap
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
-from unetseg.planes import Format, ScanHeader
+from unetseg.planes import Format, RowReader, ScanHeader
 
 __all__ = ["NIFTI"]
 
 _GZIP = b"\x1f\x8b"
 _GZIP_RATIO = 1032  # bytes that one byte of a deflate stream stands for at most
 _HEADER_BYTES = 540  # of NIfTI-2, the longer one
+_VOLUMES = 2  # inflated ones kept on the disk: threads may still read the one before
+_BLOCK = 1 << 20  # bytes inflated at once
+_LOCK = Lock()
 _MICROMETRES = {"meter": 1e6, "mm": 1e3, "micron": 1.0}
 
 
@@ -54,29 +62,61 @@ class _Nifti:
         return ScanHeader(height, width, 1, name, self._pixel_size())
 
     def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
+        return self.rows(page, 0, self.shape[1])
+
+    def by_rows(self, page: int) -> RowReader | None:
+        # A slice of a gzipped volume costs the whole volume; it is no more to decode it at once.
+        return None if isinstance(self.file, gzip.GzipFile) else _Rows(self, page)
+
+    def rows(self, page: int, start: int, stop: int) -> NDArray[Any]:
+        """The pixels of some rows, which lie in the file one after the other."""
         from nibabel.arrayproxy import ArrayProxy
 
-        dtype = self.head.get_data_dtype()
+        dtype, (width, height) = self.head.get_data_dtype(), self.shape[:2]
+        begin = self.head.get_data_offset() + (page * height + start) * width * dtype.itemsize
+        stored = io.BytesIO(self._bytes(begin, begin + (stop - start) * width * dtype.itemsize))
         scaling = (1.0, 0.0) if dtype.names else self.scaling
-        proxy = ArrayProxy(self.file, (self.shape, dtype, self.head.get_data_offset(), *scaling), mmap=False)
-        volume, number = divmod(page, self.shape[2])
-        plane = np.asarray(proxy[:, :, number, volume]).T
+        plane = np.asarray(ArrayProxy(stored, ((width, stop - start), dtype, 0, *scaling), mmap=False)).T
         if dtype.names:
             return np.stack([plane[name] for name in "RGB"], axis=-1)
         return plane.astype(plane.dtype.newbyteorder("="), order="C")[..., np.newaxis]
 
+    def _bytes(self, begin: int, end: int) -> bytes:
+        """Bytes of the file, before compression."""
+        if isinstance(self.file, gzip.GzipFile):
+            status = self.path.stat()
+            with _LOCK:  # threads that read slices of one volume wait for it rather than inflate it each
+                return _inflated(self.path, status.st_size, status.st_mtime_ns, self.end)[begin:end]
+        self.file.seek(begin)
+        return bytes(self.file.read(end - begin))
+
+    @property
+    def end(self) -> int:
+        """Bytes up to the last pixel, before compression."""
+        return int(self.head.get_data_offset() + math.prod(self.shape) * self.head.get_data_dtype().itemsize)
+
     def check_length(self, capacity: int) -> None:
         """Pixels must lie within the bytes that the file can hold."""
-        start = self.head.get_data_offset()
-        end = start + math.prod(self.shape) * self.head.get_data_dtype().itemsize
-        if start < 0 or end > capacity:
-            raise BadFileError(f"{self.path}: is cut short: pixels up to byte {end} are not in it")
+        if self.head.get_data_offset() < 0 or self.end > capacity:
+            raise BadFileError(f"{self.path}: is cut short: pixels up to byte {self.end} are not in it")
 
     def _pixel_size(self) -> tuple[float, float] | None:
         """Micrometres ``(y, x)``; None where the unit of length is unknown."""
         unit = _MICROMETRES.get(self.head.get_xyzt_units()[0], 0.0)
         x, y = (unit * float(size) for size in self.head.get_zooms()[:2])
         return (y, x) if 0 < y < math.inf and 0 < x < math.inf else None
+
+
+class _Rows:
+    """Rows of one plane of a file that is not compressed."""
+
+    def __init__(self, planes: _Nifti, page: int) -> None:
+        self.planes, self.page = planes, page
+        header = planes.header(page)
+        self.band_bytes = header.nbytes // header.height
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        return self.planes.rows(self.page, start, stop)
 
 
 @contextmanager
@@ -88,6 +128,24 @@ def _open(path: Path) -> Iterator[_Nifti]:
         planes = _Nifti(path, file, _header(file.read(_HEADER_BYTES)))
         planes.check_length(path.stat().st_size * (_GZIP_RATIO if gzipped else 1))
         yield planes
+
+
+@lru_cache(_VOLUMES)
+def _inflated(path: Path, size: int, modified: int, length: int) -> mmap.mmap:
+    """The first bytes of a gzipped file; ``size`` and ``modified`` only tell versions of a file apart.
+
+    They are inflated once for all slices, into a nameless file that the system removes: each slice of its own would
+    take as long as all that lie before it.
+    """
+    with gzip.open(path) as source, TemporaryFile() as file:
+        missing = length
+        while missing and (block := source.read(min(_BLOCK, missing))):
+            file.write(block)
+            missing -= len(block)
+        if missing:
+            raise BadFileError(f"{path}: is cut short: {missing} bytes of {length} are missing")
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 def _header(start: bytes) -> Any:  # noqa: ANN401 (a nibabel header)

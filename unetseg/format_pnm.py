@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
-from unetseg.planes import Format, ScanHeader
+from unetseg.planes import Format, RowReader, ScanHeader
 
 __all__ = ["PNM"]
 
@@ -51,27 +51,45 @@ class _Pnm:
         return ScanHeader(self.height, self.width, self.channels, dtype)
 
     def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
-        """Rows behind the header; the file must be as long as they are before memory is asked for."""
-        header = self.header(page)
+        if not self.plain:
+            return self.read(0, self.height)
+        # A sample is a digit at least; only those of a bitmap need no space between.
         samples = self.height * self.width * self.channels
-        row = -(-self.width // 8) if self.bilevel else self.width * self.channels * np.dtype(header.dtype).itemsize
-        # A plain sample is a digit at least; only those of a bitmap need no space between.
-        needed = samples * (1 if self.bilevel else 2) - 1 if self.plain else self.height * row
+        self._check_length(samples if self.bilevel else 2 * samples - 1)
+        return self._checked(self._plain(self._bytes(0, None), samples), self.height)
+
+    def by_rows(self, page: int) -> RowReader | None:
+        return None if self.plain else self
+
+    @property
+    def band_bytes(self) -> int:
+        return self.header(0).nbytes // self.height
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows of a binary file; it must be as long as all of them before memory is asked for."""
+        wide = 2 if self.largest > 255 else 1
+        row = -(-self.width // 8) if self.bilevel else self.width * self.channels * wide
+        self._check_length(self.height * row)
+        data = self._bytes(start * row, (stop - start) * row)
+        if self.bilevel:
+            bits = np.frombuffer(data, np.uint8).reshape(stop - start, row)
+            return self._checked(np.unpackbits(bits, axis=1, count=self.width), stop - start)
+        return self._checked(np.frombuffer(data, f">u{wide}"), stop - start)
+
+    def _check_length(self, needed: int) -> None:
         if self.path.stat().st_size - self.start < needed:
             raise BadFileError(f"{self.path}: is cut short: {needed} bytes of pixels are missing or incomplete")
+
+    def _bytes(self, offset: int, count: int | None) -> bytes:
         with self.path.open("rb") as file:
-            file.seek(self.start)
-            values = self._plain(file.read(), samples) if self.plain else self._binary(file.read(needed), row)
+            file.seek(self.start + offset)
+            return file.read(count)
+
+    def _checked(self, values: NDArray[Any], rows: int) -> NDArray[Any]:
         if values.max(initial=0) > self.largest:
             raise BadFileError(f"{self.path}: is broken: value {values.max()} is beyond its largest, {self.largest}")
-        values = values == 0 if self.bilevel else values.astype(header.dtype)
-        return values.reshape(self.height, self.width, self.channels)
-
-    def _binary(self, data: bytes, row: int) -> NDArray[Any]:
-        if self.bilevel:
-            bits = np.frombuffer(data, np.uint8).reshape(self.height, row)
-            return np.unpackbits(bits, axis=1, count=self.width)
-        return np.frombuffer(data, ">u2" if self.largest > 255 else "u1")
+        values = values == 0 if self.bilevel else values.astype(self.header(0).dtype)
+        return values.reshape(rows, self.width, self.channels)
 
     def _plain(self, data: bytes, samples: int) -> NDArray[Any]:
         text = re.sub(rb"#[^\n]*", b"", data)

@@ -1,16 +1,17 @@
 """Image files as arrays: what each format stores, decided from its header before any pixel is decoded.
 
-Formats are told apart by their first bytes, never by the suffix. Palettes become colours, min-is-white becomes
-min-is-black and alpha goes, so that equal pixels are equal numbers whatever the file.
+Formats are told apart by their first bytes, never by the suffix; folders are Zarr. Palettes become colours,
+min-is-white becomes min-is-black and alpha goes, so that equal pixels are equal numbers whatever the file.
 
 A new format is a module with a `Format`, and a line in the table below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,43 @@ from unetseg.format_jpeg2000 import JPEG2000
 from unetseg.format_nifti import NIFTI
 from unetseg.format_pnm import PNM
 from unetseg.format_webp import WEBP
-from unetseg.planes import Format, Planes, ScanHeader, check_size, checked_header, checked_pixels, reading
+from unetseg.format_zarr import ZARR
+from unetseg.planes import (
+    Format,
+    Planes,
+    PlanesByRows,
+    RowReader,
+    ScanHeader,
+    check_size,
+    checked_header,
+    checked_pixels,
+    reading,
+    stored_bytes,
+)
+from unetseg.storage import local_copy
 from unetseg.tiff import TIFF
 
-__all__ = ["FORMATS", "OpenPlane", "open_plane", "plane_count", "plane_header", "read_plane"]
+__all__ = [
+    "FORMATS",
+    "MOST_COMPRESSED",
+    "WHOLE",
+    "OpenPlane",
+    "open_plane",
+    "plane_count",
+    "plane_header",
+    "read_plane",
+]
 
-FORMATS: tuple[Format, ...] = (TIFF, *BITMAPS, WEBP, PNM, JPEG2000, DICOM, NIFTI)
+# DICOM first: the free bytes before its mark may be the start of a TIFF.
+FORMATS: tuple[Format, ...] = (DICOM, TIFF, *BITMAPS, WEBP, PNM, JPEG2000, NIFTI)
 
+WHOLE = 256e6
+"""Bytes of decoded pixels up to which a plane is decoded at once: faster than by parts, and little memory."""
+
+MOST_COMPRESSED = 20_000
+"""Bytes that one stored byte of a large plane may stand for: blank tiles of 1024 pixels reach 14,000 with zstd."""
+
+_LEAST_STORED = 1_000_000  # bytes; what smaller files claim is weighed as theirs: blank tiles need not be stored at all
 _HEAD_BYTES = 4096  # the first header of a gzipped file is within these
 
 
@@ -53,7 +84,7 @@ def plane_header(path: Path, page: int | None = None) -> ScanHeader:
     Raises:
         BadFileError: when the header cannot be read, or describes no image that unetseg can use.
     """
-    with _open(path) as planes:
+    with _open(path) as planes, reading(path):
         return checked_header(path, planes.header(_number(path, page, planes.count)))
 
 
@@ -68,7 +99,7 @@ def read_plane(path: Path, page: int | None = None, *, max_bytes: float) -> tupl
     Raises:
         BadFileError: when the plane cannot be read, or is not what its header says.
     """
-    with _open(path) as planes:
+    with _open(path) as planes, reading(path):
         number = _number(path, page, planes.count)
         header = checked_header(path, planes.header(number))
         check_size(path, header.nbytes, max_bytes)
@@ -77,23 +108,37 @@ def read_plane(path: Path, page: int | None = None, *, max_bytes: float) -> tupl
 
 @dataclass(frozen=True, eq=False)
 class OpenPlane:
-    """One plane of an open file, whose rows can be asked for.
+    """One plane of an open file, whose rows can be asked for, by one thread at a time.
 
     Attributes:
-        header: What the file says of it.
+        header: What the file says of it; no pixel has been decoded yet.
+        streamed: Whether each call decodes only the strips or tiles that hold the rows. Otherwise the first call
+            decodes the plane, and rows are views of it.
     """
 
     header: ScanHeader
-    _pixels: NDArray[Any]
+    streamed: bool
+    _path: Path
+    _read: Callable[[int, int], NDArray[Any]]
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
-        """The pixels ``(stop - start, W, C)`` of some rows."""
-        return self._pixels[start:stop]
+        """The pixels ``(stop - start, W, C)`` of some rows, equal to those of `read_plane`.
+
+        Raises:
+            BadFileError: when they cannot be read, or are not what the header says.
+            ValueError: for rows that the plane does not have.
+        """
+        if not 0 <= start < stop <= self.header.height:
+            raise ValueError(f"rows must be within 0 and {self.header.height}, found {start} to {stop}")
+        with reading(self._path):
+            return self._read(start, stop)
 
 
 @contextmanager
 def open_plane(path: Path, page: int | None = None, *, max_bytes: float) -> Iterator[OpenPlane]:
     """Open one plane to read it row by row.
+
+    A small plane is decoded at once; a larger one by the rows asked for, where its format and layout allow it.
 
     Args:
         path: An image file.
@@ -103,22 +148,68 @@ def open_plane(path: Path, page: int | None = None, *, max_bytes: float) -> Iter
     Raises:
         BadFileError: when the plane cannot be read, or is not what its header says.
     """
-    yield OpenPlane(*read_plane(path, page, max_bytes=max_bytes))
+    with _open(path) as planes:
+        with reading(path):
+            number = _number(path, page, planes.count)
+            header = checked_header(path, planes.header(number))
+            reader = _row_reader(path, planes, number, header, max_bytes)
+        if reader:
+            yield OpenPlane(header, True, path, partial(_checked_rows, path, header, reader))
+        else:
+            whole = cache(lambda: checked_pixels(path, planes.pixels(number, max_bytes), header))
+            yield OpenPlane(header, False, path, lambda start, stop: whole()[start:stop])
+
+
+def _row_reader(path: Path, planes: Planes, number: int, header: ScanHeader, max_bytes: float) -> RowReader | None:
+    """What reads a plane too large to be decoded at once; None for one that is decoded at once."""
+    if header.nbytes <= min(WHOLE, max_bytes):
+        return None
+    reader = planes.by_rows(number) if isinstance(planes, PlanesByRows) else None
+    if reader is None or header.nbytes <= min(reader.band_bytes, max_bytes):
+        check_size(path, header.nbytes, max_bytes, way_out="convert it to a tiled TIFF, which is read by parts, or")
+        return None
+    check_size(
+        path, reader.band_bytes, max_bytes, part="one strip or row of tiles ", way_out="save with smaller ones, or"
+    )
+    with local_copy(path) as local:
+        stored = stored_bytes(local)
+    if header.nbytes > MOST_COMPRESSED * max(stored, _LEAST_STORED):
+        raise BadFileError(
+            f"{path}: {stored} bytes decode to {header.nbytes / 1e9:.3g} GB, more than {MOST_COMPRESSED} times as "
+            "much: it is broken or meant to do harm; save it uncompressed if it is sound"
+        )
+    return reader
+
+
+def _checked_rows(path: Path, header: ScanHeader, reader: RowReader, start: int, stop: int) -> NDArray[Any]:
+    return checked_pixels(path, reader.read(start, stop), replace(header, height=stop - start))
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[Planes]:
-    """The planes of a file; whatever its decoder raises is a `BadFileError`."""
-    with reading(path), _format(path).open(path) as planes:
-        # A header may claim more planes than anybody can list.
-        if not 1 <= planes.count <= path.stat().st_size:
-            raise BadFileError(f"{path}: is broken: {planes.count} images in {path.stat().st_size} bytes")
+    """The planes of a file; whatever its decoder raises on opening is a `BadFileError`."""
+    with ExitStack() as stack:
+        try:
+            local = stack.enter_context(local_copy(path))
+        except FileNotFoundError as error:
+            raise BadFileError(f"{path}: cannot be read: {error}") from error
+        # Only what a decoder raises is the file's fault, not what goes wrong while it is open.
+        with reading(path):
+            planes = stack.enter_context(_format(local).open(local))
+            # A header may claim more planes than anybody can list.
+            if planes.count < 1 or (planes.count > 1 and local.is_file() and planes.count > stored_bytes(local)):
+                raise BadFileError(f"{path}: is broken: {planes.count} images in {stored_bytes(local)} bytes")
         yield planes
 
 
 def _format(path: Path) -> Format:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    try:
+        with path.open("rb", buffering=0) as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:  # a folder, by the names that systems have for it
+        if path.is_dir():
+            return ZARR
+        raise
     for form in FORMATS:
         if form.starts(head):
             return form

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from unetseg.bundle import Bundle
+from unetseg.channels import to_channels
 from unetseg.errors import BadFileError
 from unetseg.normalise import fit_scales, normalise
 from unetseg.ome import COLOURS
 from unetseg.outputs import Format, ObjectRow
 from unetseg.pages import render
 from unetseg.pictures import data_uri, overlay, to_rgb
-from unetseg.readers import BadFile, ScanRef, read_scan, to_channels
+from unetseg.readers import BadFile, ScanRef, read_scan
 from unetseg.storage import write_bytes
 
 __all__ = ["write_gallery"]

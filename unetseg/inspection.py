@@ -14,12 +14,15 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from unetseg.config import ClassSource, GuideSource, ScanSource, Sources
+from pydantic import TypeAdapter, ValidationError
+
+from unetseg.config import ClassSource, GuideSource, Name, ScanSource, Sources
 from unetseg.errors import BadFileError, UsageError
+from unetseg.listing import ALL_FILES
 from unetseg.mask_sample import GIGABYTES_SAMPLED, MaskSample, spread
 from unetseg.mask_sets import MaskSet, find_mask_sets
 from unetseg.masks import BACKGROUND, IGNORE, class_names
-from unetseg.one_folder import ALL_FILES, scan_pattern
+from unetseg.one_folder import scan_globs
 from unetseg.pairing import find_group_rule
 from unetseg.planes import ScanHeader
 from unetseg.readers import BadFile, ScanRef, list_scans, read_header, read_scan
@@ -80,17 +83,17 @@ def inspect(scans: Path, masks: Path | None, guides: Path | None = None) -> Find
     report = _Report()
     scans = locate(scans)
     masks = None if masks is None else locate(masks)
-    pattern = scan_pattern(scans, masks)
-    refs, bad = list_scans(ScanSource(str(scans), pattern))
+    globs = scan_globs(scans, masks)
+    refs, bad = list_scans(ScanSource(str(scans), *globs))
     headers, unreadable = _headers(refs)
     if not headers:
         raise UsageError(
             f"{scans}: none of {len(refs) + len(bad)} scans can be read; first: {(bad + unreadable)[0].reason}"
         )
     _describe_scans(headers, bad + unreadable, report)
-    _describe_pattern(pattern, report)
+    _describe_globs(*globs, report)
     channels, group = _channels(headers, report), _group(list(headers), report)
-    source = ScanSource(str(scans), pattern, channels=channels, group=group)
+    source = ScanSource(str(scans), *globs, channels=channels, group=group)
     classes = () if masks is None else _classes(scans, masks, list(headers), report)
     if masks is None:
         report.row("masks", "none given: for prediction only")
@@ -124,15 +127,10 @@ def _describe_scans(headers: dict[ScanRef, ScanHeader], bad: Sequence[BadFile], 
     report.row("pixel size", _tally(_micrometres(header.pixel_size) for header in headers.values()))
 
 
-def _describe_pattern(pattern: str, report: _Report) -> None:
-    if pattern == ALL_FILES:
-        return
-    report.row("scan files", f"{pattern}: masks lie below the same folder")
-    if "[" in pattern:
-        report.warnings.append(
-            f"scans and masks lie in one folder, and only {pattern} tells them apart: a new scan whose name does not "
-            "fit it is passed over; a folder for the masks alone is safer"
-        )
+def _describe_globs(pattern: str, exclude: str, report: _Report) -> None:
+    if (pattern, exclude) != (ALL_FILES, ""):
+        but = f" but not {exclude}" if exclude else ""
+        report.row("scan files", f"{pattern}{but}: masks lie below the same folder")
 
 
 def _micrometres(size: tuple[float, float] | None) -> str:
@@ -149,9 +147,27 @@ def _channels(headers: dict[ScanRef, ScanHeader], report: _Report) -> tuple[str,
     most = 3 if set(counts) <= {1, 3} and 3 in counts else counts.most_common(1)[0][0]
     if most == 3 and all(_is_grey(ref) for ref in spread(list(headers), _SCANS_SAMPLED)):
         most = 1
-    names = {1: ("grey",), 3: _COLOURS}.get(most, tuple(f"channel_{number}" for number in range(1, most + 1)))
+    numbered = tuple(f"channel_{number}" for number in range(1, most + 1))
+    names = _named_channels(headers.values(), most) or {1: ("grey",), 3: _COLOURS}.get(most, numbered)
     report.row("channels", ", ".join(names))
     return names
+
+
+def _named_channels(headers: Iterable[ScanHeader], channels: int) -> tuple[str, ...]:
+    """The names that all files give their channels; none where they differ, or are no names for settings."""
+    found = {header.channel_names for header in headers}
+    names = found.pop()
+    if found or len(names) != channels or len(set(names)) < channels:
+        return ()
+    return names if all(_is_name(name) for name in names) else ()
+
+
+def _is_name(name: str) -> bool:
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        return False
+    return True
 
 
 def _is_grey(ref: ScanRef) -> bool:

@@ -16,8 +16,8 @@ from pathlib import Path
 from unetseg.config import GuideSource
 from unetseg.errors import BadFileError, UsageError
 from unetseg.formats import plane_count
+from unetseg.listing import image_files
 from unetseg.object_folders import OBJECTS, find_folder_patterns
-from unetseg.one_folder import image_files
 from unetseg.pairing import base_id, find_patterns, paired_ids
 from unetseg.readers import ScanRef, name_of
 from unetseg.recognise import class_name

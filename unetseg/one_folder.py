@@ -1,4 +1,4 @@
-"""Scans and masks below one folder: which file is which, and the glob that finds the scans alone.
+"""Scans and masks below one folder: which file is which, and the globs that find the scans alone.
 
 Example:
     >>> split_files(["p1/images/p1.png", "p1/masks/1.png", "p1/masks/2.png"])
@@ -15,12 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from unetseg.errors import UsageError
+from unetseg.listing import ALL_FILES, image_files, name_of
 from unetseg.pairing import common_begin
-from unetseg.readers import name_of
 
-__all__ = ["ALL_FILES", "image_files", "scan_pattern", "split_files"]
+__all__ = ["scan_globs", "split_files"]
 
-ALL_FILES = "**/*"
 _MASK_WORDS = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "gt", "truth", "groundtruth", "manual"),
     *("seg", "segmentation", "segmentations"),
@@ -30,15 +29,8 @@ _LEAST_OF_SCANS = 0.5  # share of the other files that an ending must pair
 _SHORTEST = 2  # letters that all names must share, to be told by them
 
 
-def image_files(root: Path, pattern: str = ALL_FILES) -> list[str]:
-    """Paths of the image files below a folder, sorted, with '/' between folders; hidden ones are left out."""
-    found = (path.relative_to(root) for path in root.glob(pattern) if path.is_file())
-    visible = (path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
-    return sorted(path for path in visible if name_of(path))
-
-
-def scan_pattern(scans: Path, masks: Path | None) -> str:
-    """The glob for `unetseg.config.ScanSource` that finds the scans, but no masks that lie below the same folder.
+def scan_globs(scans: Path, masks: Path | None) -> tuple[str, str]:
+    """``pattern`` and ``exclude`` of `unetseg.config.ScanSource` that find the scans, but no masks below their folder.
 
     Args:
         scans: Folder (or file) of scans.
@@ -48,7 +40,7 @@ def scan_pattern(scans: Path, masks: Path | None) -> str:
         UsageError: when names do not tell scans from masks, or no glob does.
     """
     if masks is None or not scans.is_dir() or (masks != scans and scans not in masks.parents):
-        return ALL_FILES
+        return ALL_FILES, ""
     files = image_files(scans)
     inside = masks.relative_to(scans).as_posix()
     ours, theirs = split_files(files) if masks == scans else _below(files, inside)
@@ -57,9 +49,9 @@ def scan_pattern(scans: Path, masks: Path | None) -> str:
             f"{masks}: scans and masks are in one place, and names do not tell which is which; put them into two "
             "folders, or name each mask like its scan with '_mask' added"
         )
-    for pattern in dict.fromkeys(_globs(ours, theirs)):
-        if image_files(scans, pattern) == ours:
-            return pattern
+    for pattern, exclude in _globs(ours, theirs):
+        if image_files(scans, pattern, exclude) == ours:
+            return pattern, exclude
     raise UsageError(
         f"{scans}: holds scans like {ours[0]!r} and masks like {theirs[0]!r}, but no file pattern finds the scans "
         "alone; move the masks to a folder of their own"
@@ -127,24 +119,24 @@ def _affixes(name: str, names: dict[str, str]) -> Iterator[tuple[str, str]]:
 # --------------------------------------------------------------------------- globs
 
 
-def _globs(scans: Sequence[str], masks: Sequence[str]) -> Iterator[str]:
-    """Globs that may find the scans alone: by folder, by what all names share, by suffix, by what masks share."""
-    yield from _folder_globs(scans)
-    ours, theirs = ([PurePosixPath(_name(file)).name for file in files] for files in (scans, masks))
-    begin, end = common_begin(ours), common_begin([name[::-1] for name in ours])[::-1]
+def _globs(scans: Sequence[str], masks: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pattern and exclude that may find the scans alone: by folders, by what names share, by suffix, by the masks."""
+    yield from ((pattern, "") for pattern in _folder_globs(scans))
+    yield from ((pattern, "") for pattern in _shared(scans))
+    yield from ((f"**/*{suffix}", "") for suffix in sorted({file[len(_name(file)) :] for file in scans}))
+    yield from ((ALL_FILES, pattern) for pattern in [*_folder_globs(masks), *_shared(masks)])
+    if all(_name(file)[-1].isdigit() for file in scans):
+        yield "**/*[0-9].*", ""
+
+
+def _shared(files: Sequence[str]) -> Iterator[str]:
+    """By the beginning or the end that all names have."""
+    names = [PurePosixPath(_name(file)).name for file in files]
+    begin, end = common_begin(names), common_begin([name[::-1] for name in names])[::-1]
     if (word := re.sub(r"\d+$", "", begin)) and len(word) >= _SHORTEST:
         yield f"**/{_quoted(word)}*"
     if (word := re.sub(r"^\d+", "", end)) and len(word) >= _SHORTEST:
         yield f"**/*{_quoted(word)}.*"
-    for suffix in sorted({file[len(_name(file)) :] for file in scans}):
-        yield f"**/*{suffix}"
-    if all(name[-1].isdigit() for name in ours):
-        yield "**/*[0-9].*"
-    # A glob cannot leave out '*_mask', but it can leave out names by one letter.
-    for at, glob in ((-1, "**/*[!{}].*"), (0, "**/[!{}]*")):
-        letters = "".join(sorted({name[at] for name in theirs}))
-        if letters.isalpha():
-            yield glob.format(letters)
 
 
 def _folder_globs(scans: Sequence[str]) -> Iterator[str]:

@@ -9,14 +9,26 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
+from unetseg.storage import is_disk_error
 
-__all__ = ["Format", "Planes", "ScanHeader", "check_size", "checked_header", "checked_pixels", "reading"]
+__all__ = [
+    "Format",
+    "Planes",
+    "PlanesByRows",
+    "RowReader",
+    "ScanHeader",
+    "check_size",
+    "checked_header",
+    "checked_pixels",
+    "reading",
+    "stored_bytes",
+]
 
 # What intensities can be: no complex numbers, no records.
 _DTYPES = frozenset(
@@ -34,6 +46,8 @@ class ScanHeader:
         channels: 1 for grey, 3 for colour; alpha is not counted.
         dtype: NumPy name of the pixel type.
         pixel_size: Micrometres ``(y, x)``; None where the file has no metric one.
+        channel_names: Of each channel; empty where the file names none.
+        axes: Order of the stored axes, as the file says it (``ZYX``, ``YXS``); empty where the format has one order.
     """
 
     height: int
@@ -41,6 +55,8 @@ class ScanHeader:
     channels: int
     dtype: str
     pixel_size: tuple[float, float] | None = None
+    channel_names: tuple[str, ...] = ()
+    axes: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -60,6 +76,25 @@ class Planes(Protocol):
 
     def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
         """The pixels ``(H, W, C)`` of plane `page`, as its header says; never more than `max_bytes` at once."""
+
+
+class RowReader(Protocol):
+    """Reads rows of one plane without the others."""
+
+    @property
+    def band_bytes(self) -> int:
+        """Decoded bytes needed at once for the fewest rows that can be read: those of a strip or a row of tiles."""
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """The pixels ``(stop - start, W, C)`` of some rows, equal to those of `Planes.pixels`."""
+
+
+@runtime_checkable
+class PlanesByRows(Planes, Protocol):
+    """The planes of a format that can be read row by row; other formats need no code for it."""
+
+    def by_rows(self, page: int) -> RowReader | None:
+        """What reads plane `page`; None where this one can only be decoded as a whole."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +120,32 @@ def reading(path: Path) -> Iterator[None]:
     except BadFileError:
         raise
     except Exception as error:
+        if is_disk_error(error):  # of temporary files: not this file's fault
+            raise
         raise BadFileError(f"{path}: cannot be read: {error or type(error).__name__}") from error
 
 
-def check_size(path: Path, nbytes: int, max_bytes: float) -> None:
-    """Refuse what decodes to more bytes than allowed."""
+def stored_bytes(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    if path.is_dir():
+        return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+    return path.stat().st_size
+
+
+def check_size(path: Path, nbytes: int, max_bytes: float, *, part: str = "", way_out: str = "if it is sound,") -> None:
+    """Refuse what decodes to more bytes than allowed.
+
+    Args:
+        path: The file, for the message.
+        nbytes: What must be decoded at once.
+        max_bytes: The limit.
+        part: What of the file that is; empty: all of it.
+        way_out: What a person can do besides raising the limit.
+    """
     if nbytes > max_bytes:
         raise BadFileError(
-            f"{path}: decodes to {nbytes / 1e9:.3g} GB, more than the limit of {max_bytes / 1e9:.3g} GB; "
-            "raise max_scan_gigabytes if the file is sound"
+            f"{path}: {part}decodes to {nbytes / 1e9:.3g} GB, more than the limit of {max_bytes / 1e9:.3g} GB; "
+            f"{way_out} raise max_scan_gigabytes"
         )
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle, BundleInfo, load_bundle, software_versions
+from unetseg.channels import to_channels
 from unetseg.config import GuideSource, PredictConfig, ScanSource, to_plain
 from unetseg.engines import open_engine
 from unetseg.errors import BadFileError, BundleError, DataError, UsageError
@@ -40,7 +41,7 @@ from unetseg.masks import find_mask, read_guides
 from unetseg.normalise import fit_scales, normalise
 from unetseg.outputs import FORMATS, ObjectRow, describe_masks, write_table
 from unetseg.parallel import Progress, run_units, silent
-from unetseg.readers import BadFile, ScanRef, list_scans, read_header, read_scan, to_channels
+from unetseg.readers import BadFile, ScanRef, list_scans, read_header, read_scan
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
 from unetseg.storage import file_hash, is_disk_error, read_json, text_hash, write_json
 
@@ -202,7 +203,7 @@ def _prepare(
             f"predict.guides: model {model.version} needs the guides {', '.join(model.info.guides)}; give the folder "
             "that holds one sub-folder per guide"
         )
-    refs, bad = list_scans(ScanSource(path=str(folder), pattern=config.pattern, channels=model.info.channels))
+    refs, bad = list_scans(ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels))
     if out.absolute().is_relative_to(folder.absolute()):
         raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
     guides = tuple(GuideSource(name=name, path=str(Path(config.guides) / name)) for name in model.info.guides)

@@ -3,7 +3,7 @@
 Example:
     >>> scans, bad = list_scans(ScanSource("eyes/scans"))  # doctest: +SKIP
     >>> scan = read_scan(scans[0], max_gigabytes=4)  # doctest: +SKIP
-    >>> to_channels(scan.pixels, 1, scans[0].path).shape  # doctest: +SKIP
+    >>> scan.pixels.shape  # doctest: +SKIP
     (1024, 1024, 1)
 """
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError, UsageError
 from unetseg.formats import OpenPlane, open_plane, plane_count, plane_header, read_plane
+from unetseg.listing import SUFFIXES, image_files, is_image_folder, name_of
 from unetseg.planes import ScanHeader
 from unetseg.storage import locate
 
@@ -35,22 +35,12 @@ __all__ = [
     "open_scan",
     "read_header",
     "read_scan",
-    "to_channels",
 ]
-
-SUFFIXES = (
-    *(".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs"),
-    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),
-    *(".pbm", ".pgm", ".ppm", ".pnm"),
-    *(".jp2", ".j2k", ".j2c", ".jpx"),
-    *(".dcm", ".dicom", ".ima"),
-    *(".nii.gz", ".nii"),
-)
 
 
 @dataclass(frozen=True, order=True)
 class ScanRef:
-    """One scan: a file, or one page of a stack.
+    """One scan: a file (or a Zarr folder), or one page of a stack.
 
     Attributes:
         id: Path below the source folder without suffix, '/' between folders; a page of a stack ends in ``.p0007``.
@@ -84,17 +74,6 @@ class Scan:
     header: ScanHeader
 
 
-def name_of(file_name: str) -> str | None:
-    """A file's name (or path) without its image suffix; None for a file that is no image.
-
-    >>> name_of("a/b.ome.tif"), name_of("a.nii.gz"), name_of("notes.txt")
-    ('a/b', 'a', None)
-    """
-    lower = file_name.lower()
-    length = max((len(suffix) for suffix in SUFFIXES if lower.endswith(suffix)), default=0)
-    return file_name[:-length] if length else None
-
-
 def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -> tuple[list[ScanRef], list[BadFile]]:
     """The scans of a folder (or of one multi-page file) sorted by id, and the files that cannot be used.
 
@@ -109,7 +88,7 @@ def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -
     """
     scans: dict[str, ScanRef] = {}
     bad: list[BadFile] = []
-    for path, name in _image_files(source):
+    for path, name in _scan_files(source):
         try:
             refs = _refs(path, name, count)
         except BadFileError as error:
@@ -158,68 +137,21 @@ def open_scan(ref: ScanRef, *, max_gigabytes: float) -> AbstractContextManager[O
     return open_plane(ref.path, ref.page, max_bytes=max_gigabytes * 1e9)
 
 
-def to_channels(pixels: NDArray[Any], channels: int, path: Path) -> NDArray[Any]:
-    """Bring a scan to the number of channels that the network takes.
-
-    Grey is repeated to colour, colour with three equal channels becomes grey, an opaque alpha goes.
-    Bilevel pixels become 0 and 1 (uint8).
-
-    Args:
-        pixels: ``(H, W, C)``.
-        channels: Channels wanted.
-        path: The file, for the message.
-
-    Returns:
-        ``(H, W, channels)``.
-
-    Raises:
-        BadFileError: when the scan has other channels.
-    """
-    if pixels.dtype == np.bool_:
-        pixels = pixels.astype(np.uint8)
-    found = pixels.shape[-1]
-    if found in (2, 4) and found != channels and _is_constant(pixels[..., -1]):
-        pixels = pixels[..., :-1]
-    if pixels.shape[-1] == 1 and channels == 3:
-        return np.repeat(pixels, 3, axis=-1)
-    if pixels.shape[-1] == 3 and channels == 1 and (pixels == pixels[..., :1]).all():
-        return pixels[..., :1]
-    if pixels.shape[-1] != channels:
-        raise BadFileError(
-            f"{path}: has {found} channels where {channels} are expected; convert the file, or name {found} channels "
-            "in scans.channels"
-        )
-    return pixels
-
-
-def _is_constant(plane: NDArray[Any]) -> bool:
-    return bool((plane == plane.flat[0]).all())
-
-
-def _image_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
+def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
     """Image files with their names below the source, in order of the names."""
     root = locate(source.path)
     if not root.exists():
         raise UsageError(f"{root}: folder of scans not found; check the path")
-    if root.is_file():
+    if root.is_file() or is_image_folder(root):
         return [(root, name_of(root.name) or root.stem)]
-    found = sorted((name, path) for path in _glob(root, source.pattern) if (name := _scan_name(path, root)))
+    if ".." in Path(source.pattern).parts or Path(source.pattern).is_absolute():
+        raise UsageError(f"pattern of scans must stay below the folder, got {source.pattern!r}; use for example '**/*'")
+    found = image_files(root, source.pattern, source.exclude)
     if not found:
-        raise UsageError(f"{root}: no scans found; looked for {source.pattern} ending in {', '.join(SUFFIXES)}")
-    return [(path, name) for name, path in found]
-
-
-def _glob(root: Path, pattern: str) -> Iterable[Path]:
-    if ".." in Path(pattern).parts or Path(pattern).is_absolute():
-        raise UsageError(f"pattern of scans must stay below the folder, got {pattern!r}; use for example '**/*'")
-    return (path for path in root.glob(pattern) if path.is_file())
-
-
-def _scan_name(path: Path, root: Path) -> str | None:
-    relative = path.relative_to(root)
-    if any(part.startswith(".") for part in relative.parts):
-        return None
-    return name_of(relative.as_posix())
+        but = f" but not {source.exclude}" if source.exclude else ""
+        raise UsageError(f"{root}: no scans found; looked for {source.pattern}{but} ending in {', '.join(SUFFIXES)}")
+    names = sorted((name_of(file) or file, file) for file in found)
+    return [(root / file, name) for name, file in names]
 
 
 def _refs(path: Path, name: str, count: Callable[[Path], int]) -> list[ScanRef]:

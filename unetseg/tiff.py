@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,15 @@ from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
 from unetseg.photometric import cmyk_to_rgb, inverted
-from unetseg.planes import Format, ScanHeader, check_size
+from unetseg.planes import Format, RowReader, ScanHeader, check_size
+from unetseg.tiff_rows import Raster, Segments, count_segments
 
 __all__ = ["TIFF"]
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _MICROMETRES = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
+_RESOLUTION = 283, 282  # tags YResolution and XResolution; tifffile looks names up one by one
 _PIXEL_SIZE_LIMITS = 1e-5, 5e3  # micrometres: a fraction of an atom to 5 mm; beyond, the entry is a mistake
 _SCREEN_DPI = 72, 96, 100, 120, 144, 150, 200, 240, 300, 400, 600, 1200  # of printers and screens, not of microscopes
 
@@ -71,28 +75,59 @@ class _Tiff:
             raise BadFileError(f"{self.path}: pages with axes {frame.axes} and type {frame.dtype} are not images")
         self._check_photometric()
         palette = self._palette() is not None
+        channels = 3 if palette else self._samples * len(self.pages[page])
+        names = self._channel_names() if self.file.is_ome else ()
         return ScanHeader(
             height=int(frame.imagelength),
             width=int(frame.imagewidth),
-            channels=3 if palette else self._samples() * len(self.pages[page]),
+            channels=channels,
             dtype="uint8" if palette else np.dtype(frame.dtype).name,
             pixel_size=_tiff_pixel_size(self.file, frame),
+            channel_names=names if len(names) == channels and all(names) else (),
+            axes=self.series.axes,
         )
+
+    def _channel_names(self) -> tuple[str, ...]:
+        """As OME metadata names the channels of the image that the planes are of."""
+        from xml.etree import ElementTree
+
+        try:
+            images = ElementTree.fromstring(self.file.ome_metadata).findall("{*}Image")
+        except ElementTree.ParseError:
+            return ()
+        # The images of a file are its series, in the same order.
+        number = next((number for number, item in enumerate(self.file.series) if self.series in item.levels), 0)
+        image = images[number] if number < len(images) else None
+        return () if image is None else tuple(item.get("Name", "") for item in image.findall("{*}Pixels/{*}Channel"))
 
     def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
         parts = [self._page(int(number), max_bytes) for number in self.pages[page]]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
+    def by_rows(self, page: int) -> RowReader | None:
+        if self._is_luminance or self.frame.shaped[1] > 1 or self.frame.tiledepth > 1:
+            return None
+        return _PlaneRows([self._rows(int(number)) for number in self.pages[page]], self._colours)
+
+    def _rows(self, number: int) -> Raster | Segments:
+        """What reads rows of one page as they are stored."""
+        if self._is_undivided:
+            return Raster(self.file, self.frame, self._undivided_offset(number))
+        page = self.series.pages[number]
+        self._check_segments(page)
+        return Raster(self.file, self.frame, page.dataoffsets[0]) if page.is_final else Segments(page)
+
+    @cached_property
     def _samples(self) -> int:
         """Samples of a pixel without alpha; unspecified extra samples are channels, inks are three colours."""
         samples = int(self.frame.samplesperpixel) - sum(int(extra) in (1, 2) for extra in self.frame.extrasamples)
         return samples - 1 if self._colour_kind == "SEPARATED" else samples
 
-    @property
+    @cached_property
     def _colour_kind(self) -> str:
         return str(getattr(self.frame.photometric, "name", self.frame.photometric))
 
-    @property
+    @cached_property
     def _is_luminance(self) -> bool:
         """Whether the pages hold YCbCr that no JPEG decoder of tifffile turns into RGB."""
         compression = getattr(self.frame.compression, "name", "")
@@ -109,35 +144,36 @@ class _Tiff:
             raise BadFileError(f"{self.path}: uncompressed subsampled YCbCr is not read; save as RGB")
         if name == "SEPARATED":
             inks = self.frame.tags.get("InkSet")
-            if self._samples() != 3 or dtype.name not in ("uint8", "uint16") or (inks and int(inks.value) != 1):
+            if self._samples != 3 or dtype.name not in ("uint8", "uint16") or (inks and int(inks.value) != 1):
                 raise BadFileError(f"{self.path}: inks other than 8-bit or 16-bit CMYK are not read; save as RGB")
 
     def _page(self, number: int, max_bytes: float) -> NDArray[Any]:
         """One page as ``(H, W, samples)``."""
-        series, frame = self.series, self.frame
-        if len(series.pages) == 1 and math.prod(series.shape) > math.prod(frame.shape):
-            data = self._undivided(number)
-        else:
-            page = series.pages[number]
-            self._check_segments(page, max_bytes)
-            if self._is_luminance:
-                return self._luminance(page)
-            data = np.asarray(page.asarray())
+        frame = self.frame
+        if self._is_undivided:
+            return self._colours(Raster(self.file, frame, self._undivided_offset(number)).read(0, frame.imagelength))
+        page = self.series.pages[number]
+        check_size(self.path, math.prod(frame.chunks) * np.dtype(frame.dtype).itemsize, max_bytes)
+        self._check_segments(page)
+        if self._is_luminance:
+            return self._luminance(page)
+        data = np.asarray(page.asarray())
         if frame.axes == "SYX":
             data = np.moveaxis(data, 0, -1)
         elif frame.axes == "YX":
             data = data[..., np.newaxis]
         return self._colours(data)
 
-    def _undivided(self, number: int) -> NDArray[Any]:
-        """A page of a stack that is one block of bytes behind its first page (ImageJ beyond 4 GB)."""
+    @property
+    def _is_undivided(self) -> bool:
+        """Whether a stack is one block of bytes behind its first page (ImageJ beyond 4 GB)."""
+        return len(self.series.pages) == 1 and math.prod(self.series.shape) > math.prod(self.frame.shape)
+
+    def _undivided_offset(self, number: int) -> int:
         if self.series.dataoffset is None:
             raise BadFileError(f"{self.path}: {len(self.pages)} planes in one compressed page are not read")
-        shape, handle = self.frame.shape, self.file.filehandle
-        dtype = np.dtype(self.frame.dtype).newbyteorder(self.file.byteorder)
-        handle.seek(self.series.dataoffset + number * math.prod(shape) * dtype.itemsize)
-        data = handle.read_array(dtype, math.prod(shape)).reshape(shape)
-        return np.asarray(data.astype(dtype.newbyteorder("=")))
+        nbytes = math.prod(self.frame.shape) * np.dtype(self.frame.dtype).itemsize
+        return int(self.series.dataoffset + number * nbytes)
 
     def _luminance(self, page: Any) -> NDArray[Any]:  # noqa: ANN401 (tifffile has no types)
         """A page of YCbCr as RGB: libtiff, within Pillow, knows subsampling and JPEG of before 1995."""
@@ -151,13 +187,13 @@ class _Tiff:
                 raise BadFileError(f"{self.path}: YCbCr of this layout is not read; save as RGB")
             return np.array(image.convert("RGB"))
 
-    def _check_segments(self, page: Any, max_bytes: float) -> None:  # noqa: ANN401 (tifffile has no types)
+    def _check_segments(self, page: Any) -> None:  # noqa: ANN401 (tifffile has no types)
         """Strips and tiles must lie in the file: missing ones would be read as zeros, enormous ones exhaust memory."""
-        frame = self.frame
-        check_size(self.path, math.prod(frame.chunks) * np.dtype(frame.dtype).itemsize, max_bytes)
         offsets, counts = page.dataoffsets, page.databytecounts
         if not any(counts):
             raise BadFileError(f"{self.path}: is broken: its header points to no pixel data")
+        if not page.is_contiguous and min(len(offsets), len(counts)) < (needed := count_segments(self.frame)):
+            raise BadFileError(f"{self.path}: is broken: it lists {len(offsets)} of {needed} strips or tiles")
         end = max((offset + count for offset, count in zip(offsets, counts, strict=False)), default=0)
         if end > self.file.filehandle.size:
             raise BadFileError(f"{self.path}: is cut short: pixels up to byte {end} of {self.file.filehandle.size}")
@@ -172,7 +208,7 @@ class _Tiff:
             return cmyk_to_rgb(data[..., :4])
         if self._colour_kind == "MINISWHITE":
             data = inverted(data, int(self.frame.bitspersample))
-        return data[..., : self._samples()]
+        return data[..., : self._samples]
 
     def _palette(self) -> NDArray[np.uint8] | None:
         """The colours ``(n, 3)`` that values stand for; stored as 16-bit, by some writers as 8-bit numbers."""
@@ -182,11 +218,31 @@ class _Tiff:
         return (colours >> 8 if colours.max(initial=0) > 255 else colours).astype(np.uint8)
 
 
+@dataclass
+class _PlaneRows:
+    """Rows of a plane, whose channels may be pages.
+
+    Attributes:
+        pages: What reads rows of each page as they are stored.
+        colours: Makes intensities of stored numbers.
+    """
+
+    pages: Sequence[Raster | Segments]
+    colours: Callable[[NDArray[Any]], NDArray[Any]]
+
+    def __post_init__(self) -> None:
+        self.band_bytes = sum(page.band_bytes for page in self.pages)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        parts = [self.colours(page.read(start, stop)) for page in self.pages]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
 def _tiff_pixel_size(file: Any, frame: Any) -> tuple[float, float] | None:  # noqa: ANN401 (tifffile has no types)
     """Micrometres ``(y, x)`` from OME, ImageJ or a resolution per centimetre; dots per inch say nothing of a scan."""
     if file.is_ome:
         return _plausible(*(_ome_size(file.ome_metadata or "", axis) for axis in "YX"))
-    per_unit = [_ratio(frame.tags.get(name)) for name in ("YResolution", "XResolution")]
+    per_unit = [_ratio(frame.tags.get(tag)) for tag in _RESOLUTION]
     if file.is_imagej:
         unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
         return _plausible(*(_MICROMETRES.get(unit, 0.0) * size for size in per_unit))

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -12,9 +14,12 @@ from pydicom.pixels import apply_modality_lut, pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGLossless,
     JPEGLosslessSV1,
+    JPEGLSLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
     generate_uid,
@@ -159,7 +164,6 @@ def test_pixel_size_from_millimetres(tmp_path, spacing, expected):
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
 def test_lossless_compressions(tmp_path, pixels, syntax):
     if syntax == JPEG2000Lossless:
-        imagecodecs = pytest.importorskip("imagecodecs")
         frame = imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="j2k", reversible=True, mct=False)
         path = dicom(tmp_path / "a.dcm", pixels, syntax=syntax, payload=encapsulate([frame]))
     else:
@@ -171,10 +175,76 @@ def test_lossless_compressions(tmp_path, pixels, syntax):
     np.testing.assert_array_equal(found, pixels.reshape(found.shape))
 
 
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize(("syntax", "predictor"), [(JPEGLosslessSV1, 1), (JPEGLossless, 4), (JPEGLossless, 7)])
+def test_lossless_jpeg(tmp_path, bits, syntax, predictor):
+    pixels = RANDOM.integers(0, 2**bits, (6, 8), np.uint8 if bits == 8 else np.uint16)
+    payload = encapsulate([imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=predictor, bitspersample=bits)])
+    path = dicom(tmp_path / "a.dcm", pixels, syntax=syntax, payload=payload, BitsStored=bits)
+    np.testing.assert_array_equal(pixels_of(path)[..., 0], pixels)
+
+
+def test_frames_of_lossless_jpeg_are_planes(tmp_path):
+    stack = RANDOM.integers(0, 65536, (3, 6, 8), np.uint16)
+    payload = encapsulate([imagecodecs.jpeg8_encode(frame, lossless=True) for frame in stack])
+    path = dicom(tmp_path / "a.dcm", stack, 3, syntax=JPEGLosslessSV1, payload=payload)
+    for page in range(3):
+        np.testing.assert_array_equal(pixels_of(path, page)[..., 0], stack[page])
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_jpeg_ls(tmp_path, signed):
+    pixels = GREY16.astype(np.int16) - 2000 if signed else GREY16
+    payload = encapsulate([imagecodecs.jpegls_encode(pixels.view(np.uint16))])
+    path = dicom(tmp_path / "a.dcm", pixels, syntax=JPEGLSLossless, payload=payload)
+    found = pixels_of(path)
+    assert found.dtype == pixels.dtype
+    np.testing.assert_array_equal(found[..., 0], pixels)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless])
+def test_lossless_colours_are_not_transformed(tmp_path, syntax):
+    if syntax == JPEGLSLossless:
+        frame = imagecodecs.jpegls_encode(COLOUR)
+    else:
+        frame = imagecodecs.jpeg8_encode(COLOUR, lossless=True, colorspace="RGB", outcolorspace="RGB")
+    path = dicom(tmp_path / "a.dcm", COLOUR, syntax=syntax, payload=encapsulate([frame]))
+    np.testing.assert_array_equal(pixels_of(path), COLOUR)
+
+
+@pytest.mark.parametrize("name", ["MR_small_jpeg_ls_lossless", "SC_rgb_jls_lossy_line", "SC_rgb_jls_lossy_sample"])
+def test_jpeg_ls_of_other_writers(name):
+    folder = Path(pydicom.__path__[0]) / "data/test_files"
+    plain = "MR_small" if name.startswith("MR") else "SC_rgb_rle"
+    expected = pixels_of(folder / f"{plain}.dcm").astype(int)
+    # the colours were compressed with an error of up to 2
+    np.testing.assert_allclose(pixels_of(folder / f"{name}.dcm"), expected, atol=0 if name.startswith("MR") else 2)
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless])
+def test_a_frame_larger_than_its_header_says_is_refused(tmp_path, syntax):
+    encode = imagecodecs.jpegls_encode if syntax == JPEGLSLossless else imagecodecs.jpeg8_encode
+    options = {} if syntax == JPEGLSLossless else {"lossless": True}
+    payload = encapsulate([encode(np.zeros((2000, 2000), np.uint16), **options)])
+    assert "cannot be read" in refusal(dicom(tmp_path / "a.dcm", GREY16, syntax=syntax, payload=payload))
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLSLossless])
+def test_a_broken_lossless_frame_is_refused(tmp_path, syntax):
+    payload = encapsulate([b"\xff\xd8\xff\xd9"])
+    assert "cannot be read" in refusal(dicom(tmp_path / "a.dcm", GREY16, syntax=syntax, payload=payload))
+
+
 def test_ybr_becomes_rgb_as_pydicom_makes_it(tmp_path):
     path = dicom(tmp_path / "a.dcm", COLOUR, PhotometricInterpretation="YBR_FULL")
     np.testing.assert_array_equal(pixels_of(path), pixel_array(path))
     assert (pixels_of(path) != COLOUR).any()
+
+
+def test_dicom_that_also_begins_like_a_tiff(tmp_path):
+    path = dicom(tmp_path / "a.dcm", GREY16)
+    path.write_bytes(b"II*\0" + path.read_bytes()[4:])
+    np.testing.assert_array_equal(pixels_of(path)[..., 0], GREY16)
 
 
 def test_a_file_is_told_by_its_first_bytes_not_by_its_suffix(tmp_path):
@@ -189,7 +259,7 @@ def test_a_file_is_told_by_its_first_bytes_not_by_its_suffix(tmp_path):
         ({"ModalityLUTSequence": [Dataset()]}, "modality lookup table"),
         ({"SamplesPerPixel": 3, "Rows": 2}, "3 samples a pixel"),
         ({"syntax": DeflatedExplicitVRLittleEndian}, "deflated"),
-        ({"syntax": JPEGLosslessSV1, "payload": encapsulate([b"\xff\xd8\xff\xd9"])}, "JPEG Lossless.* is not read"),
+        ({"syntax": HTJ2KLossless, "payload": encapsulate([b"\xff\x4f\xff\x51"])}, "JPEG 2000.* is not read"),
         ({"syntax": RLELossless, "payload": encapsulate([bytes(64)])}, "cannot be read"),
         ({"Rows": 0}, "no pixels"),
         ({"RescaleSlope": "1e300"}, "infinite"),

@@ -1,11 +1,14 @@
 """NIfTI."""
 
+import errno
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel
 import numpy as np
 import pytest
 
+from unetseg import format_nifti
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError
 from unetseg.formats import plane_count, plane_header, read_plane
@@ -147,7 +150,7 @@ def test_cut_short(tmp_path, suffix, removed):
         (70, np.array([77], "<i2").tobytes(), "cannot be read"),
         (108, np.array([1e9], "<f4").tobytes(), "cut short"),
         (108, np.array([np.nan], "<f4").tobytes(), "cannot be read"),
-        (344, b"ni1\0", "not a TIFF"),
+        (344, b"ni1\0", "not a DICOM, TIFF"),
     ],
 )
 def test_broken_headers(tmp_path, at, value, reason):
@@ -169,4 +172,49 @@ def test_gzipped_headers_that_claim_too_much(tmp_path, shape, reason):
 
 def test_gzip_of_something_else(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(b"hello"))
-    assert "not a TIFF" in refusal(tmp_path / "a.nii.gz")
+    assert "not a DICOM, TIFF" in refusal(tmp_path / "a.nii.gz")
+
+
+# --------------------------------------------------------------------------- gzipped volumes
+
+
+def test_a_gzipped_volume_is_inflated_once_for_all_slices(tmp_path, monkeypatch):
+    path = nifti(tmp_path / "a.nii.gz", VOLUME)
+    opened, real = [], gzip.open
+    monkeypatch.setattr(format_nifti.gzip, "open", lambda *args: opened.append(args) or real(*args))
+    for page in (2, 0, 1):
+        np.testing.assert_array_equal(pixels_of(path, page)[..., 0], VOLUME[:, :, page].T)
+    assert len(opened) == 1
+
+
+def test_a_gzipped_volume_that_changes_is_inflated_again(tmp_path):
+    path = nifti(tmp_path / "a.nii.gz", VOLUME)
+    pixels_of(path, 0)
+    nifti(path, VOLUME + 1)
+    np.testing.assert_array_equal(pixels_of(path, 0)[..., 0], VOLUME[:, :, 0].T + 1)
+
+
+def test_threads_read_slices_of_one_gzipped_volume(tmp_path):
+    volume = RANDOM.integers(-999, 999, (64, 48, 40), np.int16)
+    path = nifti(tmp_path / "a.nii.gz", volume)
+    with ThreadPoolExecutor(4) as pool:
+        for page, found in enumerate(pool.map(lambda page: pixels_of(path, page), range(40))):
+            np.testing.assert_array_equal(found[..., 0], volume[:, :, page].T)
+
+
+def test_no_more_of_a_gzipped_file_is_inflated_than_its_header_tells(tmp_path):
+    whole = nifti(tmp_path / "a.nii", VOLUME).read_bytes()
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(whole + bytes(50_000_000)))
+    assert pixels_of(path, 0).shape == (5, 7, 1)
+    status = path.stat()
+    assert len(format_nifti._inflated(path, status.st_size, status.st_mtime_ns, len(whole))) == len(whole)
+
+
+def test_a_full_disk_is_not_the_volumes_fault(tmp_path, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(format_nifti, "TemporaryFile", full)
+    with pytest.raises(OSError, match="No space left"):
+        pixels_of(nifti(tmp_path / "a.nii.gz", VOLUME), 0)

@@ -1,8 +1,5 @@
 """TIFF files with inks and with luminance; copies in sub-directories."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tifffile
@@ -45,7 +42,7 @@ def test_16_bit_inks_are_rounded_to_the_nearest():
 def test_cmyk_is_what_pillow_makes_of_it(tmp_path, compression):
     path = tmp_path / "a.tif"
     Image.fromarray(INKS, "CMYK").save(path, compression=compression)
-    assert plane_header(path) == ScanHeader(48, 64, 3, "uint8")
+    assert plane_header(path) == ScanHeader(48, 64, 3, "uint8", axes="YXS")
     np.testing.assert_array_equal(pixels_of(path), np.asarray(Image.open(path).convert("RGB")))
 
 
@@ -106,7 +103,7 @@ def ycbcr(path, blocks, subsampling, compression=None):
 def test_subsampled_luminance_is_what_libtiff_makes_of_it(luminance):
     with Image.open(luminance) as image:
         expected = np.asarray(image)
-    assert plane_header(luminance) == ScanHeader(48, 64, 3, "uint8")
+    assert plane_header(luminance) == ScanHeader(48, 64, 3, "uint8", axes="YXS")
     assert len(np.unique(expected)) > 100
     np.testing.assert_array_equal(pixels_of(luminance), expected)
 
@@ -151,10 +148,8 @@ def test_the_largest_of_a_pyramid_is_the_image(tmp_path, large_first):
 
 
 @pytest.fixture
-def odd():
-    if not os.environ.get("UNETSEG_DATA"):
-        pytest.skip("UNETSEG_DATA is not set: no real scans")
-    return Path(os.environ["UNETSEG_DATA"]) / "odd"
+def odd(real_scans):
+    return real_scans / "odd"
 
 
 @pytest.mark.data

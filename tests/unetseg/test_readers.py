@@ -10,7 +10,7 @@ from PIL import Image
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.readers import ScanHeader, ScanRef, list_scans, name_of, read_header, read_scan, to_channels
+from unetseg.readers import ScanHeader, ScanRef, list_scans, name_of, read_header, read_scan
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
@@ -114,6 +114,21 @@ def test_pattern_chooses(tmp_path):
     assert [scan.id for scan in scans] == ["a_img"]
 
 
+@pytest.mark.parametrize("exclude", ["*_mask.*", "**/*_mask.*", "p/*", "p/**", "**/[!a]_mask.png"])
+def test_exclude_leaves_out_by_path_or_by_name(tmp_path, exclude):
+    for name in ("a.png", "p/b_mask.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(GREY).save(tmp_path / name)
+    assert len(list_scans(ScanSource(str(tmp_path)))[0]) == 2
+    assert [scan.id for scan in list_scans(ScanSource(str(tmp_path), exclude=exclude))[0]] == ["a"]
+
+
+def test_exclude_of_everything_is_named(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match=r"looked for \*\*/\* but not \*\.png"):
+        list_scans(ScanSource(str(tmp_path), exclude="*.png"))
+
+
 @pytest.mark.parametrize(
     ("name", "expected"), [("a.ome.tif", "a"), ("a.b.PNG", "a.b"), ("d/a.jpeg", "d/a"), ("a.txt", None)]
 )
@@ -140,7 +155,7 @@ def test_tiff_layouts_hold_the_same_pixels(tmp_path, options, dtype):
     pixels = (np.arange(35).reshape(5, 7) * 3).astype(dtype)
     tifffile.imwrite(tmp_path / "a.tif", pixels, **options)
     found = pixels_of(tmp_path / "a.tif")
-    assert header_of(tmp_path / "a.tif") == ScanHeader(5, 7, 1, dtype)
+    assert header_of(tmp_path / "a.tif") == ScanHeader(5, 7, 1, dtype, axes="YX")
     assert found.dtype == np.dtype(dtype)
     np.testing.assert_array_equal(found[..., 0], pixels)
 
@@ -159,7 +174,7 @@ def test_min_is_white_is_turned_round(tmp_path):
 def test_one_bit(tmp_path):
     bits = np.array([[1, 0, 0], [0, 1, 1]], np.bool_)
     Image.fromarray(bits).save(tmp_path / "a.tif")
-    assert header_of(tmp_path / "a.tif") == ScanHeader(2, 3, 1, "bool")
+    assert header_of(tmp_path / "a.tif") == ScanHeader(2, 3, 1, "bool", axes="YX")
     np.testing.assert_array_equal(pixels_of(tmp_path / "a.tif")[..., 0], bits)
 
 
@@ -169,7 +184,8 @@ def test_palettes_become_colours(tmp_path, suffix):
     image.putpalette([0, 0, 0, 255, 0, 0, 10, 20, 30] + [0] * (253 * 3))
     image.save(tmp_path / f"a{suffix}")
     expected = np.array([[[0, 0, 0], [255, 0, 0]], [[10, 20, 30], [255, 0, 0]]], np.uint8)
-    assert header_of(tmp_path / f"a{suffix}") == ScanHeader(2, 2, 3, "uint8")
+    header = header_of(tmp_path / f"a{suffix}")
+    assert (header.height, header.width, header.channels, header.dtype) == (2, 2, 3, "uint8")
     np.testing.assert_array_equal(pixels_of(tmp_path / f"a{suffix}"), expected)
 
 
@@ -230,6 +246,31 @@ def test_pixel_size_is_metric_or_none(tmp_path, options, expected):
     tifffile.imwrite(tmp_path / "a.tif", GREY, **options)
     found = header_of(tmp_path / "a.tif").pixel_size
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(["DAPI", "GFP"], ("DAPI", "GFP")), (["DAPI", ""], ()), (None, ())], ids=str
+)
+def test_channel_names_of_an_ome_file(tmp_path, names, expected):
+    metadata = {"axes": "CYX"} | ({"Channel": {"Name": names}} if names else {})
+    stack = np.stack([GREY, GREY])
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata=metadata, photometric="minisblack")
+    header = header_of(tmp_path / "a.ome.tif")
+    assert (header.channels, header.axes, header.channel_names) == (2, "CYX", expected)
+
+
+def test_channel_names_are_those_of_the_largest_image(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for name, pixels in (("small", GREY[:2]), ("large", GREY)):
+            metadata = {"axes": "YX", "Channel": {"Name": [name]}}
+            file.write(pixels, metadata=metadata, photometric="minisblack")
+    assert header_of(tmp_path / "a.ome.tif").channel_names == ("large",)
+
+
+def test_one_name_for_a_pixel_of_three_samples_is_no_name(tmp_path):
+    metadata = {"axes": "YXS", "Channel": {"Name": ["tissue"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", COLOUR, metadata=metadata, photometric="rgb")
+    assert header_of(tmp_path / "a.ome.tif").channel_names == ()
 
 
 # --------------------------------------------------------------------------- PNG, JPEG
@@ -328,37 +369,6 @@ def test_a_stack_is_not_one_image(tmp_path):
 def test_missing_file_is_a_bad_file(tmp_path):
     with pytest.raises(BadFileError, match="nowhere"):
         header_of(tmp_path / "nowhere.tif")
-
-
-# --------------------------------------------------------------------------- channels
-
-
-def test_grey_is_repeated():
-    found = to_channels(GREY[..., None], 3, Path("a"))
-    np.testing.assert_array_equal(found, np.dstack([GREY] * 3))
-
-
-def test_three_equal_channels_are_grey():
-    np.testing.assert_array_equal(to_channels(np.dstack([GREY] * 3), 1, Path("a"))[..., 0], GREY)
-
-
-def test_opaque_alpha_goes():
-    opaque = np.full_like(GREY, 255)
-    np.testing.assert_array_equal(to_channels(np.dstack([COLOUR, opaque]), 3, Path("a")), COLOUR)
-    np.testing.assert_array_equal(to_channels(np.dstack([GREY, opaque]), 1, Path("a"))[..., 0], GREY)
-
-
-def test_bilevel_becomes_0_and_1():
-    found = to_channels(GREY[..., None] > 3, 1, Path("a"))
-    assert found.dtype == np.uint8
-    assert sorted(np.unique(found)) == [0, 1]
-
-
-@pytest.mark.parametrize(("found", "wanted"), [(3, 1), (2, 1), (4, 3), (5, 3), (3, 4)])
-def test_other_channels_are_refused_with_a_way_out(found, wanted):
-    pixels = np.arange(2 * 2 * found, dtype=np.uint8).reshape(2, 2, found)
-    with pytest.raises(BadFileError, match=rf"some\.tif: has {found} channels where {wanted}.*scans\.channels"):
-        to_channels(pixels, wanted, Path("some.tif"))
 
 
 # --------------------------------------------------------------------------- real files
