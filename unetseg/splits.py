@@ -2,12 +2,15 @@
 
 Each new group goes, in the order of the hash of its name, to a split that is empty, else to the one that lacks
 most. So a small set fills every split, and tonight's new scans cannot push yesterday's test scan into training.
+Only a table of the user's moves a group, and that is said.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from unetseg.config import IngestConfig
 from unetseg.errors import DataError
@@ -15,37 +18,65 @@ from unetseg.storage import text_hash
 
 __all__ = ["SPLITS", "assign_splits"]
 
+logger = logging.getLogger(__name__)
+
 SPLITS = ("train", "validation", "test")
+_NAMED = 5  # moved groups that a warning names
+_NOTHING_FIXED: Mapping[str, str] = MappingProxyType({})
 
 
-def assign_splits(groups: Iterable[str], known: Mapping[str, str], config: IngestConfig) -> dict[str, str]:
-    """Give every group a split; groups that have one keep it.
+def assign_splits(
+    groups: Iterable[str],
+    known: Mapping[str, str],
+    config: IngestConfig,
+    fixed: Mapping[str, str] = _NOTHING_FIXED,
+) -> dict[str, str]:
+    """Give every group a split; groups that have one keep it, unless the user's table says another.
 
     Args:
         groups: names of the groups that hold scans now.
         known: splits decided before, also of groups that have vanished since.
         config: the shares of validation and test.
+        fixed: splits that the table gives to groups, also to some that hold no scans; the others fill up around them.
 
     Returns:
         Split of every group, old and new.
 
     Raises:
-        DataError: fewer than three groups, so that a split would be empty.
+        DataError: fewer than three groups, or a split that no group is free to fill.
     """
     present = set(groups)
-    if len(present) < len(SPLITS):
-        raise DataError(
-            f"splits: at least {len(SPLITS)} groups of scans are needed to train, validate and test apart, found "
-            f"{len(present)} ({', '.join(sorted(present)) or 'none'}); add scans, or change sources.scans.group"
-        )
-    result = dict(known)
+    _check_enough(present)
+    told = {name: split for name, split in fixed.items() if name in present or name in known}
+    _say_moved(known, told)
+    result = {**known, **told}
     counts = Counter(result[name] for name in present if name in result)
     wanted = _wanted(len(present), config)
     for name in sorted(present - set(result), key=lambda name: text_hash("split", name)):
         result[name] = max(SPLITS, key=lambda split: (not counts[split], wanted[split] - counts[split]))
         counts[result[name]] += 1
-    _check_filled(counts)
+    _check_filled(counts, told)
     return result
+
+
+def _check_enough(present: set[str]) -> None:
+    if len(present) < len(SPLITS):
+        raise DataError(
+            f"splits: at least {len(SPLITS)} groups of scans are needed to train, validate and test apart, found "
+            f"{len(present)} ({', '.join(sorted(present)) or 'none'}); add scans, or change sources.scans.group"
+        )
+
+
+def _say_moved(known: Mapping[str, str], told: Mapping[str, str]) -> None:
+    """Warn once of all groups that leave their split: scores of models before and after do not compare."""
+    moved = sorted(name for name, split in told.items() if known.get(name, split) != split)
+    if moved:
+        named = [f"{name} from {known[name]} to {told[name]}" for name in moved[:_NAMED]]
+        more = f", and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
+        logger.warning(
+            "splits: the table moves %d group%s: %s%s; scores of models trained before do not compare with new ones",
+            *(len(moved), "s" if len(moved) > 1 else "", ", ".join(named), more),
+        )
 
 
 def _wanted(total: int, config: IngestConfig) -> dict[str, float]:
@@ -55,10 +86,17 @@ def _wanted(total: int, config: IngestConfig) -> dict[str, float]:
     return {"train": total - validation - test, "validation": validation, "test": test}
 
 
-def _check_filled(counts: Counter[str]) -> None:
-    empty = [split for split in SPLITS if not counts[split]]
+def _check_filled(counts: Mapping[str, int], told: Mapping[str, str]) -> None:
+    """Refuse a split without groups; the way out depends on whether a table had a say."""
+    empty = " and ".join(split for split in SPLITS if not counts.get(split))
+    if empty and told:
+        raise DataError(
+            f"splits: no group is in {empty}, and none is free to fill it: the table sources.scans.table puts "
+            f"{len(told)} groups elsewhere, and groups decided before do not move by themselves; give groups of the "
+            f"table the split {empty}, or leave the split of some new groups empty"
+        )
     if empty:
         raise DataError(
-            f"splits: no group is left in {' and '.join(empty)}, because its scans vanished or cannot be read; "
+            f"splits: no group is left in {empty}, because its scans vanished or cannot be read; "
             "bring them back, or delete dataset.zarr to decide the splits anew"
         )

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import BundleInfo, save_bundle, software_versions
+from unetseg.class_statistics import class_weights
 from unetseg.config import Settings, TrainConfig, to_plain
 from unetseg.dataset import Dataset, ScanRecord, open_dataset
 from unetseg.parallel import Progress, silent
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from unetseg.fitting import FitOutcome
 
-__all__ = ["TrainResult", "class_weights", "train", "training_fingerprint"]
+__all__ = ["TrainResult", "train", "training_fingerprint"]
 
 logger = logging.getLogger(__name__)
 
@@ -96,26 +97,6 @@ def training_fingerprint(dataset_fingerprint: str, settings: Settings) -> str:
     """Hash of the data and of every setting that changes what training leaves."""
     plain = to_plain(settings)
     return text_hash(dataset_fingerprint, plain["model"], plain["train"])
-
-
-def class_weights(fractions: NDArray[np.float64], config: TrainConfig) -> list[float]:
-    """Weight of each class's foreground in the cross-entropy.
-
-    *Formula*: ``1``, or ``total / class`` pixels, or ``(total - class) / class`` pixels, at least 1 and at most
-    ``max_class_weight``. A class that the training split does not hold gets 1.
-
-    Args:
-        fractions: share of the pixels that each class covers, ``(K,)``.
-        config: the rule and the cap.
-    """
-    with np.errstate(divide="ignore"):
-        raw = {
-            "none": np.ones_like(fractions),
-            "total_over_class": 1 / fractions,
-            "inverse_frequency": (1 - fractions) / fractions,
-        }[config.class_weights]
-    weights = np.clip(raw, 1, config.max_class_weight)
-    return [float(weight) if fraction > 0 else 1.0 for weight, fraction in zip(weights, fractions, strict=True)]
 
 
 def _fit(dataset: Dataset, settings: Settings, run: Path, progress: Progress) -> tuple[keras.Model, FitOutcome]:
