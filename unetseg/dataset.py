@@ -4,12 +4,13 @@
 
     dataset.zarr/
       zarr.json            schema version; names of classes, guides and channels; ingest settings
-      index.json           one record per scan: sources and their hashes, split, group, pixel counts; the quarantine
+      index.json           one record per scan: sources and their hashes, split, group, pixel counts; suspicions
+      quarantine.json      files that could not be used, with reasons
       scans/<key>/         an OME-Zarr 0.5 image, normalised, (c, y, x)
-        labels/<class>/    one OME-Zarr label plane per class, (y, x), 0 or 1; "ignore" where pixels are ignored
+        labels/classes/    one OME-Zarr label image, (y, x): bit k is class k, the bit after the last means "ignore"
         guides             (g, y, x), 0 or 1
 
-Schema version 1.
+A scan is 7 files, 9 with guides, however many classes there are (docs/adr/0009). Schema version 2.
 """
 
 from __future__ import annotations
@@ -24,30 +25,58 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from unetseg.bit_fields import unpack
 from unetseg.config import IngestConfig, to_plain
 from unetseg.errors import DamagedFileError, DataError, UsageError
+from unetseg.intensities import ChannelIntensities
 from unetseg.normalise import ChannelScale
-from unetseg.ome import image_metadata, label_metadata, write_array, write_group
 from unetseg.readers import BadFile
 from unetseg.sources import SourceFile
 from unetseg.splits import SPLITS
-from unetseg.storage import read_json, text_hash, write_json
+from unetseg.storage import read_json, text_hash, write_json, zarr_store
 
 __all__ = [
+    "GUIDES",
+    "IMAGE",
+    "MASKS",
     "SCHEMA_VERSION",
     "Dataset",
     "Index",
+    "Part",
     "Planes",
     "ScanRecord",
     "is_torn",
     "mark_torn",
     "open_dataset",
-    "write_scan",
+    "splits_of_older",
 ]
 
-SCHEMA_VERSION = 1
-IGNORE = "ignore"
+SCHEMA_VERSION = 2
+_OLDER = (1,)
+IMAGE, MASKS, GUIDES = "0", "labels/classes/0", "guides"
+"""Arrays of a scan, below its folder."""
+
 _TORN = ".torn"  # file that is there while the index may not describe the pixels
+
+
+@dataclass(frozen=True)
+class Part:
+    """The image, the masks or the guides of a stored scan: what they were made from, and what they are.
+
+    Attributes:
+        sources: the files.
+        rule: hash of the settings that the stored values depend on, and of which file serves what.
+        content: hash of the stored values.
+    """
+
+    sources: tuple[SourceFile, ...] = ()
+    rule: str = ""
+    content: str = ""
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Part:
+        """Build a part from its JSON form."""
+        return cls(**plain | {"sources": tuple(SourceFile(**item) for item in plain["sources"])})
 
 
 @dataclass(frozen=True)
@@ -58,14 +87,19 @@ class ScanRecord:
         id: the scan's path below the folder of scans, without suffix.
         key: name of its group below ``scans/``.
         group: the patient, slide or scan that is never torn between splits.
-        split: ``train``, ``validation`` or ``test``; empty until ingest has decided.
         shape: height and width in pixels.
-        sources: scan, masks and guides, in this order.
-        signature: hash of everything that the stored arrays depend on.
+        chunk: side of its chunks in pixels.
+        image: its normalised intensities.
+        masks: its classes.
+        guides: its guides.
         scales: the normalisation that was applied, per channel.
+        intensities: how the intensities of the file are distributed, per channel.
+        combinations: every bit field that occurs in the masks, 0 included, and in how many pixels.
         class_pixels: foreground pixels per class.
         ignored_pixels: pixels that count nowhere.
+        soft_masks: binary classes whose mask has greys, which were cut at half.
         pixel_size: ``(y, x)`` in micrometres, where the file says so.
+        split: ``train``, ``validation`` or ``test``; empty until ingest has decided.
         vanished: its files are gone or can no longer be used; the scan is kept but not used.
     """
 
@@ -73,14 +107,29 @@ class ScanRecord:
     key: str
     group: str
     shape: tuple[int, int]
-    sources: tuple[SourceFile, ...]
-    signature: str
+    chunk: int
+    image: Part
+    masks: Part
+    guides: Part
     scales: tuple[ChannelScale, ...]
+    intensities: tuple[ChannelIntensities, ...]
+    combinations: tuple[tuple[int, int], ...]
     class_pixels: dict[str, int]
     ignored_pixels: int = 0
+    soft_masks: tuple[str, ...] = ()
     pixel_size: tuple[float, float] | None = None
     split: str = ""
     vanished: bool = False
+
+    @property
+    def content(self) -> str:
+        """Hash of the stored image: equal for equal pictures."""
+        return self.image.content
+
+    @property
+    def sources(self) -> tuple[SourceFile, ...]:
+        """All files that it was made from."""
+        return (*self.image.sources, *self.masks.sources, *self.guides.sources)
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> ScanRecord:
@@ -89,10 +138,16 @@ class ScanRecord:
             **plain
             | {
                 "shape": tuple(plain["shape"]),
-                "sources": tuple(SourceFile(**item) for item in plain["sources"]),
                 "scales": tuple(ChannelScale(**item) for item in plain["scales"]),
+                "intensities": tuple(
+                    ChannelIntensities(**item | {"quantiles": tuple(item["quantiles"])})
+                    for item in plain["intensities"]
+                ),
+                "combinations": tuple((field, pixels) for field, pixels in plain["combinations"]),
+                "soft_masks": tuple(plain["soft_masks"]),
                 "pixel_size": tuple(plain["pixel_size"]) if plain["pixel_size"] else None,
             }
+            | {name: Part.from_plain(plain[name]) for name in ("image", "masks", "guides")}
         )
 
 
@@ -107,12 +162,13 @@ class Index:
     splits: dict[str, str] = field(default_factory=dict)
     scans: dict[str, ScanRecord] = field(default_factory=dict)
     quarantine: tuple[BadFile, ...] = ()
+    suspicions: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what training would see and of how it is stored: it changes if and only if that changes."""
+        """Hash of what training would see: it changes if and only if that changes."""
         present = sorted(
-            (scan.id, scan.split, scan.signature, [source.sha256 for source in scan.sources])
+            (scan.id, scan.split, scan.image.content, scan.masks.content, scan.guides.content)
             for scan in self.scans.values()
             if not scan.vanished
         )
@@ -144,8 +200,9 @@ class Index:
             "fingerprint": self.fingerprint,
             "splits": self.splits,
             "scans": [asdict(scan) for scan in self.scans.values()],
-            "quarantine": [asdict(item) for item in self.quarantine],
+            "suspicions": self.suspicions,
         }
+        write_json(folder / "quarantine.json", [asdict(item) for item in self.quarantine])
         write_json(folder / "index.json", self.header() | body)
         (folder / _TORN).unlink(missing_ok=True)
 
@@ -162,15 +219,15 @@ class Index:
         try:
             plain = read_json(path)
             _check_schema(folder, plain["schema_version"])
-            return cls._from_plain(plain)
-        except (KeyError, TypeError, DamagedFileError, ValidationError) as error:
+            return cls._from_plain(plain, read_json(folder / "quarantine.json"))
+        except (KeyError, TypeError, DamagedFileError, ValidationError, FileNotFoundError) as error:
             raise DataError(
                 f"{path}: damaged ({type(error).__name__}); delete this file and run ingest again: scans and splits "
                 "that are stored are taken over"
             ) from error
 
     @classmethod
-    def _from_plain(cls, plain: dict[str, Any]) -> Index:
+    def _from_plain(cls, plain: dict[str, Any], quarantine: list[dict[str, str]]) -> Index:
         return cls(
             classes=tuple(plain["classes"]),
             guides=tuple(plain["guides"]),
@@ -178,16 +235,30 @@ class Index:
             ingest=IngestConfig(**plain["ingest"]),
             splits=plain["splits"],
             scans={item["id"]: ScanRecord.from_plain(item) for item in plain["scans"]},
-            quarantine=tuple(BadFile(**item) for item in plain["quarantine"]),
+            quarantine=tuple(BadFile(**item) for item in quarantine),
+            suspicions={name: tuple(found) for name, found in plain["suspicions"].items()},
         )
 
 
 def _check_schema(folder: Path, found: object) -> None:
+    if found in _OLDER:
+        raise DataError(
+            f"{folder}: schema version {found}, from an earlier unetseg; run ingest, which keeps the splits"
+        )
     if found != SCHEMA_VERSION:
         raise DataError(
-            f"{folder}: schema version {found}, this version of unetseg reads {SCHEMA_VERSION}; "
+            f"{folder}: schema version {found}, this version of unetseg reads {SCHEMA_VERSION}; update unetseg, or "
             "delete the folder and run ingest again (the splits are then decided anew)"
         )
+
+
+def splits_of_older(folder: Path) -> dict[str, str] | None:
+    """The splits of a dataset that an earlier schema version left, which are all that is taken over; else None."""
+    try:
+        plain = read_json(folder / "index.json")
+        return dict(plain["splits"]) if plain["schema_version"] in _OLDER else None
+    except (FileNotFoundError, DamagedFileError, KeyError, TypeError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -219,23 +290,20 @@ class Dataset:
 
     def image(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.floating]:
         """Normalised intensities of a window, ``(H, W, C)`` in the stored dtype."""
-        planes = np.asarray(self._array(scan, "0")[(slice(None), *window)])
+        planes = np.asarray(self._array(scan, IMAGE)[(slice(None), *window)])
         return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
     def masks(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.int8]:
         """Classes of a window, ``(H, W, K)`` int8: 1, 0, and -1 where pixels are ignored."""
-        planes = [np.asarray(self._array(scan, f"labels/{name}/0")[window]) for name in self.index.classes]
-        masks = np.stack(planes, axis=-1).astype(np.int8)
-        if scan.ignored_pixels:
-            masks[np.asarray(self._array(scan, f"labels/{IGNORE}/0")[window]) > 0] = -1
-        return masks
+        fields = np.asarray(self._array(scan, MASKS)[window])
+        return unpack(fields, len(self.index.classes))
 
     def guides(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.uint8]:
         """Guide masks of a window, ``(H, W, G)`` uint8; G may be 0."""
         if not self.index.guides:
             rows, columns = (range(*part.indices(size)) for part, size in zip(window, scan.shape, strict=True))
             return np.zeros((len(rows), len(columns), 0), np.uint8)
-        planes = np.asarray(self._array(scan, "guides")[(slice(None), *window)], dtype=np.uint8)
+        planes = np.asarray(self._array(scan, GUIDES)[(slice(None), *window)], dtype=np.uint8)
         return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
     def read(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> Planes:
@@ -252,7 +320,7 @@ class Dataset:
         return np.array([total[name] / max(pixels, 1) for name in self.index.classes])
 
     def _array(self, scan: ScanRecord, name: str) -> zarr.Array[Any]:
-        return zarr.open_array(self.folder / "scans" / scan.key / name, mode="r")
+        return zarr.open_array(zarr_store(self.folder / "scans" / scan.key / name), mode="r")
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -278,27 +346,3 @@ def is_torn(folder: Path) -> bool:
 def mark_torn(folder: Path) -> None:
     """Note that scans are being replaced that the index describes; saving the index takes the note away."""
     (folder / _TORN).touch()
-
-
-def write_scan(folder: Path, record: ScanRecord, planes: Planes, index: Index) -> None:
-    """Write one scan as a group of its own; the caller makes the folder appear at once when it is complete.
-
-    Args:
-        folder: where the group is created.
-        record: stored as the group's attributes.
-        planes: what is stored.
-        index: names of classes and channels, and the chunk size.
-    """
-    chunk = index.ingest.chunk
-    ome = image_metadata(record.id, index.channels, record.pixel_size, window=(0.0, 1.0))
-    write_group(folder, {"ome": ome, "unetseg": asdict(record)})
-    write_array(folder / "0", np.moveaxis(planes.image, -1, 0), chunk=chunk)
-    classes = {name: planes.masks[..., k] == 1 for k, name in enumerate(index.classes)}
-    if record.ignored_pixels:
-        classes[IGNORE] = planes.masks[..., 0] < 0
-    labels = write_group(folder / "labels", {"ome": {"version": "0.5", "labels": list(classes)}})
-    for k, (name, plane) in enumerate(classes.items()):
-        label = write_group(labels / name, {"ome": label_metadata(name, k, record.pixel_size)})
-        write_array(label / "0", plane.view(np.uint8), chunk=chunk)
-    if planes.guides.shape[-1]:
-        write_array(folder / "guides", np.moveaxis(planes.guides, -1, 0), chunk=chunk)

@@ -1,4 +1,4 @@
-"""What the numbers of a mask file mean: from pixels to the binary plane of a class.
+"""What the numbers of a mask file mean: from pixels to codes, and from codes to the classes that claim them.
 
 Each encoding of `unetseg.config.MaskEncoding` that shares a file between classes (labels, colours, bits, pages) names
 every value in it; a value that nobody claims is an error, never background.
@@ -11,11 +11,10 @@ Example:
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,7 @@ from numpy.typing import NDArray
 from unetseg.config import ClassSource
 from unetseg.errors import BadFileError, UsageError
 
-__all__ = ["binary_plane", "claimed_values", "pixel_codes", "unclaimed", "value_planes"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Values", "check_claimed", "claimed_values", "claims", "is_soft", "pixel_codes", "unclaimed"]
 
 _WITHOUT_VALUES = ("binary", "instances", "objects")
 _FORMS = {  # how a value is written, and an example
@@ -36,11 +33,8 @@ _FORMS = {  # how a value is written, and an example
     "bits": (r"[0-9]|[1-5][0-9]|6[0-3]", "'0' for the lowest bit; the highest is '63'"),
 }
 _FULL_SCALES = 1, 255, 65535, 2**32 - 1  # what "white" is, by how the mask was saved
-_GREY_LIMIT = 0.1  # share of pixels: soft edges are fewer
+_SOFT = 0.1, 0.9  # shares of white; compressed black and white vary by less
 _VALUES_NAMED = 8  # unclaimed values listed in an error
-
-_told: set[str] = set()
-_telling = Lock()
 
 
 # --------------------------------------------------------------------------- values
@@ -86,107 +80,147 @@ def unclaimed(path: Path, what: str, counts: Mapping[str, int]) -> BadFileError:
     )
 
 
-# --------------------------------------------------------------------------- planes
+# --------------------------------------------------------------------------- claims
 
 
-def value_planes(
-    path: Path, sources: Sequence[ClassSource], pixels: NDArray[Any]
-) -> Iterator[tuple[ClassSource, NDArray[np.bool_]]]:
-    """Which pixels of one image belong to each of its classes.
+@dataclass(frozen=True, eq=False)
+class Values:
+    """The codes that occur in one mask, and in how many pixels.
 
-    Args:
+    Attributes:
         path: The file, for messages.
-        sources: Classes of this file, of encodings that need no other image.
-        pixels: ``(H, W, C)`` as read.
+        codes: ``(n,)``, ascending.
+        counts: ``(n,)``.
+    """
 
-    Yields:
-        Each class with its ``(H, W)`` plane.
+    path: Path
+    codes: NDArray[Any]
+    counts: NDArray[np.int64]
+
+    def listed(self, chosen: NDArray[np.bool_], form: str) -> dict[str, int]:
+        """Pixels of some of the codes, by their names."""
+        found = zip(self.codes[chosen].tolist(), self.counts[chosen].tolist(), strict=True)
+        return {format(code, form): count for code, count in found}
+
+
+def claims(source: ClassSource, values: Values) -> NDArray[np.bool_]:
+    """Which codes of a mask belong to a class, ``(n,)``.
 
     Raises:
-        BadFileError: when the pixels cannot hold the encoding, or hold what nobody claims.
+        BadFileError: when the codes cannot be of the class's encoding.
     """
-    used = {source.encoding for source in sources}
-    codes = {kind: _claimed_codes(path, kind, sources, pixels) for kind in used & {"labels", "colours"}}
-    bits = _claimed_bits(path, sources, pixels) if "bits" in used else None
-    for source in sources:
-        if source.encoding == "binary":
-            yield source, binary_plane(pixels, source.name, path)
-        elif source.encoding == "instances":
-            yield source, np.asarray((pixels != 0).any(axis=-1))
-        elif bits is not None and source.encoding == "bits":
-            yield source, (bits & _bit_mask([source])) != 0
-        else:
-            yield source, np.isin(codes[source.encoding], claimed_values(source))
+    match source.encoding:
+        case "binary" | "objects" | "pages":
+            return _above_half(source, values)[0]
+        case "instances":
+            return np.asarray(values.codes != 0)
+        case "bits":
+            return np.asarray((_bit_fields(values) & _bit_mask([source])) != 0)
+        case _:
+            return np.asarray(np.isin(values.codes, claimed_values(source)))
 
 
-def binary_plane(pixels: NDArray[Any], name: str, path: Path) -> NDArray[np.bool_]:
-    """Above half of white; where only one value is not 0, that value is white.
+def is_soft(source: ClassSource, values: Values) -> bool:
+    """Whether a binary mask has greys, which are cut at half of white."""
+    return source.encoding in ("binary", "objects", "pages") and _above_half(source, values)[1]
 
-    Args:
-        pixels: ``(H, W, C)`` as read; the brightest channel counts.
-        name: The class or guide, for messages.
-        path: The file, for messages.
 
-    Returns:
-        ``(H, W)``.
+def check_claimed(sources: Sequence[ClassSource], values: Values) -> None:
+    """See that each label, colour or bit of a mask is claimed by a class, ``background`` or ``ignore``.
 
     Raises:
-        BadFileError: when there are negative values.
+        BadFileError: listing those that nobody claims.
     """
-    grey = pixels.max(axis=-1)
-    if pixels.dtype == np.bool_:
-        return np.asarray(grey)
-    if pixels.dtype.kind in "if" and grey.min() < 0:
-        raise BadFileError(f"{path}: a binary mask has no negative values, got {grey.min()}; set the class's encoding")
-    bright = grey[grey != 0]
-    if bright.size == 0 or bright.min() == bright.max():
-        return np.asarray(grey != 0)
-    white = next((scale for scale in _FULL_SCALES if bright.max() <= scale), bright.max())
-    if np.count_nonzero((bright > 0.1 * white) & (bright < 0.9 * white)) > _GREY_LIMIT * grey.size:
-        _warn_of_greys(name)
-    return np.asarray(grey > white / 2)
+    encoding = sources[0].encoding
+    if encoding == "bits":
+        _check_bits(sources, values)
+    elif encoding in ("labels", "colours"):
+        # 0 (black) is background unless a class claims it.
+        claimed = {0}.union(*(claimed_values(source) for source in sources))
+        rest = ~np.isin(values.codes, list(claimed))
+        if rest.any():
+            form = "#08x" if encoding == "colours" else "d"
+            names = {name.replace("0x", "#"): n for name, n in values.listed(rest, form).items()}
+            raise unclaimed(values.path, "values", names)
 
 
-def _warn_of_greys(name: str) -> None:
-    """Once per class, whichever thread comes first: thousands of scans would say the same."""
-    with _telling:
-        if name in _told:
-            return
-        _told.add(name)
-    logger.warning("Masks of %s have many grey pixels; taken as binary, cut at half of white.", name)
+def _above_half(source: ClassSource, values: Values) -> tuple[NDArray[np.bool_], bool]:
+    """Above half of white, and whether there are greys; where only one value is not 0, that value is white."""
+    codes = values.codes
+    if codes[0] < 0:
+        raise BadFileError(
+            f"{values.path}: a binary mask has no negative values, got {codes[0]}; set the encoding of {source.name!r}"
+        )
+    if np.count_nonzero(codes) <= 1:
+        return np.asarray(codes != 0), False
+    white = next((scale for scale in _FULL_SCALES if codes[-1] <= scale), codes[-1])
+    low, high = _SOFT
+    return np.asarray(codes > white / 2), bool(((codes > low * white) & (codes < high * white)).any())
+
+
+def _bit_fields(values: Values) -> NDArray[np.uint64]:
+    if values.codes[0] < 0:
+        raise BadFileError(
+            f"{values.path}: bit fields have no negative values, got {values.codes[0]}; save as unsigned integers"
+        )
+    return values.codes.astype(np.uint64)
+
+
+def _check_bits(sources: Sequence[ClassSource], values: Values) -> None:
+    rest = _bit_fields(values) & ~_bit_mask(sources)
+    if rest.any():
+        set_bits = {str(bit): rest >> np.uint64(bit) & np.uint64(1) != 0 for bit in range(64)}
+        counts = {bit: int(values.counts[there].sum()) for bit, there in set_bits.items()}
+        raise unclaimed(values.path, "bits", {bit: count for bit, count in counts.items() if count})
+
+
+def _bit_mask(sources: Sequence[ClassSource]) -> np.uint64:
+    """All bits that the classes claim, set."""
+    bits = {bit for source in sources for bit in claimed_values(source)}
+    return np.uint64(sum(1 << bit for bit in bits))
 
 
 # --------------------------------------------------------------------------- codes
 
 
 def pixel_codes(pixels: NDArray[Any], encoding: str, path: Path) -> NDArray[np.integer[Any]]:
-    """One integer per pixel: the label or bit field, or the colour as ``0xrrggbb``.
+    """One number per pixel: the label, bit field or grey, or the colour as ``0xrrggbb``.
 
     Args:
         pixels: ``(H, W, C)`` as read.
-        encoding: "labels", "bits" or "colours".
+        encoding: How the numbers are meant.
         path: The file, for the message.
 
     Returns:
-        ``(H, W)`` integers.
+        ``(H, W)``; of colours, the brightest channel of a binary mask, and whether any is not 0 of instances.
 
     Raises:
         BadFileError: when the file cannot hold that encoding.
     """
-    return _colour_codes(pixels, path) if encoding == "colours" else _label_codes(pixels, encoding, path)
+    if pixels.dtype == np.bool_ and encoding != "colours":
+        pixels = pixels.view(np.uint8)
+    match encoding:
+        case "colours":
+            return _colour_codes(pixels, path)
+        case "labels" | "bits":
+            return _label_codes(pixels, encoding, path)
+        case _ if pixels.shape[-1] == 1:
+            return np.asarray(pixels[..., 0])
+        case "instances":
+            return np.asarray((pixels != 0).any(axis=-1).view(np.uint8))
+        case _:
+            return np.asarray(pixels.max(axis=-1))
 
 
 def _label_codes(pixels: NDArray[Any], encoding: str, path: Path) -> NDArray[np.integer[Any]]:
-    if (pixels != pixels[..., :1]).any():
+    if pixels.shape[-1] > 1 and (pixels != pixels[..., :1]).any():
         raise BadFileError(
             f"{path}: {encoding} are one number per pixel, but the file has colours; use encoding 'colours'"
         )
     values = pixels[..., 0]
     if values.dtype.kind == "f" and (values != np.rint(values)).any():
         raise BadFileError(f"{path}: {encoding} are whole numbers, but the file has fractions; convert it")
-    if values.dtype.kind == "f":
-        return values.astype(np.int64)
-    return values.astype(np.uint8) if values.dtype == np.bool_ else values
+    return values.astype(np.int64) if values.dtype.kind == "f" else values
 
 
 def _colour_codes(pixels: NDArray[Any], path: Path) -> NDArray[np.integer[Any]]:
@@ -198,37 +232,3 @@ def _colour_codes(pixels: NDArray[Any], path: Path) -> NDArray[np.integer[Any]]:
         )
     red, green, blue = np.moveaxis(np.broadcast_to(pixels, (*pixels.shape[:2], 3)), -1, 0).astype(np.int32)
     return np.asarray(red << 16 | green << 8 | blue)
-
-
-def _claimed_codes(
-    path: Path, encoding: str, sources: Sequence[ClassSource], pixels: NDArray[Any]
-) -> NDArray[np.integer[Any]]:
-    """The codes of a file, of which each is claimed by a class, ``background`` or ``ignore``."""
-    codes = pixel_codes(pixels, encoding, path)
-    # 0 (black) is background unless a class claims it.
-    claimed = {0}.union(*(claimed_values(source) for source in sources if source.encoding == encoding))
-    rest = codes[~np.isin(codes, list(claimed))]
-    if rest.size:
-        values, counts = (found.tolist() for found in np.unique(rest, return_counts=True))
-        names = [f"#{value:06x}" if encoding == "colours" else str(value) for value in values]
-        raise unclaimed(path, "values", dict(zip(names, counts, strict=True)))
-    return codes
-
-
-def _claimed_bits(path: Path, sources: Sequence[ClassSource], pixels: NDArray[Any]) -> NDArray[np.uint64]:
-    """The bit fields of a file, of which each set bit is claimed by a class, ``background`` or ``ignore``."""
-    codes = pixel_codes(pixels, "bits", path)
-    if codes.min() < 0:
-        raise BadFileError(f"{path}: bit fields have no negative values, got {codes.min()}; save as unsigned integers")
-    fields = codes.astype(np.uint64)
-    rest = fields & ~_bit_mask([source for source in sources if source.encoding == "bits"])
-    if rest.any():
-        counts = {str(bit): int(np.count_nonzero(rest >> np.uint64(bit) & np.uint64(1))) for bit in range(64)}
-        raise unclaimed(path, "bits", {bit: count for bit, count in counts.items() if count})
-    return fields
-
-
-def _bit_mask(sources: Sequence[ClassSource]) -> np.uint64:
-    """All bits that the classes claim, set."""
-    bits = {bit for source in sources for bit in claimed_values(source)}
-    return np.uint64(sum(1 << bit for bit in bits))

@@ -1,32 +1,38 @@
-"""Masks: from the files that users have to one binary plane per class.
+"""Masks: from the files that users have to one bit per class and pixel.
 
-Mask files are found by their scan's id and read once, however many classes they hold. What the pixels mean is said by
-the classes' sources (`unetseg.config.ClassSource`) and worked out in `unetseg.encodings`.
+Mask files are found by their scan's id and opened once, however many classes they hold. What the pixels mean is said
+by the classes' sources (`unetseg.config.ClassSource`) and worked out in `unetseg.encodings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.bit_fields import field_dtype, unpack, unpack_guides
 from unetseg.config import ClassSource, GuideSource
-from unetseg.encodings import binary_plane, claimed_values, unclaimed, value_planes
-from unetseg.errors import BadFileError, UsageError
-from unetseg.formats import plane_count, plane_header, read_plane
+from unetseg.encodings import claimed_values
+from unetseg.errors import UsageError
+from unetseg.mask_layers import Layer, MaskFrame, open_file, open_objects
 from unetseg.patterns import find_mask, find_objects, mask_files
 from unetseg.readers import ScanRef
 
 __all__ = [
     "BACKGROUND",
     "IGNORE",
+    "MaskRows",
     "class_names",
     "find_mask",
     "find_objects",
     "mask_files",
+    "open_guides",
+    "open_masks",
     "read_guides",
     "read_masks",
 ]
@@ -37,9 +43,6 @@ _RESERVED = (BACKGROUND, IGNORE)
 _SUMMARIES = ("micro", "macro", "weighted")  # rows of the score tables
 
 _File = tuple[Path, int | None]  # and its page
-_Plane = tuple[ClassSource, NDArray[np.bool_]]
-_LEAST_BYTES = 256e6  # a tile of a small mask may be larger than the mask
-_BYTES_PER_PIXEL = 32  # four samples of eight bytes: the widest there is
 
 
 def class_names(sources: Sequence[ClassSource]) -> tuple[str, ...]:
@@ -59,13 +62,86 @@ def class_names(sources: Sequence[ClassSource]) -> tuple[str, ...]:
     return names
 
 
-def read_masks(ref: ScanRef, sources: Sequence[ClassSource], shape: tuple[int, int]) -> NDArray[np.int8]:
+@dataclass(frozen=True, eq=False)
+class MaskRows:
+    """The masks of a scan, open to be read in rows.
+
+    Attributes:
+        frame: The scan.
+        layers: The files, each with the bits of its classes.
+    """
+
+    frame: MaskFrame
+    layers: tuple[Layer, ...]
+
+    @property
+    def soft(self) -> tuple[str, ...]:
+        """Names of the binary classes with grey pixels, which are cut at half of white."""
+        return tuple(dict.fromkeys(name for layer in self.layers for name in layer.soft))
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Bit fields ``(stop - start, W)``: bit k is class k; the bit after the last class, always alone, "ignore"."""
+        fields = np.zeros((stop - start, self.frame.shape[1]), self.frame.dtype)
+        for layer in self.layers:
+            fields |= layer.fields(start, stop)
+        # What is ignored is so for all classes: the highest bit makes any field the largest.
+        np.minimum(fields, fields.dtype.type(self.frame.bits[IGNORE]), out=fields)
+        return fields
+
+    def whole(self) -> NDArray[Any]:
+        """The bit fields of the whole scan, ``(H, W)``."""
+        return self.rows(0, self.frame.shape[0])
+
+
+@contextmanager
+def open_masks(
+    ref: ScanRef, sources: Sequence[ClassSource], shape: tuple[int, int], *, resize: bool = False
+) -> Iterator[MaskRows]:
+    """Open the masks of a scan.
+
+    Args:
+        ref: The scan.
+        sources: Where each class is, reserved names included.
+        shape: ``(H, W)`` of the scan.
+        resize: Whether masks of another size are brought to the scan's, by their nearest pixels.
+
+    Raises:
+        BadFileError: when a mask is missing, unreadable, of another size, or has values that nobody claims.
+    """
+    names = (*class_names(sources), IGNORE)
+    bits = {name: 1 << number for number, name in enumerate(names)}
+    frame = MaskFrame(ref, shape, bits, field_dtype(len(names) - 1), resize)
+    with ExitStack() as stack:
+        layers = [open_objects(source, frame) for source in sources if source.encoding == "objects"]
+        for (path, page), members in _by_file(ref, sources).items():
+            layers += open_file(path, page, members, frame, stack)
+        yield MaskRows(frame, tuple(layers))
+
+
+@contextmanager
+def open_guides(
+    ref: ScanRef, guides: Sequence[GuideSource], shape: tuple[int, int], *, resize: bool = False
+) -> Iterator[MaskRows]:
+    """Open the guides of a scan: binary masks, with a bit each.
+
+    Raises:
+        BadFileError: when a guide is missing, unreadable or of another size.
+    """
+    binary = [ClassSource(guide.name, guide.path, guide.pattern) for guide in guides]
+    with open_masks(ref, binary, shape, resize=resize) as rows:
+        yield rows
+
+
+def read_masks(
+    ref: ScanRef, sources: Sequence[ClassSource], shape: tuple[int, int], *, resize: bool = False
+) -> NDArray[np.int8]:
     """The masks of a scan, one plane per class.
 
     Args:
         ref: The scan.
         sources: Where each class is, reserved names included.
         shape: ``(H, W)`` of the scan.
+        resize: Whether masks of another size are brought to the scan's, by their nearest pixels.
 
     Returns:
         ``(H, W, K)`` int8 in the order of `class_names`: 1 class, 0 not, -1 ignore (on all classes).
@@ -73,25 +149,20 @@ def read_masks(ref: ScanRef, sources: Sequence[ClassSource], shape: tuple[int, i
     Raises:
         BadFileError: when a mask is missing, unreadable, of another size, or has values that nobody claims.
     """
-    names = class_names(sources)
-    masks = np.zeros((*shape, len(names)), np.int8)
-    ignored = np.zeros(shape, np.bool_)
-    for source, plane in _planes(ref, sources, shape):
-        if source.name == IGNORE:
-            ignored |= plane
-        elif source.name != BACKGROUND:
-            masks[..., names.index(source.name)] = plane
-    masks[ignored] = -1
-    return masks
+    with open_masks(ref, sources, shape, resize=resize) as masks:
+        return unpack(masks.whole(), len(class_names(sources)))
 
 
-def read_guides(ref: ScanRef, guides: Sequence[GuideSource], shape: tuple[int, int]) -> NDArray[np.uint8]:
+def read_guides(
+    ref: ScanRef, guides: Sequence[GuideSource], shape: tuple[int, int], *, resize: bool = False
+) -> NDArray[np.uint8]:
     """The guides of a scan, one binary plane each.
 
     Args:
         ref: The scan.
         guides: Where each guide is.
         shape: ``(H, W)`` of the scan.
+        resize: Whether guides of another size are brought to the scan's, by their nearest pixels.
 
     Returns:
         ``(H, W, G)`` uint8, 0 and 1.
@@ -99,79 +170,14 @@ def read_guides(ref: ScanRef, guides: Sequence[GuideSource], shape: tuple[int, i
     Raises:
         BadFileError: when a guide is missing, unreadable or of another size.
     """
-    planes = np.zeros((*shape, len(guides)), np.uint8)
-    for index, guide in enumerate(guides):
-        path, page = find_mask(guide, ref.id)
-        planes[..., index] = binary_plane(_mask_pixels(path, page, ref, shape), guide.name, path)
-    return planes
+    with open_guides(ref, guides, shape, resize=resize) as rows:
+        return unpack_guides(rows.whole(), len(guides))
 
 
-# --------------------------------------------------------------------------- reading
-
-
-def _planes(ref: ScanRef, sources: Sequence[ClassSource], shape: tuple[int, int]) -> Iterator[_Plane]:
-    """Which pixels ``(H, W)`` of a scan each class marks; a file that classes share is read once."""
+def _by_file(ref: ScanRef, sources: Sequence[ClassSource]) -> dict[_File, list[ClassSource]]:
+    """The classes of each mask file of a scan, so that one that classes share is read once."""
     by_file: dict[_File, list[ClassSource]] = {}
     for source in sources:
-        if source.encoding == "objects":
-            yield source, _union(source, ref, shape)
-        else:
+        if source.encoding != "objects":
             by_file.setdefault(find_mask(source, ref.id), []).append(source)
-    for (path, page), members in by_file.items():
-        if paged := [source for source in members if source.encoding == "pages"]:
-            yield from _page_planes((path, page), paged, ref, shape)
-        if whole := [source for source in members if source.encoding != "pages"]:
-            yield from value_planes(path, whole, _mask_pixels(path, page, ref, shape))
-
-
-def _union(source: ClassSource, ref: ScanRef, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels of any object; objects may overlap."""
-    union = np.zeros(shape, np.bool_)
-    for path in find_objects(source, ref.id):
-        union |= binary_plane(_mask_pixels(path, None, ref, shape), source.name, path)
-    return union
-
-
-def _page_planes(file: _File, sources: Sequence[ClassSource], ref: ScanRef, shape: tuple[int, int]) -> Iterator[_Plane]:
-    """The union of each class's pages."""
-    path, page = file
-    if page is not None:
-        raise BadFileError(
-            f"scan {ref.id}: encoding 'pages' needs a mask file of its own for each scan, but {path} holds a whole "
-            "stack; split it into one file per scan, named by the scan's id"
-        )
-    claims = {number: source.name for source in sources for number in claimed_values(source)}
-    pages = _claimed_pages(path, claims, ref, shape)
-    for source in sources:
-        yield source, np.any([pages[number] for number in claimed_values(source)], axis=0)
-
-
-def _claimed_pages(
-    path: Path, claims: Mapping[int, str], ref: ScanRef, shape: tuple[int, int]
-) -> list[NDArray[np.bool_]]:
-    """All pages of a file ``(H, W)`` each; one that no class claims must be black."""
-    count = plane_count(path)
-    if beyond := [number for number in sorted(claims) if number >= count]:
-        raise BadFileError(
-            f"{path}: class {claims[beyond[0]]!r} is page {beyond[0]}, but the file has {count} pages, counted from 0; "
-            "correct the class's values or the file"
-        )
-    pages = [
-        binary_plane(_mask_pixels(path, number, ref, shape), claims.get(number, f"page {number}"), path)
-        for number in range(count)
-    ]
-    rest = {str(number): int(pages[number].sum()) for number in range(count) if number not in claims}
-    if any(rest.values()):
-        raise unclaimed(path, "pages", {number: pixels for number, pixels in rest.items() if pixels})
-    return pages
-
-
-def _mask_pixels(path: Path, page: int | None, ref: ScanRef, shape: tuple[int, int]) -> NDArray[Any]:
-    header = plane_header(path, page)
-    if (header.height, header.width) != shape:
-        raise BadFileError(
-            f"scan {ref.id}: mask {path} has {header.height}x{header.width} pixels, the scan {shape[0]}x{shape[1]}; "
-            "make them equal"
-        )
-    limit = max(_LEAST_BYTES, header.height * header.width * _BYTES_PER_PIXEL)
-    return read_plane(path, page, max_bytes=limit)[1]
+    return by_file

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.config import IngestConfig
+from unetseg.intensities import Collector, collector
 
-__all__ = ["ChannelScale", "denormalise", "fit_scales", "normalise", "same_rule"]
+__all__ = ["ChannelScale", "denormalise", "fit_scales", "normalise", "same_rule", "scale_of"]
 
 CLIP = 8.0
 """Where the scale was fitted to the scan, intensities stay within [-CLIP, CLIP]: hot pixels must not swamp a patch."""
 
 LARGEST = 65504.0
 """Where it was given, they only stay within what float16 holds."""
+
+_WORTH_A_TABLE = {1: 1 << 10, 2: 1 << 18}  # pixels from which looking up beats computing, by bytes per pixel
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,11 @@ def fit_scales(pixels: NDArray[np.generic], config: IngestConfig) -> tuple[Chann
     Returns:
         One scale per channel. A constant channel becomes all zeros.
     """
-    return tuple(_fit_channel(pixels[..., channel], config) for channel in range(pixels.shape[-1]))
+    rows, columns, channels = pixels.shape
+    collectors = [collector(pixels.dtype, rows, columns) for _ in range(channels)]
+    for channel, found in enumerate(collectors):
+        found.add(pixels[..., channel])
+    return tuple(scale_of(found, config) for found in collectors)
 
 
 def normalise(
@@ -58,14 +66,9 @@ def normalise(
     Returns:
         ``(H, W, C)`` within ``[-8, 8]``; percentile and min-max put the bulk into ``[0, 1]``.
     """
-    offsets = np.array([scale.offset for scale in scales], dtype=np.float32)
-    factors = np.array([scale.scale for scale in scales], dtype=np.float32)
-    result = pixels.astype(np.float32)
-    result -= offsets
-    result *= factors
-    limits = np.array([scale.clip for scale in scales], dtype=np.float32)
-    np.clip(result, -limits, limits, out=result)
-    return result.astype(dtype, copy=False)
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2 and pixels.size > _WORTH_A_TABLE[pixels.dtype.itemsize]:
+        return _by_table(pixels, scales, dtype)
+    return _affine(pixels, scales, dtype)
 
 
 def denormalise(image: NDArray[np.floating], scales: Sequence[ChannelScale]) -> NDArray[np.float32]:
@@ -93,37 +96,44 @@ def same_rule(one: IngestConfig, other: IngestConfig) -> bool:
     return rule(one) == rule(other)
 
 
-def _fit_channel(values: NDArray[np.generic], config: IngestConfig) -> ChannelScale:
+def scale_of(channel: Collector, config: IngestConfig) -> ChannelScale:
+    """The scale of one channel of which all rows were collected."""
     match config.normalisation:
         case "percentile":
-            low, high = _percentiles(values, (config.low_percentile, config.high_percentile))
+            low, high = channel.percentiles((config.low_percentile, config.high_percentile))
             # A few bright spots on black: both percentiles are black, and the spots must not vanish.
-            return _between(low, high) if high > low else _between(*_extremes(values))
+            return _between(low, high) if high > low else _between(*channel.extremes)
         case "minmax":
-            return _between(*_extremes(values))
+            return _between(*channel.extremes)
         case "zscore":
-            deviation = float(values.std(dtype=np.float64))
-            return ChannelScale(float(values.mean(dtype=np.float64)), 1 / deviation if deviation else 0.0)
+            found = channel.describe()
+            return ChannelScale(found.mean, 1 / found.deviation if found.deviation else 0.0)
         case "fixed":
             return replace(_between(config.fixed_low, config.fixed_high), clip=LARGEST)
         case "none":
             return ChannelScale(0.0, 1.0, LARGEST)
 
 
+def _affine(pixels: NDArray[np.generic], scales: Sequence[ChannelScale], dtype: str) -> NDArray[np.floating]:
+    offsets = np.array([scale.offset for scale in scales], dtype=np.float32)
+    factors = np.array([scale.scale for scale in scales], dtype=np.float32)
+    result = pixels.astype(np.float32)
+    result -= offsets
+    result *= factors
+    limits = np.array([scale.clip for scale in scales], dtype=np.float32)
+    np.clip(result, -limits, limits, out=result)
+    return result.astype(dtype, copy=False)
+
+
 def _between(low: float, high: float) -> ChannelScale:
     return ChannelScale(low, 1 / (high - low) if high > low else 0.0)
 
 
-def _extremes(values: NDArray[np.generic]) -> tuple[float, float]:
-    return float(values.min()), float(values.max())
-
-
-def _percentiles(values: NDArray[np.generic], percents: Sequence[float]) -> tuple[float, float]:
-    """Percentiles without interpolation: small integers by their histogram (30x faster than sorting), equal results."""
-    if values.dtype in (np.uint8, np.uint16):
-        cumulative = np.cumsum(np.bincount(values.ravel()))
-        ranks = [max(1, int(np.ceil(values.size * (percent / 100)))) for percent in percents]
-        low, high = np.searchsorted(cumulative, ranks)
-    else:
-        low, high = np.percentile(values.astype(np.float64), list(percents), method="inverted_cdf")
-    return float(low), float(high)
+def _by_table(pixels: NDArray[Any], scales: Sequence[ChannelScale], dtype: str) -> NDArray[np.floating]:
+    """The same numbers, looked up: there are fewer values than pixels."""
+    values = np.arange(1 << 8 * pixels.dtype.itemsize, dtype=pixels.dtype)[:, np.newaxis, np.newaxis]
+    tables = [_affine(values, [scale], dtype).ravel() for scale in scales]
+    result = np.empty(pixels.shape, dtype)
+    for channel, table in enumerate(tables):
+        table.take(pixels[..., channel], out=result[..., channel], mode="clip")
+    return result

@@ -23,4 +23,8 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
     environment.filters["score"] = lambda value: "not measurable" if value is None else f"{value:.3f}"
     environment.filters["share"] = lambda value: f"{value:.2%}"
+    environment.filters["digits"] = lambda value: (
+        "–" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    )
+    environment.filters["zip"] = lambda left, right: zip(left, right, strict=True)
     return environment

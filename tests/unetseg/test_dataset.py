@@ -12,11 +12,15 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from ome_zarr_models.v05 import Image
 
+from unetseg.bit_fields import count_fields, pack
 from unetseg.config import IngestConfig
-from unetseg.dataset import Dataset, Index, Planes, ScanRecord, SourceFile, open_dataset, write_scan
+from unetseg.dataset import GUIDES, IMAGE, MASKS, Dataset, Index, Part, Planes, ScanRecord, open_dataset
 from unetseg.errors import DataError, UsageError
+from unetseg.intensities import ChannelIntensities
 from unetseg.normalise import ChannelScale
 from unetseg.readers import BadFile
+from unetseg.scan_writer import HashedArray, describe_scan
+from unetseg.sources import SourceFile
 
 FEW = settings(max_examples=25, deadline=None)
 INDEX = Index(("iris", "pupil"), (), ("grey",), IngestConfig(chunk=16))
@@ -28,9 +32,13 @@ def record_of(planes, scan_id="s", **values):
         "key": scan_id,
         "group": scan_id,
         "shape": planes.image.shape[:2],
-        "sources": (SourceFile("/a/s.tif", 3, 1_700_000_000_123_456_789, "ab"),),
-        "signature": "sig",
+        "chunk": 16,
+        "image": Part((SourceFile("/a/s.tif", 3, 1_700_000_000_123_456_789, "ab"),), "rule", "content"),
+        "masks": Part((SourceFile("/m/s.tif", 4, 1_700_000_000_123_456_789, "cd"),), "rule", "content"),
+        "guides": Part(),
         "scales": (ChannelScale(0.1, 2.5),) * planes.image.shape[-1],
+        "intensities": (ChannelIntensities(1.5, 0.5, (0.0, 1.0, 1.0, 1.0, 1.5, 2.0, 2.0, 2.0, 3.0)),),
+        "combinations": tuple(sorted(count_fields(pack(planes.masks)).items())),
         "class_pixels": classes,
         "ignored_pixels": int((planes.masks < 0).any(axis=-1).sum()),
     } | values
@@ -47,6 +55,14 @@ def make_planes(seed, shape=(20, 30), channels=1, guides=0, ignore=True):
         random.integers(0, 2, (*shape, guides)).astype(np.uint8),
         masks,
     )
+
+
+def write_scan(folder, record, planes, index):
+    """A scan as ingest leaves it."""
+    arrays = {IMAGE: planes.image, MASKS: pack(planes.masks)} | ({GUIDES: planes.guides} if index.guides else {})
+    for name, values in arrays.items():
+        HashedArray(folder / name, values.shape, values.dtype, chunk=record.chunk).write(0, values)
+    describe_scan(folder, record, index)
 
 
 def make_dataset(folder, scans, **names):
@@ -104,6 +120,7 @@ def full_index():
         {"b/2": "train", "a": "test", "old": "validation"},
         {scan.id: scan for scan in scans},
         (BadFile("/x.tif", "broken"),),
+        {"a": ("iris: covers nothing",)},
     )
 
 
@@ -115,7 +132,7 @@ def test_the_index_comes_back_as_it_was_saved(tmp_path):
 def test_the_root_is_a_zarr_group_that_says_what_is_in_it(tmp_path):
     full_index().save(tmp_path)
     header = zarr.open_group(tmp_path, mode="r").attrs["unetseg"]
-    assert header["schema_version"] == 1
+    assert header["schema_version"] == 2
     assert (header["classes"], header["guides"], header["channels"]) == (["iris", "pupil"], ["lid"], ["red", "green"])
     assert header["ingest"]["normalisation"] == "zscore"
     assert json.loads((tmp_path / "index.json").read_text())["fingerprint"] == full_index().fingerprint
@@ -137,7 +154,7 @@ def test_where_there_is_no_dataset_ingest_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 7'), "schema version 7, .* reads 1"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 7'), "schema version 7, .* reads 2"),
         (lambda text: text[:-20], r"index\.json: damaged \(DamagedFileError\); delete this file and run ingest"),
         (lambda text: "{}", r"damaged \(KeyError\)"),
         (lambda text: text.replace('"sha256"', '"sha"'), r"damaged \(TypeError\)"),
@@ -180,24 +197,29 @@ def test_a_scan_opens_with_other_tools_as_an_image_with_labels(tmp_path):
     planes = make_planes(3)
     make_dataset(tmp_path, [(record_of(planes, pixel_size=(0.5, 0.25)), planes)])
     nodes = {Path(node.zarr.path).name: node for node in Reader(parse_url(tmp_path / "scans" / "s"))()}
-    assert set(nodes) == {"s", "labels", "iris", "pupil", "ignore"}
+    assert set(nodes) == {"s", "labels", "classes"}
     np.testing.assert_array_equal(np.asarray(nodes["s"].data[0])[0], planes.image[..., 0])
-    np.testing.assert_array_equal(np.asarray(nodes["pupil"].data[0]), planes.masks[..., 1] == 1)
-    np.testing.assert_array_equal(np.asarray(nodes["ignore"].data[0]), planes.masks[..., 0] == -1)
+    fields = np.asarray(nodes["classes"].data[0])
+    for k in range(2):
+        np.testing.assert_array_equal((fields & 1 << k) > 0, planes.masks[..., k] == 1)
+    np.testing.assert_array_equal(fields == 4, planes.masks[..., 0] == -1)
+    names = {value: found["class"] for value, found in nodes["classes"].metadata["properties"].items()}
+    assert names == {1: "iris", 2: "pupil", 3: "iris + pupil", 4: "ignore"}
 
 
 def test_a_scan_is_valid_ome_zarr(tmp_path):
     planes = make_planes(3, guides=1)
     make_dataset(tmp_path, [(record_of(planes), planes)], guides=("lid",))
     image = Image.from_zarr(zarr.open_group(tmp_path / "scans" / "s", mode="r"))
-    assert image.labels.attributes.ome.labels == ["iris", "pupil", "ignore"]
+    assert image.labels.attributes.ome.labels == ["classes"]
     assert image.ome_attributes.multiscales[0].name == "s"
 
 
-def test_without_ignored_pixels_there_is_no_such_plane(tmp_path):
-    planes = make_planes(3, ignore=False)
-    make_dataset(tmp_path, [(record_of(planes), planes)])
-    assert sorted(zarr.open_group(tmp_path / "scans" / "s" / "labels", mode="r").group_keys()) == ["iris", "pupil"]
+def test_a_scan_is_seven_files_or_nine_with_guides(tmp_path):
+    planes = make_planes(3, guides=2)
+    make_dataset(tmp_path / "a", [(record_of(planes), planes)])
+    make_dataset(tmp_path / "b", [(record_of(planes), planes)], guides=("lid", "lash"))
+    assert [sum(path.is_file() for path in (tmp_path / name / "scans/s").rglob("*")) for name in "ab"] == [7, 9]
 
 
 def test_the_record_stands_beside_the_pixels(tmp_path):

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from ome_zarr.reader import Reader
 from ome_zarr_models.v05 import Image, ImageLabel
 
 from unetseg import ingest as ingest_module
+from unetseg import ingest_scan
 from unetseg.config import ClassSource, GuideSource, IngestConfig, ScanSource, Settings, Sources
 from unetseg.dataset import open_dataset
 from unetseg.errors import DataError, UsageError
@@ -159,13 +161,15 @@ def test_the_store_opens_with_ome_zarr_s_reader_and_is_valid(stored):
     lab, _ = stored
     folder = lab.project.dataset / "scans" / "a"
     nodes = {Path(node.zarr.path).name: node for node in Reader(parse_url(folder))()}
-    assert set(nodes) == {"a", "labels", "iris", "pupil"}
-    np.testing.assert_array_equal(np.asarray(nodes["iris"].data[0]), lab.read("masks/iris/a.tif") == 255)
+    assert set(nodes) == {"a", "labels", "classes"}
+    iris, pupil = (lab.read(f"masks/{kind}/a.tif") == 255 for kind in ("iris", "pupil"))
+    np.testing.assert_array_equal(np.asarray(nodes["classes"].data[0]), iris + 2 * pupil)
     image = Image.from_zarr(zarr.open_group(folder, mode="r"))
     assert image.ome_attributes.omero["channels"][0]["label"] == "grey"
-    assert image.labels.attributes.ome.labels == ["iris", "pupil"]
-    label = ImageLabel.from_zarr(zarr.open_group(folder / "labels/pupil", mode="r"))
-    assert label.attributes.ome.image_label.properties[0].model_dump()["class"] == "pupil"
+    assert image.labels.attributes.ome.labels == ["classes"]
+    label = ImageLabel.from_zarr(zarr.open_group(folder / "labels/classes", mode="r"))
+    found = {item.label_value: item.model_dump()["class"] for item in label.attributes.ome.image_label.properties}
+    assert found == {1: "iris", 2: "pupil", 3: "iris + pupil"}
 
 
 def test_the_root_lists_all_scans_to_zarr(stored):
@@ -266,8 +270,9 @@ def test_ids_that_would_share_a_folder_have_one_each(lab):
 
 def test_what_is_unchanged_is_not_read_again(lab, monkeypatch):
     first = lab.run()
-    for name in ("plane_count", "describe_file", "read_scan", "read_masks", "write_scan"):
-        monkeypatch.setattr(ingest_module, name, lambda *_, **__: pytest.fail("was read"))
+    monkeypatch.setattr(ingest_module, "plane_count", lambda *_: pytest.fail("was read"))
+    for name in ("describe_file", "open_scan", "open_masks", "describe_scan"):
+        monkeypatch.setattr(ingest_scan, name, lambda *_, **__: pytest.fail("was read"))
     second = lab.run()
     assert (second.done, second.skipped) == (0, 5)
     assert (second.fingerprint, second.splits) == (first.fingerprint, first.splits)
@@ -295,7 +300,7 @@ def test_a_file_that_was_touched_is_compared_once_and_not_stored_again(lab, monk
     lab.run()
     os.utime(lab.folder / "scans/a.tif", (1, 1))
     assert lab.counts() == (0, 5)
-    monkeypatch.setattr(ingest_module, "describe_file", lambda _: pytest.fail("was read"))
+    monkeypatch.setattr(ingest_scan, "describe_file", lambda _: pytest.fail("was read"))
     assert lab.counts() == (0, 5)
 
 
@@ -338,12 +343,72 @@ def test_new_scans_join_without_moving_others(night):
         {"low_percentile": 1.0},
         {"high_percentile": 98.0},
         {"dtype": "float32"},
-        {"chunk": 32},
     ],
     ids=str,
 )
-def test_a_setting_that_changes_pixels_stores_all_again(night, change):
+def test_a_setting_that_changes_pixels_stores_the_images_again_and_only_those(night, stored, monkeypatch, change):
+    monkeypatch.setattr(ingest_scan, "open_masks", lambda *_, **__: pytest.fail("masks were read"))
     assert night.counts(**change) == (5, 0)
+    assert night.data.index.fingerprint != stored[1].fingerprint
+    for name in IDS:
+        np.testing.assert_array_equal(
+            night.data.masks(night.record(name)), stored[0].data.masks(stored[0].record(name))
+        )
+
+
+def test_a_changed_mask_stores_the_masks_again_and_only_those(night, stored, monkeypatch):
+    mask = night.mask(np.random.default_rng(77))
+    night.write("masks/pupil/c.tif", mask)
+    monkeypatch.setattr(ingest_scan, "open_scan", lambda *_, **__: pytest.fail("the scan was read"))
+    assert night.counts() == (1, 4)
+    np.testing.assert_array_equal(night.data.masks(night.record("c"))[..., 1], mask == 255)
+    np.testing.assert_array_equal(night.data.image(night.record("c")), stored[0].data.image(stored[0].record("c")))
+    assert night.record("c").class_pixels["pupil"] == (mask == 255).sum()
+    assert night.record("c").image == replace(stored[0].record("c").image, sources=night.record("c").image.sources)
+
+
+def test_another_chunk_stores_all_again_but_training_sees_the_same(night, stored):
+    assert night.counts(chunk=32) == (5, 0)
+    assert night.data.index.fingerprint == stored[1].fingerprint
+    assert zarr.open_array(night.project.dataset / "scans/a/0", mode="r").chunks == (1, 24, 20)
+
+
+def test_a_scan_of_another_size_takes_its_masks_with_it(night):
+    night.write("scans/c.tif", np.arange(48 * 40, dtype=np.uint16).reshape(48, 40))
+    result = night.run(resize_masks=True)
+    assert result.quarantined == ()
+    assert night.data.masks(night.record("c")).shape == (48, 40, 2)
+
+
+def test_the_same_pixels_in_another_file_leave_the_fingerprint(night, stored):
+    """Training would see the same."""
+    night.write("masks/pupil/c.tif", night.read("masks/pupil/c.tif"), compression="zlib")
+    night.write("scans/a.tif", night.read("scans/a.tif"), compression="zlib", predictor=True)
+    result = night.run()
+    assert (result.done, result.fingerprint) == (2, stored[1].fingerprint)
+
+
+def test_one_pixel_of_a_mask_changes_the_fingerprint(night, stored):
+    mask = night.read("masks/pupil/c.tif")
+    mask[3, 4] = 255 - mask[3, 4]
+    night.write("masks/pupil/c.tif", mask)
+    assert night.run().fingerprint != stored[1].fingerprint
+
+
+def test_masks_of_another_size_are_resized_only_when_told(lab):
+    small = (np.random.default_rng(0).random((12, 10)) < 0.5).astype(np.uint8) * np.uint8(255)
+    lab.write("masks/iris/b.tif", small)
+    result = lab.run(max_failed_fraction=0.5)
+    assert "12x10 pixels, the scan 24x20; make them equal, or set ingest.resize_masks=true" in reasons(result)["b.tif"]
+    assert lab.run(resize_masks=True).quarantined == ()
+    expected = np.repeat(np.repeat(small == 255, 2, axis=0), 2, axis=1)
+    np.testing.assert_array_equal(lab.data.masks(lab.record("b"))[..., 0], expected)
+
+
+def test_a_mask_of_other_proportions_is_no_copy_of_the_scan(lab):
+    lab.write("masks/iris/b.tif", np.zeros((12, 20), np.uint8))
+    result = lab.run(max_failed_fraction=0.5, resize_masks=True)
+    assert "other proportions" in reasons(result)["b.tif"]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +472,7 @@ def image_of(lab, **settings):
         ({"low_percentile": 20.0}, lambda x: between(x, 20, 99.5)),
         ({"high_percentile": 80.0}, lambda x: between(x, 0.5, 80)),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "scaled",
 )
 def test_normalisation_settings_reach_the_pixels(lab, settings, expected):
     defaults = {"fixed_high": 60000.0} if settings.get("normalisation") == "fixed" else {}
@@ -445,8 +510,9 @@ def test_the_shares_of_the_splits_are_set(lab, settings, expected):
 
 
 def test_the_largest_scan_is_set(lab):
-    lab.write("scans/b.tif", np.zeros((48, 20), np.uint16))
-    # a scan has 24 x 20 x 2 = 960 bytes
+    for name in IDS:  # one compressed strip must be decoded at once: 24 x 20 x 2 = 960 bytes
+        lab.write(f"scans/{name}.tif", lab.read(f"scans/{name}.tif"), compression="zlib")
+    lab.write("scans/b.tif", np.zeros((48, 20), np.uint16), compression="zlib")
     result = lab.run(max_scan_gigabytes=961e-9, max_failed_fraction=0.2)
     assert "more than the limit" in reasons(result)["b.tif"]
     with pytest.raises(DataError, match="5 of 5"):
@@ -548,14 +614,14 @@ def test_without_any_mask_at_all_the_run_says_so(lab):
 
 
 def test_an_error_that_nobody_foresaw_is_one_scan_s_failure(lab, monkeypatch):
-    read = ingest_module.read_scan
+    read = ingest_scan.open_scan
 
     def fail_on_b(ref, **options):
         if ref.id == "b":
             raise ZeroDivisionError("surprise")
         return read(ref, **options)
 
-    monkeypatch.setattr(ingest_module, "read_scan", fail_on_b)
+    monkeypatch.setattr(ingest_scan, "open_scan", fail_on_b)
     result = lab.run(max_failed_fraction=0.5)
     assert [(Path(item.path).name, item.reason) for item in result.failed] == [("b.tif", "ZeroDivisionError: surprise")]
     assert result.quarantined == ()
@@ -664,7 +730,20 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_the_scans(night, stored
     assert turned.fingerprint == stored[1].fingerprint
 
 
-# --------------------------------------------------------------------------- killed, full, damaged
+# --------------------------------------------------------------------------- killed, full, damaged, old
+
+
+def test_a_dataset_of_the_first_schema_is_stored_anew_and_keeps_its_splits(lab):
+    splits = dict(zip(IDS, ["test", "validation", "test", "train", "validation"], strict=True))
+    lab.project.dataset.mkdir(parents=True)
+    index = {"schema_version": 1, "splits": splits, "scans": [{"id": "a", "signature": "x"}]}
+    (lab.project.dataset / "index.json").write_text(json.dumps(index))
+    with pytest.raises(
+        DataError, match="schema version 1, from an earlier unetseg; run ingest, which keeps the splits"
+    ):
+        open_dataset(lab.project.dataset)
+    assert lab.counts() == (5, 0)
+    assert {name: lab.record(name).split for name in IDS} == splits
 
 
 def test_scans_that_a_killed_run_left_are_taken_over_with_their_splits(night, stored, monkeypatch):
@@ -672,8 +751,8 @@ def test_scans_that_a_killed_run_left_are_taken_over_with_their_splits(night, st
     night.set(validation_fraction=0.45)  # would decide the splits otherwise
     night.add("new", 99)
     # the copy has other paths: files are compared, not decoded
-    read, decoded = ingest_module.read_scan, []
-    monkeypatch.setattr(ingest_module, "read_scan", lambda ref, **o: decoded.append(ref.id) or read(ref, **o))
+    read, decoded = ingest_scan.open_scan, []
+    monkeypatch.setattr(ingest_scan, "open_scan", lambda ref, **o: decoded.append(ref.id) or read(ref, **o))
     result = night.run()
     assert decoded == ["new"]
     assert (result.done, result.skipped) == (1, 5)
@@ -712,18 +791,18 @@ def test_a_scan_that_is_damaged_in_the_store_is_stored_again(night, damage):
 
 
 def test_a_full_disk_ends_the_run_and_the_same_command_completes_it(lab, monkeypatch):
-    write, written = ingest_module.write_scan, []
+    write, written = ingest_scan.describe_scan, []
 
-    def fill_up(folder, record, planes, index):
+    def fill_up(folder, record, index):
         if len(written) == 2:
             (folder / "half").write_text("written")
             raise OSError(28, "No space left on device")
-        write(folder, record, planes, index)
+        write(folder, record, index)
         written.append(record.id)
 
     lab.set(workers=1)
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "write_scan", fill_up)
+        patch.setattr(ingest_scan, "describe_scan", fill_up)
         with pytest.raises(OSError, match="No space left"):
             lab.run()
     assert not (lab.project.dataset / "index.json").exists()

@@ -1,4 +1,3 @@
-import logging
 import os
 import time
 
@@ -10,11 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from unetseg import encodings
-from unetseg import masks as masks_module
+from unetseg import mask_layers
 from unetseg.config import ClassSource, GuideSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.masks import class_names, find_mask, read_guides, read_masks
+from unetseg.masks import class_names, find_mask, open_masks, read_guides, read_masks
 from unetseg.readers import ScanRef
 
 SHAPE = (2, 3)
@@ -258,20 +256,26 @@ def test_palettes_mean_colours_not_indices(tmp_path):
     assert read(sources).tolist() == [[[0, 0], [1, 0], [0, 1]], [[1, 0], [1, 0], [0, 0]]]
 
 
-def test_many_greys_are_told_once(tmp_path, caplog):
-    encodings._told.clear()
-    write(tmp_path, np.array([[60, 100, 127], [128, 200, 255]], np.uint8))
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            read([ClassSource("a", str(tmp_path))])
-    assert [record.getMessage().split(";")[0] for record in caplog.records] == ["Masks of a have many grey pixels"]
+@pytest.mark.parametrize(
+    ("values", "soft"),
+    [
+        ([0, 100, 127, 128, 200, 255], ("a",)),
+        ([0, 1, 9, 250, 254, 255], ()),  # as JPEG leaves black and white
+        ([0, 0, 0, 7, 7, 7], ()),
+        ([0, 0, 0, 0, 0, 0], ()),
+    ],
+)
+def test_greys_between_black_and_white_are_told(tmp_path, values, soft):
+    write(tmp_path, np.reshape(values, SHAPE).astype(np.uint8))
+    with open_masks(SCAN, [ClassSource("a", str(tmp_path))], SHAPE) as masks:
+        assert masks.soft == soft
 
 
 def test_a_shared_file_is_read_once(tmp_path, monkeypatch):
     write(tmp_path, np.array([[0, 1, 2], [2, 2, 0]], np.uint8))
     seen = []
-    original = masks_module.read_plane
-    monkeypatch.setattr(masks_module, "read_plane", lambda path, *a, **k: seen.append(path) or original(path, *a, **k))
+    original = mask_layers.open_plane
+    monkeypatch.setattr(mask_layers, "open_plane", lambda path, *a, **k: seen.append(path) or original(path, *a, **k))
     read([ClassSource(f"c{v}", str(tmp_path), encoding="labels", values=(v,)) for v in "12"])
     assert seen == [tmp_path / "s.tif"]
 

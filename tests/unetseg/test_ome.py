@@ -5,7 +5,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from ome_zarr_models.v05 import Image, ImageLabel
 
-from unetseg.ome import COLOURS, image_metadata, label_metadata, write_array, write_group
+from unetseg.ome import COLOURS, ArrayWriter, band_rows, fields_metadata, image_metadata, write_array, write_group
 
 
 def files_of(array_folder):
@@ -45,11 +45,25 @@ def test_a_scan_of_one_chunk_is_one_file(tmp_path):
     assert len(files_of(tmp_path / "g" / "0")) == 1
 
 
-def test_writing_a_group_replaces_what_was_there(tmp_path):
+def test_describing_a_group_replaces_its_attributes_and_leaves_its_arrays(tmp_path):
     write_image(tmp_path / "g", np.ones((1, 4, 4), np.uint8), ["grey"])
     write_group(tmp_path / "g", {"a": 1})
     assert dict(zarr.open_group(tmp_path / "g", mode="r").attrs) == {"a": 1}
-    assert list(zarr.open_group(tmp_path / "g", mode="r").array_keys()) == []
+    assert list(zarr.open_group(tmp_path / "g", mode="r").array_keys()) == ["0"]
+
+
+@pytest.mark.parametrize("step", [1, 7, 128, 300])
+def test_an_array_written_in_bands_is_the_array(tmp_path, step):
+    values = np.random.default_rng(0).integers(0, 255, (2, 300, 40), np.uint8)
+    array = ArrayWriter(tmp_path / "0", values.shape, values.dtype, chunk=16)
+    for start in range(0, 300, step):
+        array.write(start, values[:, start : start + step])
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "0", mode="r")[...], values)
+
+
+def test_bands_end_where_shards_end(tmp_path):
+    write_array(tmp_path / "0", np.zeros((300, 40), np.uint8), chunk=16)
+    assert zarr.open_array(tmp_path / "0", mode="r").shards[0] == band_rows(16) == 128
 
 
 @pytest.mark.parametrize("pixel_size", [None, (0.5, 0.25)])
@@ -73,16 +87,26 @@ def test_a_reader_finds_pixels_channels_colours_and_contrast(tmp_path):
     assert [colour[1] for colour in node.metadata["colormap"]] == [[1, 1, 1], [0, 1, 0], iris]
 
 
-@pytest.mark.parametrize("index", [0, 3, len(COLOURS)])
-def test_a_label_is_valid_ome_zarr_in_the_colour_of_its_class(tmp_path, index):
-    group = write_group(tmp_path / "g", {"ome": label_metadata("iris", index, (0.5, 0.25))})
+def test_bit_fields_are_valid_labels_named_and_coloured_by_their_classes(tmp_path):
+    meanings = {1: [0], 2: [1], 3: [0, 1], 4: []}
+    metadata = fields_metadata("classes", meanings, ["iris", "pupil"], (0.5, 0.25))
+    group = write_group(tmp_path / "g", {"ome": metadata})
     write_array(group / "0", np.ones((9, 8), np.uint8), chunk=16)
     ome = ImageLabel.from_zarr(zarr.open_group(tmp_path / "g", mode="r")).attributes.ome
-    (colour,) = ome.image_label.colors
-    assert colour.label_value == 1
-    assert colour.rgba == (*bytes.fromhex(COLOURS[index % len(COLOURS)]), 255)
+    iris, pupil = (list(bytes.fromhex(colour)) for colour in COLOURS[:2])
+    both = [(a + b) // 2 for a, b in zip(iris, pupil, strict=True)]
+    found = {colour.label_value: list(colour.rgba) for colour in ome.image_label.colors}
+    assert found == {1: [*iris, 255], 2: [*pupil, 255], 3: [*both, 255], 4: [64, 64, 64, 255]}
+    names = {item.label_value: item.model_dump()["class"] for item in ome.image_label.properties}
+    assert names == {1: "iris", 2: "pupil", 3: "iris + pupil", 4: "ignore"}
     assert ome.image_label.source.image == "../../"
     assert ome.multiscales[0].datasets[0].coordinateTransformations[0].scale == [0.5, 0.25]
+
+
+def test_labels_of_a_scan_without_any_class_are_valid(tmp_path):
+    group = write_group(tmp_path / "g", {"ome": fields_metadata("classes", {}, ["iris"], None)})
+    write_array(group / "0", np.zeros((9, 8), np.uint8), chunk=16)
+    assert ImageLabel.from_zarr(zarr.open_group(tmp_path / "g", mode="r")).attributes.ome.image_label.colors is None
 
 
 def test_the_colours_are_different_colours():

@@ -1,0 +1,69 @@
+"""What became of each scan of an ingest: stored, left out, set aside; and whether too many were set aside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from unetseg.errors import BadFileError, DataError
+from unetseg.ingest_scan import IngestedScan, UnlabelledError
+from unetseg.readers import BadFile, ScanRef
+
+__all__ = ["Outcome", "Outcomes"]
+
+logger = logging.getLogger(__name__)
+
+Outcome: TypeAlias = tuple[ScanRef, IngestedScan | Exception]
+"""A scan, and its record or what went wrong."""
+
+
+class Outcomes:
+    """Sorts what became of each scan.
+
+    Args:
+        unreadable: files that were set aside before they became scans.
+
+    Attributes:
+        good: scans that are in the dataset, by id.
+        quarantined: files that cannot be used.
+        failed: files that failed in a way that nobody foresaw.
+        unlabelled: scans without any mask.
+    """
+
+    def __init__(self, unreadable: Iterable[BadFile]) -> None:
+        self.good: dict[str, IngestedScan] = {}
+        self.quarantined = list(unreadable)
+        self.failed: list[BadFile] = []
+        self.unlabelled: list[str] = []
+
+    def take(self, outcomes: Iterable[Outcome]) -> None:
+        """File outcomes."""
+        for ref, outcome in outcomes:
+            match outcome:
+                case IngestedScan():
+                    self.good[ref.id] = outcome
+                case UnlabelledError():
+                    self.unlabelled.append(ref.id)
+                case BadFileError():
+                    self.quarantined.append(BadFile(str(ref.path), str(outcome)))
+                case _:
+                    self.failed.append(BadFile(str(ref.path), f"{type(outcome).__name__}: {outcome}"))
+
+    @property
+    def bad(self) -> tuple[BadFile, ...]:
+        """All files that were set aside, in a stable order."""
+        return tuple(sorted(self.quarantined + self.failed, key=lambda item: item.path))
+
+    def check(self, limit: float) -> None:
+        """Raise DataError when a larger share of the scans was set aside than the limit."""
+        total = len(self.good) + len(self.bad)
+        for item in self.bad:
+            logger.warning("quarantined %s: %s", item.path, item.reason)
+        if not self.good or len(self.bad) > limit * total:
+            first = "; ".join(f"{Path(item.path).name}: {item.reason}" for item in self.bad[:3])
+            raise DataError(
+                f"ingest: {len(self.bad)} of {total} scans cannot be used, more than "
+                f"ingest.max_failed_fraction = {limit} allows; {first or 'no scan has a mask'}"
+            )

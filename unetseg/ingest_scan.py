@@ -1,0 +1,348 @@
+"""Ingest one scan: find what of it changed, and read, normalise and store exactly that.
+
+A scan has three parts: its image, its masks and its guides. Each is made from files by rules (settings); while both are
+as they were, the part is taken over as it is stored.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unetseg.bit_fields import count_fields, unpack_guides
+from unetseg.channels import ChannelFacts, pick_channels
+from unetseg.config import ClassSource, GuideSource, IngestConfig, to_plain
+from unetseg.dataset import GUIDES, IMAGE, MASKS, Index, Part, ScanRecord, mark_torn
+from unetseg.errors import BadFileError, MissingMaskError
+from unetseg.formats import OpenPlane
+from unetseg.intensities import Collector, collector
+from unetseg.masks import class_names, find_mask, mask_files, open_guides, open_masks
+from unetseg.normalise import normalise, scale_of
+from unetseg.ome import band_rows
+from unetseg.project import Project
+from unetseg.readers import ScanRef, open_scan
+from unetseg.scan_writer import HashedArray, carry_part, describe_scan, members_of
+from unetseg.sources import describe_file, hashes, same_files
+from unetseg.storage import local_copy, modified, read_json, text_hash, write_folder
+
+__all__ = ["IngestedScan", "ScanUnit", "UnlabelledError", "empty_index", "ingest_scan", "scan_key"]
+
+_IMAGE_SETTINGS = ("normalisation", "dtype")
+_METHOD_SETTINGS = {"percentile": ("low_percentile", "high_percentile"), "fixed": ("fixed_low", "fixed_high")}
+_LONGEST_KEY = 200  # bytes: file systems allow 255, and temporary names are longer than the final ones
+
+
+@dataclass(frozen=True)
+class ScanUnit:
+    """One scan to look at.
+
+    Attributes:
+        ref: the scan.
+        group: what must not be torn between splits.
+        listed: what the index says of it.
+        saved: when the index was saved, in nanoseconds; 0: never.
+    """
+
+    ref: ScanRef
+    group: str
+    listed: ScanRecord | None = None
+    saved: int = 0
+
+
+@dataclass(frozen=True)
+class IngestedScan:
+    """One scan that is in the dataset, and whether any of it was stored now."""
+
+    record: ScanRecord
+    stored: bool
+
+
+class UnlabelledError(BadFileError):
+    """No class has a mask for this scan: not an error of the user's, only nothing to learn from."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a part should be made from."""
+
+    paths: list[Path]
+    rule: str
+
+    def is_in(self, part: Part) -> bool:
+        """Whether a stored part was made from files that look the same, by the same rule."""
+        return part.rule == self.rule and same_files(part.sources, self.paths)
+
+
+def ingest_scan(project: Project, unit: ScanUnit) -> IngestedScan:
+    """Bring one scan of the dataset up to date.
+
+    Raises:
+        UnlabelledError: it has no mask of any class.
+        BadFileError: it, a mask or a guide cannot be used.
+    """
+    wanted = _wanted(project, unit.ref)
+    known = _known(project, unit)
+    same_chunk = known and known.chunk == project.settings.ingest.chunk
+    if known and same_chunk and all(want.is_in(getattr(known, name)) for name, want in wanted.items()):
+        return IngestedScan(replace(known, group=unit.group, vanished=False), stored=False)
+    with ExitStack() as nearby:
+        for path in {path for want in wanted.values() for path in want.paths}:
+            nearby.enter_context(local_copy(path))  # what lies in an object store is fetched once
+        return _renew(project, unit, known, wanted)
+
+
+def _renew(project: Project, unit: ScanUnit, known: ScanRecord | None, wanted: Mapping[str, _Wanted]) -> IngestedScan:
+    """Compare contents, and store what differs."""
+    chunk = project.settings.ingest.chunk
+    parts = {name: Part(tuple(map(describe_file, want.paths)), want.rule) for name, want in wanted.items()}
+    changed = {name for name in parts if known is None or known.chunk != chunk or _differs(parts[name], known, name)}
+    if known and not changed:  # touched, but the same
+        return IngestedScan(replace(_with_parts(known, parts), group=unit.group, vanished=False), stored=False)
+    if unit.listed:
+        mark_torn(project.dataset)
+    return IngestedScan(_store(project, unit, known, parts, changed), stored=True)
+
+
+def _with_parts(record: ScanRecord, parts: Mapping[str, Part]) -> ScanRecord:
+    """The record with new files and rules of its parts; their contents stay."""
+    image, masks, guides = (replace(parts[name], content=getattr(record, name).content) for name in parts)
+    return replace(record, image=image, masks=masks, guides=guides)
+
+
+def _differs(part: Part, known: ScanRecord, name: str) -> bool:
+    stored: Part = getattr(known, name)
+    return stored.rule != part.rule or hashes(stored.sources) != hashes(part.sources)
+
+
+# --------------------------------------------------------------------------- what is there
+
+
+def _known(project: Project, unit: ScanUnit) -> ScanRecord | None:
+    """What is stored of a scan; the index, where it tells of the same pixels, knows better when files were touched.
+
+    The store decides, because a run that was killed before it wrote the index leaves newer scans than are listed;
+    it is only asked where it is newer, since that costs most of what a run on unchanged files costs.
+    """
+    listed, file = unit.listed, _folder(project, unit.ref) / "zarr.json"
+    if listed and 0 < modified(file) <= unit.saved:
+        return listed
+    stored = _stored_record(file)
+    if stored is None or listed is None:
+        return stored
+    return listed if _made_of(stored) == _made_of(listed) else stored
+
+
+def _made_of(record: ScanRecord) -> list[object]:
+    return [(part.rule, part.content, hashes(part.sources)) for part in (record.image, record.masks, record.guides)]
+
+
+def _stored_record(file: Path) -> ScanRecord | None:
+    """The record that stands beside a scan's pixels; None where there is none that can be read."""
+    try:
+        return ScanRecord.from_plain(read_json(file)["attributes"]["unetseg"])
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _folder(project: Project, ref: ScanRef) -> Path:
+    return project.dataset / "scans" / scan_key(ref.id)
+
+
+def scan_key(scan_id: str) -> str:
+    """A scan's folder name: flat, so that no id can be a part of another scan's group; no two ids have the same."""
+    key = scan_id.replace("/", "__")
+    if key.replace("__", "/") == scan_id and len(key.encode()) <= _LONGEST_KEY and key != "zarr.json":
+        return key
+    short = key.encode()[: _LONGEST_KEY - 13].decode(errors="ignore")
+    return f"{short}-{text_hash(scan_id)[:12]}"
+
+
+# --------------------------------------------------------------------------- what should be there
+
+
+def _wanted(project: Project, ref: ScanRef) -> dict[str, _Wanted]:
+    """Files and rules of each part."""
+    sources, config = project.sources, project.settings.ingest
+    masks = _mask_files(sources.classes, ref)
+    guides = [find_mask(source, ref.id)[0] for source in sources.guides]
+    return {
+        "image": _Wanted([ref.path], _image_rule(config, sources.scans.channels, ref.page)),
+        "masks": _wanted_masks(masks, sources.classes, config, ref.page),
+        "guides": _wanted_masks(guides, sources.guides, config, ref.page),
+    }
+
+
+def _mask_files(classes: tuple[ClassSource, ...], ref: ScanRef) -> list[Path]:
+    """The files of each class of a scan, in the order of the sources; one file may come several times."""
+    found: list[Path] = []
+    missing: list[MissingMaskError] = []
+    names, labelled = class_names(classes), False
+    for source in classes:
+        try:
+            files = mask_files(source, ref.id)
+            # The first again where there are several: else one moved to the next class would leave the same list.
+            found += files if source.encoding != "objects" else [*files, files[0]]
+            labelled |= source.name in names  # what to ignore says nothing of classes
+        except MissingMaskError as error:
+            missing.append(error)
+    if missing:
+        raise missing[0] if labelled else UnlabelledError(str(missing[0]))
+    return found
+
+
+def _image_rule(config: IngestConfig, channels: tuple[str, ...], page: int | None) -> str:
+    plain = to_plain(config)
+    names = (*_IMAGE_SETTINGS, *_METHOD_SETTINGS.get(config.normalisation, ()))
+    return text_hash({name: plain[name] for name in names}, channels, page)
+
+
+def _wanted_masks(
+    files: list[Path], sources: tuple[GuideSource, ...], config: IngestConfig, page: int | None
+) -> _Wanted:
+    """Masks or guides: what their sources say, but not where files are found, since their content is compared."""
+    paths = list(dict.fromkeys(files))
+    rules = [{k: v for k, v in to_plain(source).items() if k not in ("path", "pattern")} for source in sources]
+    return _Wanted(paths, text_hash(rules, [paths.index(path) for path in files], config.resize_masks, page))
+
+
+# --------------------------------------------------------------------------- storing
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What the parts of one scan are written from and to."""
+
+    project: Project
+    ref: ScanRef
+    folder: Path
+
+    @property
+    def config(self) -> IngestConfig:
+        return self.project.settings.ingest
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> HashedArray:  # noqa: ANN401 (a dtype)
+        return HashedArray(self.folder / name, shape, dtype, chunk=self.config.chunk)
+
+    def bands(self, height: int, *, whole: bool) -> Iterator[tuple[int, int]]:
+        """First and last row of each band; one band where the scan is in memory anyway."""
+        step = height if whole else band_rows(self.config.chunk)
+        return ((start, min(start + step, height)) for start in range(0, height, step))
+
+
+def _store(
+    project: Project, unit: ScanUnit, known: ScanRecord | None, parts: Mapping[str, Part], changed: set[str]
+) -> ScanRecord:
+    """Write what changed and take the rest over; the scan's folder appears when it is complete."""
+    target = _folder(project, unit.ref)
+    with write_folder(target) as folder:
+        job = _Job(project, unit.ref, folder)
+        record = replace(known or _blank(unit), group=unit.group, chunk=job.config.chunk, vanished=False)
+        record = _with_parts(record, parts)
+        if "image" in changed:
+            record = _write_image(job, record)
+        if known and (record.shape, record.pixel_size) != (known.shape, known.pixel_size):
+            changed = set(parts)
+        if "masks" in changed:
+            record = _write_masks(job, record)
+        if "guides" in changed:
+            record = _write_guides(job, record)
+        for name in sorted(set(parts) - changed):
+            carry_part(target, folder, name)
+        describe_scan(folder, record, empty_index(project))
+    return record
+
+
+def _blank(unit: ScanUnit) -> ScanRecord:
+    """A scan of which nothing is known yet."""
+    none = Part()
+    return ScanRecord(unit.ref.id, scan_key(unit.ref.id), unit.group, (0, 0), 0, none, none, none, (), (), (), {})
+
+
+def _write_image(job: _Job, record: ScanRecord) -> ScanRecord:
+    """Normalise and store the scan."""
+    channels = len(job.project.sources.scans.channels)
+    with open_scan(job.ref, max_gigabytes=job.config.max_scan_gigabytes) as plane:
+        facts, collectors = _survey(job, plane)
+        # Found before any row is written: a scan of the wrong channels leaves no half array.
+        first = pick_channels(plane.rows(0, 1), channels, facts, job.ref.path)
+        collectors = collectors[: first.shape[-1]] if len(collectors) > 1 else collectors * channels
+        scales = tuple(scale_of(found, job.config) for found in collectors)
+        shape = plane.header.height, plane.header.width
+        array = job.array(IMAGE, (*shape, channels), job.config.dtype)
+        for start, stop in job.bands(shape[0], whole=not plane.streamed):
+            pixels = pick_channels(plane.rows(start, stop), channels, facts, job.ref.path)
+            array.write(start, normalise(pixels, scales, dtype=job.config.dtype))
+    return replace(
+        record,
+        shape=shape,
+        pixel_size=plane.header.pixel_size,
+        scales=scales,
+        intensities=tuple(found.describe() for found in collectors),
+        image=replace(record.image, content=array.content),
+    )
+
+
+def _survey(job: _Job, plane: OpenPlane) -> tuple[ChannelFacts, list[Collector]]:
+    """Go over all rows once: which channels count, and how their intensities are distributed."""
+    header, facts = plane.header, ChannelFacts()
+    collectors = [collector(np.dtype(header.dtype), header.height, header.width) for _ in range(header.channels)]
+    for start, stop in job.bands(header.height, whole=not plane.streamed):
+        rows = plane.rows(start, stop)
+        facts.add(rows)
+        for channel, found in enumerate(collectors):
+            found.add(rows[..., channel])
+    return facts, collectors
+
+
+def _write_masks(job: _Job, record: ScanRecord) -> ScanRecord:
+    """Store the bit fields of the classes, and count them."""
+    sources, shape = job.project.sources.classes, record.shape
+    names = class_names(sources)
+    counts: Counter[int] = Counter()
+    with open_masks(job.ref, sources, shape, resize=job.config.resize_masks) as masks:
+        array = job.array(MASKS, shape, masks.frame.dtype)
+        for start, stop in job.bands(shape[0], whole=False):
+            fields = masks.rows(start, stop)
+            array.write(start, fields)
+            counts.update(count_fields(fields))
+        soft = masks.soft
+    return replace(
+        record,
+        combinations=tuple(sorted(counts.items())),
+        class_pixels={name: _pixels(counts, k, len(names)) for k, name in enumerate(names)},
+        ignored_pixels=counts[1 << len(names)],  # a bit of its own, which is set alone
+        soft_masks=soft,
+        masks=replace(record.masks, content=array.content),
+    )
+
+
+def _pixels(counts: Mapping[int, int], k: int, classes: int) -> int:
+    return sum(pixels for field, pixels in counts.items() if k in members_of(field, classes))
+
+
+def _write_guides(job: _Job, record: ScanRecord) -> ScanRecord:
+    """Store the guides, where there are any."""
+    sources, shape = job.project.sources.guides, record.shape
+    if not sources:
+        return record
+    array = job.array(GUIDES, (*shape, len(sources)), np.uint8)
+    with open_guides(job.ref, sources, shape, resize=job.config.resize_masks) as guides:
+        for start, stop in job.bands(shape[0], whole=False):
+            array.write(start, unpack_guides(guides.rows(start, stop), len(sources)))
+    return replace(record, guides=replace(record.guides, content=array.content))
+
+
+def empty_index(project: Project) -> Index:
+    """What is true of a dataset of this project before any scan is in it."""
+    return Index(
+        classes=class_names(project.sources.classes),
+        guides=tuple(guide.name for guide in project.sources.guides),
+        channels=project.sources.scans.channels,
+        ingest=project.settings.ingest,
+    )
