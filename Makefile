@@ -4,11 +4,17 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
+NAPARI := .venv-napari
+
+# The tests of a file stay in one process, since they share datasets; models are trained once per process.
+# A thread each: processes that all take every core only get in each other's way.
+PARALLEL := -n auto --maxprocesses=4 --dist loadfile
+ALONE    := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test drills test-napari check format bench lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -20,7 +26,17 @@ demo: setup      ## Synthetic eyes through everything; ends by printing what to 
 
 test: $(VENV)/.dev  ## Checks and tests; the README's test command.
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+drills: $(VENV)/.dev  ## Kill ingest in mid-run, lose workers, count files; takes minutes.
+	$(BIN)/python -m pytest -m drill tests/drills
+
+test-napari: $(VENV)/.dev  ## Open a scan of a dataset in napari, in an environment of its own.
+	@$(MAKE) --no-print-directory $(NAPARI)/.ready || { echo "skipped: napari cannot be installed here"; exit 0; }; \
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python tests/drills/napari_dataset.py "$$folder" && \
+	UNETSEG_NAPARI="$$folder" $(NAPARI)/bin/python -m pytest -m napari -W ignore -p no:cacheprovider \
+		--confcutdir=tests/drills tests/drills/test_napari.py
 
 check: $(VENV)/.dev  ## Style, types, layers.
 	$(BIN)/ruff format --check --quiet .
@@ -39,7 +55,7 @@ lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh
 
 clean:           ## Remove what the targets above made.
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) $(NAPARI) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'unetseg needs Python 3.11 or newer, found ' + sys.version.split()[0])"
@@ -50,4 +66,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.ready requirements-dev.lock
 	$(INSTALL) --requirement requirements-dev.lock
+	touch $@
+
+$(NAPARI)/.ready: requirements-napari.txt
+	$(PYTHON) -m venv $(NAPARI)
+	echo '*' > $(NAPARI)/.gitignore
+	$(NAPARI)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	touch $@

@@ -12,7 +12,7 @@ from flows.console import Console
 if TYPE_CHECKING:  # it would load NumPy, which `--help` does not need
     from unetseg.readers import BadFile
 
-__all__ = ["WITH_QUARANTINE", "finish", "say_aliases", "say_ingest", "say_nightly", "say_predict", "say_scores"]
+__all__ = ["WITH_QUARANTINE", "finish", "say_aliases", "say_nightly", "say_predict", "say_scores"]
 
 WITH_QUARANTINE = 3
 """Exit status of a command that finished, but set files aside."""
@@ -35,15 +35,6 @@ def record(value: Any) -> Any:  # noqa: ANN401 (any result)
     aside = [name for name in ("quarantined", "failed") if name in plain]
     files = [item for name in aside for item in plain[name]]
     return plain | {name: len(plain[name]) for name in aside} | ({"quarantine": files} if aside else {})
-
-
-def say_ingest(console: Console, result: Any) -> None:  # noqa: ANN401
-    """How many scans were read, and how they are split."""
-    splits = ", ".join(f"{number} {split}" for split, number in result.splits.items())
-    console.say(
-        f"ingested {result.done} scans, {result.skipped} unchanged ({splits}); {len(result.unlabelled)} without masks, "
-        f"{len(result.quarantined) + len(result.failed)} quarantined, {len(result.vanished)} vanished"
-    )
 
 
 def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401

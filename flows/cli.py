@@ -16,8 +16,9 @@ from typing import Any
 
 import click
 
-from flows.answers import finish, number, say_aliases, say_ingest, say_nightly, say_predict, say_scores
+from flows.answers import finish, number, say_aliases, say_nightly, say_predict, say_scores
 from flows.console import Console, import_keras_quietly, log_to_stderr
+from flows.ingest_summary import say_ingest
 from unetseg.errors import UnetsegError, UsageError
 
 __all__ = ["main"]
@@ -131,7 +132,7 @@ def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool
         with console.progress("ingest") as tell:
             return stage(load_project(project, overrides), progress=tell, cluster=cluster)
 
-    result = _run("ingest", call, project=project, overrides=overrides)
+    result = _run("ingest", call, project=project, cluster=cluster, overrides=overrides)
     say_ingest(console, result)
     finish(console, result, bad=[*result.quarantined, *result.failed])
 
@@ -183,11 +184,18 @@ def evaluate(project: str, model: str, overrides: tuple[str, ...], as_json: bool
 @main.command()
 @_PROJECT
 @_SET
+@_CLUSTER
 @_JSON
-def nightly(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool) -> None:
     """Ingest, train if anything changed, evaluate, promote if better."""
     console = Console(as_json=as_json)
-    result = _run("nightly", lambda: _nightly(console, project, overrides), project=project, overrides=overrides)
+
+    def call() -> Any:  # noqa: ANN401
+        from flows.night_with_bars import night_with_bars
+
+        return night_with_bars(console, project, overrides, cluster=cluster)
+
+    result = _run("nightly", call, project=project, cluster=cluster, overrides=overrides)
     say_nightly(console, result)
     finish(console, result, bad=[*result.ingest.quarantined, *result.ingest.failed])
 
@@ -361,32 +369,6 @@ def _run(flow: str, call: Callable[[], Any], **parameters: Any) -> Any:  # noqa:
     from importlib import import_module
 
     return getattr(import_module(f"flows.{flow}"), flow)(**parameters)
-
-
-def _nightly(console: Console, project: str, overrides: tuple[str, ...]) -> Any:  # noqa: ANN401
-    from functools import partial
-
-    from unetseg import nightly as library
-    from unetseg.evaluate import evaluate as evaluate_stage
-    from unetseg.ingest import ingest as ingest_stage
-    from unetseg.project import load_project
-    from unetseg.train import train as train_stage
-
-    def shown(title: str, stage: Callable[..., Any]) -> Callable[..., Any]:
-        def with_bar(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-            with console.progress(title) as tell:
-                return partial(stage, progress=tell)(*arguments, **named)
-
-        return with_bar
-
-    def quiet_train(loaded: Any) -> Any:  # noqa: ANN401
-        import_keras_quietly()
-        return shown("train", train_stage)(loaded)
-
-    steps = library.Steps(
-        ingest=shown("ingest", ingest_stage), train=quiet_train, evaluate=shown("evaluate", evaluate_stage)
-    )
-    return library.nightly(load_project(project, overrides), steps)
 
 
 def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, ...]) -> tuple[Path, Any]:

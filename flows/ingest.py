@@ -11,12 +11,15 @@ __all__ = ["ingest"]
 
 
 @flow(name="ingest", flow_run_name="ingest {project}")
-def ingest(project: str, settings: IngestConfig = IngestConfig(), overrides: tuple[str, ...] = ()) -> IngestResult:
+def ingest(
+    project: str, cluster: str = "", settings: IngestConfig = IngestConfig(), overrides: tuple[str, ...] = ()
+) -> IngestResult:
     """Bring a project's dataset up to date with its scans and masks.
 
     Args:
         project: Folder of the project, as the worker sees it.
+        cluster: Address of a running Dask scheduler; empty means threads of the worker.
         settings: What is changed here is stronger than unetseg.yaml, for this run.
         overrides: Settings to change for this run, such as train.epochs=5; stronger than everything else.
     """
-    return ingest_step(project_with(project, overrides, ingest=settings))
+    return ingest_step(project_with(project, overrides, ingest=settings), cluster=cluster)

@@ -1,5 +1,7 @@
 """Ingest, train, evaluate, and promote the new model if it is better than production."""
 
+from functools import partial
+
 from prefect import flow
 
 from flows.parameters import project_with
@@ -15,15 +17,18 @@ __all__ = ["nightly"]
 
 
 @flow(name="nightly", flow_run_name="nightly {project}")
-def nightly(project: str, settings: Settings = Settings(), overrides: tuple[str, ...] = ()) -> library.NightlyResult:
+def nightly(
+    project: str, cluster: str = "", settings: Settings = Settings(), overrides: tuple[str, ...] = ()
+) -> library.NightlyResult:
     """Ingest, train, evaluate, and promote the new model if it is better than production.
 
     Args:
         project: Folder of the project, as the worker sees it.
+        cluster: Address of a running Dask scheduler, for ingest; empty means threads of the worker.
         settings: What is changed here is stronger than unetseg.yaml, for this run.
         overrides: Settings to change for this run, such as train.epochs=5; stronger than everything else.
     """
-    steps = library.Steps(ingest=ingest, train=train, evaluate=evaluate, gate=gate)
+    steps = library.Steps(ingest=partial(ingest, cluster=cluster), train=train, evaluate=evaluate, gate=gate)
     result = library.nightly(project_with(project, overrides, settings=settings), steps)
     show_sentence(result.sentence)
     return result

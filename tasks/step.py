@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
+from prefect.utilities.annotations import quote
 
 from unetseg.parallel import Progress
 
-__all__ = ["is_io_error", "log_progress", "step"]
+__all__ = ["TRIED", "is_io_error", "log_progress", "step", "unseen"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+TRIED = "a step within this one has tried again, as often as it may"
+"""Note on an error, for which the step around it shall not begin anew."""
 
 _RETRY_DELAYS = [2.0, 10.0, 60.0]  # seconds: a busy disk, a lost mount, a store that restarts
 
@@ -31,7 +36,13 @@ def log_progress(what: str) -> Progress:
 
 async def is_io_error(task: Any, run: Any, state: Any) -> bool:  # noqa: ANN401 (Prefect's objects)
     """Whether trying again can help: a lost connection or a busy disk, never a wrong setting."""
-    return isinstance(await state.aresult(raise_on_failure=False), OSError)
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, OSError) and TRIED not in getattr(error, "__notes__", ())
+
+
+def unseen(value: T) -> T:
+    """An argument of a task as it is: Prefect would look through all of it for results of other tasks."""
+    return cast(T, quote(value))  # Prefect takes the wrapping off
 
 
 def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:

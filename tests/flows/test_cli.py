@@ -46,9 +46,58 @@ def test_init_ingest_and_models_answer_in_json(eyes: Path, tmp_path: Path):
     first = answer(unetseg("ingest", "--project", tmp_path, "--json"))
     assert (first["done"], first["skipped"], first["quarantined"], first["failed"]) == (16, 0, 0, 0)
     assert first["quarantine"] == []
+    assert first["page"] == str(tmp_path / "data_check.html")
     again = answer(unetseg("ingest", "--project", tmp_path, "--json"))
     assert (again["done"], again["skipped"]) == (0, 16)
     assert answer(unetseg("models", "list", "--project", tmp_path, "--json")) == {"models": []}
+
+
+def test_ingest_says_what_classes_there_are_what_overlaps_and_where_the_page_is(trained: Project):
+    result = unetseg("ingest", "--project", trained.folder)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("ingested 0 scans, 16 unchanged (")
+    assert "all splits: 16 scans, 143,360 pixels" in lines
+    assert sum(line.startswith("train: ") for line in lines) == 1
+    assert sum(line.split() == ["class", "scans", "with", "without", "pixels", "share"] for line in lines) == 2
+    assert ["pupil", "100.00%", "100.00%", "100.00%"] in [line.split() for line in lines]  # within iris and sclera
+    assert lines[-1] == f"data check: {trained.folder / 'data_check.html'}"
+    assert Path(lines[-1].removeprefix("data check: ")).exists()
+
+
+def test_ingest_names_ten_scans_to_look_at_and_counts_the_others(capsys: pytest.CaptureFixture[str]):
+    from types import SimpleNamespace
+
+    from flows.console import Console
+    from flows.ingest_summary import _say_suspicions
+
+    found = {f"scan {number:02}": ("odd",) for number in range(13)}
+    _say_suspicions(Console(as_json=False), SimpleNamespace(suspicions=found))  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert said.count("odd") == 11  # with the head of the column
+    assert "scan 09" in said
+    assert "3 more are on the page" in said
+
+
+def test_classes_that_do_not_overlap_have_no_table_of_overlaps():
+    from unetseg.class_statistics import class_statistics
+    from unetseg.class_table import class_rows, overlap_rows
+
+    class Scan:
+        split, vanished = "train", False
+
+        def __init__(self, *combinations: tuple[int, int]):
+            self.combinations = combinations
+
+    apart = class_statistics([Scan((0, 50), (1, 25), (2, 25))], ["a", "b"])
+    assert overlap_rows(apart) == []
+    assert class_rows(apart) == [["a", "1", "0", "25", "25.00%"], ["b", "1", "0", "25", "25.00%"]]
+    together = class_statistics([Scan((0, 1000), (1, 30), (3, 10))], ["a", "b", "c"])
+    assert overlap_rows(together) == [
+        ["a", "100.00%", "25.00%", "0.00%"],
+        ["b", "100.00%", "100.00%", "0.00%"],
+        ["c", "–", "–", "–"],
+    ]
 
 
 def test_train_evaluate_and_predict_answer_in_json(trained: Project, eyes: Path, tmp_path: Path):
@@ -236,5 +285,5 @@ def test_with_a_server_in_the_environment_stages_run_as_flows(trained: Project, 
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     monkeypatch.setattr(flows.ingest, "ingest", as_flow)
     assert unetseg("ingest", "--project", trained.folder, "--set", "ingest.workers=1").exit_code == 0
-    assert calls == [{"project": str(trained.folder), "overrides": ("ingest.workers=1",)}]
+    assert calls == [{"project": str(trained.folder), "cluster": "", "overrides": ("ingest.workers=1",)}]
     assert os.environ["PREFECT_API_URL"]

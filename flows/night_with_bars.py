@@ -1,0 +1,49 @@
+"""The nightly stages as library calls, each with its progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from flows.console import Console, import_keras_quietly
+from unetseg import nightly as library
+from unetseg.evaluate import evaluate
+from unetseg.ingest import ingest
+from unetseg.project import Project, load_project
+from unetseg.train import TrainResult, train
+
+__all__ = ["night_with_bars"]
+
+
+def night_with_bars(
+    console: Console, project: str, overrides: Sequence[str], *, cluster: str = ""
+) -> library.NightlyResult:
+    """Run one night.
+
+    Args:
+        console: shows the bars.
+        project: folder of the project.
+        overrides: settings to change, such as ``train.epochs=5``.
+        cluster: address of a running Dask scheduler, for ingest; empty: threads.
+    """
+    steps = library.Steps(
+        ingest=_with_bar(console, "ingest", partial(ingest, cluster=cluster)),
+        train=partial(_quiet_train, console),
+        evaluate=_with_bar(console, "evaluate", evaluate),
+    )
+    return library.nightly(load_project(project, overrides), steps)
+
+
+def _quiet_train(console: Console, project: Project) -> TrainResult:
+    import_keras_quietly()
+    result: TrainResult = _with_bar(console, "train", train)(project)
+    return result
+
+
+def _with_bar(console: Console, title: str, stage: Callable[..., Any]) -> Callable[..., Any]:
+    def shown(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 (whatever the stage takes and gives)
+        with console.progress(title) as tell:
+            return stage(*arguments, progress=tell, **named)
+
+    return shown
