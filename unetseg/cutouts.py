@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from unetseg.dataset import MASKS, Dataset, ScanRecord
+from unetseg.dataset import Dataset, ScanRecord
 from unetseg.ome import COLOURS
 from unetseg.pictures import data_uri, overlay, to_rgb
-from unetseg.storage import zarr_store
 
 __all__ = ["IGNORED_COLOUR", "Window", "central_window", "draw_cutout", "find_cutout", "random_window", "sides"]
 
@@ -42,11 +40,11 @@ def find_cutout(dataset: Dataset, scan: ScanRecord, k: int, random: np.random.Ge
     Returns:
         Rows and columns within the scan, or None where no tile that was looked at holds the class.
     """
-    tiles, stored = _tiles(scan), _stored_fields(dataset, scan)
+    tiles = _tiles(scan)
     within = None
     for number in random.permutation(len(tiles))[:_TRIES]:
         rows, columns = tiles[number]
-        there = _bit(np.asarray(stored[rows, columns]), k)
+        there = _bit(dataset.fields(scan, (rows, columns)), k)
         if not there.any():
             continue
         (row, column), side = _focus(there, random)
@@ -81,7 +79,7 @@ def draw_cutout(dataset: Dataset, scan: ScanRecord, window: Window, *, side: int
     """
     step = -(-max(sides(window)) // side)
     rgb = to_rgb(dataset.image(scan, window)[::step, ::step])
-    fields = np.asarray(_stored_fields(dataset, scan)[window])[::step, ::step]
+    fields = dataset.fields(scan, window)[::step, ::step]
     ignored = len(dataset.index.classes)
     wanted = range(ignored) if only is None else [only]
     held = int(np.bitwise_or.reduce(fields, axis=None))
@@ -95,11 +93,6 @@ def sides(window: Window) -> tuple[int, int]:
     """Height and width of a window."""
     rows, columns = window
     return rows.stop - rows.start, columns.stop - columns.start
-
-
-def _stored_fields(dataset: Dataset, scan: ScanRecord) -> zarr.Array[Any]:
-    """The bit fields of the classes, ``(H, W)``: a plane per class would be 63 times as much where there are 63."""
-    return zarr.open_array(zarr_store(dataset.folder / "scans" / scan.key / MASKS), mode="r")
 
 
 def _bit(fields: NDArray[np.unsignedinteger[Any]], k: int) -> NDArray[np.bool_]:

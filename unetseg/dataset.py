@@ -4,6 +4,7 @@
 
     dataset.zarr/
       zarr.json            schema version; names of classes, guides and channels; ingest settings
+      splits.json          the split of every group ever seen
       index.json           one record per scan: sources and their hashes, split, group, pixel counts; suspicions
       quarantine.json      files that could not be used, with reasons
       scans/<key>/         an OME-Zarr 0.5 image, normalised, (c, y, x)
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -30,10 +30,11 @@ from unetseg.config import IngestConfig, to_plain
 from unetseg.errors import DamagedFileError, DataError, UsageError
 from unetseg.intensities import ChannelIntensities
 from unetseg.normalise import ChannelScale
+from unetseg.ome import read_window
 from unetseg.readers import BadFile
 from unetseg.sources import SourceFile
 from unetseg.splits import SPLITS
-from unetseg.storage import read_json, text_hash, write_json, zarr_store
+from unetseg.storage import read_json, text_hash, write_json
 
 __all__ = [
     "GUIDES",
@@ -45,10 +46,11 @@ __all__ = [
     "Part",
     "Planes",
     "ScanRecord",
+    "is_older",
     "is_torn",
+    "known_splits",
     "mark_torn",
     "open_dataset",
-    "splits_of_older",
 ]
 
 SCHEMA_VERSION = 2
@@ -198,10 +200,10 @@ class Index:
         write_json(folder / "scans" / "zarr.json", group | {"attributes": {}})
         body = {
             "fingerprint": self.fingerprint,
-            "splits": self.splits,
             "scans": [asdict(scan) for scan in self.scans.values()],
             "suspicions": self.suspicions,
         }
+        write_json(folder / "splits.json", self.splits)
         write_json(folder / "quarantine.json", [asdict(item) for item in self.quarantine])
         write_json(folder / "index.json", self.header() | body)
         (folder / _TORN).unlink(missing_ok=True)
@@ -219,21 +221,21 @@ class Index:
         try:
             plain = read_json(path)
             _check_schema(folder, plain["schema_version"])
-            return cls._from_plain(plain, read_json(folder / "quarantine.json"))
+            return cls._from_plain(plain, read_json(folder / "splits.json"), read_json(folder / "quarantine.json"))
         except (KeyError, TypeError, DamagedFileError, ValidationError, FileNotFoundError) as error:
             raise DataError(
-                f"{path}: damaged ({type(error).__name__}); delete this file and run ingest again: scans and splits "
+                f"{path}: damaged ({type(error).__name__}); delete index.json and run ingest again: scans and splits "
                 "that are stored are taken over"
             ) from error
 
     @classmethod
-    def _from_plain(cls, plain: dict[str, Any], quarantine: list[dict[str, str]]) -> Index:
+    def _from_plain(cls, plain: dict[str, Any], splits: dict[str, str], quarantine: list[dict[str, str]]) -> Index:
         return cls(
             classes=tuple(plain["classes"]),
             guides=tuple(plain["guides"]),
             channels=tuple(plain["channels"]),
             ingest=IngestConfig(**plain["ingest"]),
-            splits=plain["splits"],
+            splits=splits,
             scans={item["id"]: ScanRecord.from_plain(item) for item in plain["scans"]},
             quarantine=tuple(BadFile(**item) for item in quarantine),
             suspicions={name: tuple(found) for name, found in plain["suspicions"].items()},
@@ -252,11 +254,24 @@ def _check_schema(folder: Path, found: object) -> None:
         )
 
 
-def splits_of_older(folder: Path) -> dict[str, str] | None:
-    """The splits of a dataset that an earlier schema version left, which are all that is taken over; else None."""
+def known_splits(folder: Path) -> dict[str, str]:
+    """The splits that were decided, which outlive a lost index; also those that an earlier schema version left."""
     try:
-        plain = read_json(folder / "index.json")
-        return dict(plain["splits"]) if plain["schema_version"] in _OLDER else None
+        return dict(read_json(folder / "splits.json"))
+    except FileNotFoundError:
+        older = _older_index(folder)
+        return dict(older.get("splits", {})) if older else {}
+
+
+def is_older(folder: Path) -> bool:
+    """Whether an earlier schema version left the dataset; of it, ingest takes over the splits."""
+    return _older_index(folder) is not None
+
+
+def _older_index(folder: Path) -> dict[str, Any] | None:
+    try:
+        plain: dict[str, Any] = read_json(folder / "index.json")
+        return plain if plain["schema_version"] in _OLDER else None
     except (FileNotFoundError, DamagedFileError, KeyError, TypeError):
         return None
 
@@ -290,20 +305,25 @@ class Dataset:
 
     def image(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.floating]:
         """Normalised intensities of a window, ``(H, W, C)`` in the stored dtype."""
-        planes = np.asarray(self._array(scan, IMAGE)[(slice(None), *window)])
+        planes = self._read(scan, IMAGE, (slice(None), *window))
         return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
     def masks(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.int8]:
         """Classes of a window, ``(H, W, K)`` int8: 1, 0, and -1 where pixels are ignored."""
-        fields = np.asarray(self._array(scan, MASKS)[window])
-        return unpack(fields, len(self.index.classes))
+        return unpack(self.fields(scan, window), len(self.index.classes))
+
+    def fields(
+        self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))
+    ) -> NDArray[np.unsignedinteger[Any]]:
+        """Classes of a window as stored, ``(H, W)``: bit k is class k, the bit after the last one means "ignore"."""
+        return self._read(scan, MASKS, window)
 
     def guides(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> NDArray[np.uint8]:
         """Guide masks of a window, ``(H, W, G)`` uint8; G may be 0."""
         if not self.index.guides:
             rows, columns = (range(*part.indices(size)) for part, size in zip(window, scan.shape, strict=True))
             return np.zeros((len(rows), len(columns), 0), np.uint8)
-        planes = np.asarray(self._array(scan, GUIDES)[(slice(None), *window)], dtype=np.uint8)
+        planes = self._read(scan, GUIDES, (slice(None), *window))
         return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
 
     def read(self, scan: ScanRecord, window: tuple[slice, slice] = (slice(None), slice(None))) -> Planes:
@@ -319,8 +339,8 @@ class Dataset:
             pixels += scan.shape[0] * scan.shape[1] - scan.ignored_pixels
         return np.array([total[name] / max(pixels, 1) for name in self.index.classes])
 
-    def _array(self, scan: ScanRecord, name: str) -> zarr.Array[Any]:
-        return zarr.open_array(zarr_store(self.folder / "scans" / scan.key / name), mode="r")
+    def _read(self, scan: ScanRecord, name: str, window: tuple[slice, ...]) -> NDArray[Any]:
+        return read_window(self.folder / "scans" / scan.key / name, window)
 
 
 def open_dataset(folder: Path) -> Dataset:

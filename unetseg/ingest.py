@@ -11,11 +11,11 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from unetseg.dataset import Dataset, Index, ScanRecord, is_torn, splits_of_older
+from unetseg.dataset import Dataset, Index, is_older, is_torn, known_splits
 from unetseg.errors import UsageError
 from unetseg.formats import plane_count
 from unetseg.ingest_outcomes import Outcome, Outcomes
@@ -27,7 +27,7 @@ from unetseg.readers import BadFile, list_scans, name_of
 from unetseg.scan_table import ScanTable, read_scan_table
 from unetseg.sources import SourceFile, same_files
 from unetseg.splits import assign_splits
-from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, read_json, refresh, write_json
+from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, refresh
 from unetseg.suspicions import find_suspicions
 
 __all__ = ["PAGE", "IngestBatch", "IngestResult", "group_of", "ingest", "ingest_batch"]
@@ -177,12 +177,13 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner) -> Inges
 
 
 def _index_before(project: Project) -> Index:
-    """What is known of the dataset; of one that an earlier version left, the splits."""
-    older = splits_of_older(project.dataset)
-    if older is None:
-        return Index.load(project.dataset) or empty_index(project)
-    logger.warning("%s was left by an earlier version: all scans are stored anew, splits are kept", project.dataset)
-    return replace(empty_index(project), splits=older)
+    """What is known of the dataset; where there is no index, or one of an earlier version, only the splits."""
+    older = is_older(project.dataset)
+    if older:
+        logger.warning("%s was left by an earlier version: all scans are stored anew, splits kept", project.dataset)
+    elif index := Index.load(project.dataset):
+        return index
+    return replace(empty_index(project), splits=known_splits(project.dataset))
 
 
 def _batches(units: Sequence[ScanUnit], cluster: str) -> Iterator[IngestBatch]:
@@ -240,13 +241,8 @@ def _update_index(project: Project, before: Index, outcomes: Outcomes, fixed: Ma
     """The new index: splits decided for new groups, scans whose sources are gone marked."""
     records = {key: outcomes.good[key].record for key in sorted(outcomes.good)}
     groups = {record.group for record in records.values()}
-    # Scans whose index was lost bring their splits with them.
-    stored = {record.group: record.split for record in records.values() if record.split}
-    splits = assign_splits(groups, stored | before.splits, project.settings.ingest, fixed)
+    splits = assign_splits(groups, before.splits, project.settings.ingest, fixed)
     scans = {key: replace(record, split=splits[record.group]) for key, record in records.items()}
-    for key, record in scans.items():
-        if record.split != records[key].split:
-            _write_split(project.dataset / "scans" / record.key, record)
     gone = {key: replace(record, vanished=True) for key, record in before.scans.items() if key not in scans}
     index = replace(empty_index(project), splits=splits, scans=scans | gone, quarantine=outcomes.bad)
     return replace(index, suspicions=find_suspicions(index.scans.values(), index.classes))
@@ -281,13 +277,6 @@ def _result(project: Project, index: Index, outcomes: Outcomes) -> IngestResult:
         dataset=project.dataset,
         page=project.folder / PAGE,
     )
-
-
-def _write_split(folder: Path, record: ScanRecord) -> None:
-    """Note the split in the scan's own attributes, for people who open the store with other tools."""
-    content = read_json(folder / "zarr.json")
-    content["attributes"]["unetseg"] = asdict(record)
-    write_json(folder / "zarr.json", content)
 
 
 def _sweep(dataset: Path) -> None:

@@ -94,10 +94,10 @@ class _Counted:
         return float(there[0] + self._low), float(there[-1] + self._low)
 
     def describe(self) -> ChannelIntensities:
-        values = np.arange(len(self._counts), dtype=np.float64) + self._low
-        total = self._counts.sum()
-        mean = float(values @ self._counts / total)
-        deviation = float(np.sqrt((values - mean) ** 2 @ self._counts / total))
+        there = np.flatnonzero(self._counts)
+        values, counts = there.astype(np.float64) + self._low, self._counts[there].astype(np.float64)
+        mean = float(values @ counts / counts.sum())
+        deviation = float(np.sqrt((values - mean) ** 2 @ counts / counts.sum()))
         return ChannelIntensities(mean, deviation, self.percentiles(QUANTILES))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from unetseg.dataset import GUIDES, IMAGE, MASKS, Index, ScanRecord
 from unetseg.ome import ArrayWriter, fields_metadata, image_metadata, write_group
+from unetseg.storage import local_copy
 
 __all__ = ["PART_FOLDERS", "HashedArray", "carry_part", "describe_scan"]
 
@@ -51,7 +52,8 @@ def carry_part(old: Path, new: Path, part: str) -> None:
     """Take a part over from the scan as it is stored: by links, where there are any, since files never change."""
     source = old / PART_FOLDERS[part]
     if source.exists():
-        shutil.copytree(source, new / PART_FOLDERS[part], copy_function=_link_or_copy)
+        with local_copy(source) as local:
+            shutil.copytree(local, new / PART_FOLDERS[part], copy_function=_link_or_copy)
 
 
 def _link_or_copy(source: str, target: str) -> None:
@@ -74,7 +76,9 @@ def describe_scan(folder: Path, record: ScanRecord, index: Index) -> None:
     write_group(folder / "labels", {"ome": {"version": "0.5", "labels": [name]}})
     write_group(folder / "labels" / name, {"ome": fields_metadata(name, meanings, index.classes, record.pixel_size)})
     ome = image_metadata(record.id, index.channels, record.pixel_size, window=(0.0, 1.0))
-    write_group(folder, {"ome": ome, "unetseg": asdict(record)})
+    # Splits are decided when all scans are known, and stand in the index.
+    told = {name: value for name, value in asdict(record).items() if name not in ("split", "vanished")}
+    write_group(folder, {"ome": ome, "unetseg": told})
 
 
 def members_of(field: int, classes: int) -> Sequence[int]:

@@ -155,7 +155,7 @@ def test_where_there_is_no_dataset_ingest_is_named(tmp_path):
     ("change", "message"),
     [
         (lambda text: text.replace('"schema_version": 2', '"schema_version": 7'), "schema version 7, .* reads 2"),
-        (lambda text: text[:-20], r"index\.json: damaged \(DamagedFileError\); delete this file and run ingest"),
+        (lambda text: text[:-20], r"index\.json: damaged \(DamagedFileError\); delete index.json and run ingest"),
         (lambda text: "{}", r"damaged \(KeyError\)"),
         (lambda text: text.replace('"sha256"', '"sha"'), r"damaged \(TypeError\)"),
         (lambda text: text.replace('"zscore"', '"magic"'), r"damaged \(ValidationError\)"),
