@@ -24,9 +24,9 @@ _RATIO, _AGAIN = 0.8, 0.02
 
 
 def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
-    """Forty scans of 768 x 1024, three classes."""
+    """Eighty scans of 768 x 1024, three classes."""
     threads = os.cpu_count() or 1
-    eyes = write_eyes(folder / "eyes", subjects=10, size=_SIZE)
+    eyes = write_eyes(folder / "eyes", subjects=20, size=_SIZE)
     init(eyes.scans, eyes.masks, project=folder / "project", overrides=(f"ingest.workers={threads}",))
     project = load_project(folder / "project")
 

@@ -71,13 +71,17 @@ class ArrayWriter:
         path.mkdir(parents=True)
         metadata = _array_metadata(shape, np.dtype(dtype), chunk)
         _write_json(path, metadata)
+        self._step = band_rows(chunk)
         # It writes what we say without looking for what may be there.
         self._store = _open(path, metadata=metadata, assume_metadata=True)
 
     def write(self, start: int, planes: NDArray[np.generic]) -> None:
         """Write rows ``(h, W)`` or ``(c, h, W)`` that begin at ``start``; the rows are copied before it returns."""
         rows = slice(start, start + planes.shape[-2])
-        self._store[..., rows, :].write(planes).result()
+        # Shard by shard: those of a whole band of a large scan would be encoded, and held, at once.
+        for left in range(0, planes.shape[-1], self._step):
+            columns = slice(left, min(left + self._step, planes.shape[-1]))
+            self._store[..., rows, columns].write(planes[..., columns]).result()
 
 
 def read_window(path: Path, window: tuple[slice, ...]) -> NDArray[Any]:
@@ -110,7 +114,7 @@ def _context() -> Any:  # noqa: ANN401 (tensorstore publishes no types)
 
 
 def band_rows(chunk: int) -> int:
-    """Rows of a band that ends where shards end."""
+    """Side of a shard: rows of a band that ends where shards end."""
     return chunk * _SHARD_CHUNKS
 
 
