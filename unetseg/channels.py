@@ -6,6 +6,7 @@ collected before the first row is converted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
 
-__all__ = ["ChannelFacts", "pick_channels", "to_channels"]
+__all__ = ["ChannelFacts", "channel_numbers", "pick_channels", "to_channels"]
 
 
 @dataclass
@@ -44,47 +45,51 @@ class ChannelFacts:
         self.equal = self.equal and bool((colours == colours[..., :1]).all())
 
 
-def pick_channels(pixels: NDArray[Any], channels: int, facts: ChannelFacts, path: Path) -> NDArray[Any]:
-    """Bring some rows of a scan to the number of channels that the network takes.
+def channel_numbers(found: int, channels: int, facts: ChannelFacts, path: Path) -> tuple[int, ...]:
+    """Which channel of a file each channel of the network is.
 
     Grey is repeated to colour, colour with three equal channels becomes grey, an opaque alpha goes.
-    Bilevel pixels become 0 and 1 (uint8).
 
     Args:
-        pixels: ``(h, W, C)``.
+        found: Channels of the file.
         channels: Channels wanted.
         facts: Of the whole scan.
         path: The file, for the message.
 
     Returns:
-        ``(h, W, channels)``.
+        A number per channel wanted.
 
     Raises:
         BadFileError: when the scan has other channels.
     """
-    found = pixels.shape[-1]
-    if pixels.dtype == np.bool_:
-        pixels = pixels.view(np.uint8)
-    if found in (2, 4) and found != channels and facts.last is not None:
-        pixels = pixels[..., :-1]
-    if pixels.shape[-1] == 1 and channels == 3:
-        return np.repeat(pixels, 3, axis=-1)
-    if pixels.shape[-1] == 3 and channels == 1 and facts.equal:
-        return pixels[..., :1]
-    if pixels.shape[-1] != channels:
+    kept = found - 1 if found in (2, 4) and found != channels and facts.last is not None else found
+    if kept == 1 and channels == 3:
+        return (0, 0, 0)
+    if kept == 3 and channels == 1 and facts.equal:
+        return (0,)
+    if kept != channels:
         raise BadFileError(
             f"{path}: has {found} channels where {channels} are expected; convert the file, or name {found} channels "
             "in scans.channels"
         )
-    return pixels
+    return tuple(range(channels))
+
+
+def pick_channels(pixels: NDArray[Any], numbers: Sequence[int]) -> NDArray[Any]:
+    """Some channels of ``(h, W, C)``, in that order; bilevel pixels become 0 and 1 (uint8)."""
+    if pixels.dtype == np.bool_:
+        pixels = pixels.view(np.uint8)
+    if list(numbers) == list(range(len(numbers))):
+        return pixels[..., : len(numbers)]  # as it lies in memory
+    return pixels[..., list(numbers)]
 
 
 def to_channels(pixels: NDArray[Any], channels: int, path: Path) -> NDArray[Any]:
-    """A whole scan in memory, ``(H, W, C)``, as `pick_channels` brings its rows to the network's channels.
+    """A whole scan in memory, ``(H, W, C)``, brought to the network's channels as `channel_numbers` says.
 
     Raises:
         BadFileError: when the scan has other channels.
     """
     facts = ChannelFacts()
     facts.add(pixels)
-    return pick_channels(pixels, channels, facts, path)
+    return pick_channels(pixels, channel_numbers(pixels.shape[-1], channels, facts, path))

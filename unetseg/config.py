@@ -106,7 +106,8 @@ class ClassSource(GuideSource):
     encoding: Annotated[
         MaskEncoding,
         Field(
-            description="binary: everything above half of the maximum; instances: every value but 0; "
+            description="binary: everything above half of white, which is 255 or 65535 where the maximum is near it, "
+            "1 of fractions, else the maximum; instances: every value but 0; "
             "objects: the union of several binary files, one per object; labels: the integers in values; "
             "colours: the colours in values; pages: the binary pages in values, from 0, of one file per scan; "
             "bits: the bits in values, from 0, of one integer."

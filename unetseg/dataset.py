@@ -17,6 +17,7 @@ A scan is 7 files, 9 with guides, however many classes there are (docs/adr/0009)
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,13 @@ __all__ = [
     "Part",
     "Planes",
     "ScanRecord",
+    "is_complete",
     "is_older",
     "is_torn",
     "known_splits",
     "mark_torn",
     "open_dataset",
+    "save_quarantine",
 ]
 
 SCHEMA_VERSION = 2
@@ -204,7 +207,7 @@ class Index:
             "suspicions": self.suspicions,
         }
         write_json(folder / "splits.json", self.splits)
-        write_json(folder / "quarantine.json", [asdict(item) for item in self.quarantine])
+        save_quarantine(folder, self.quarantine)
         write_json(folder / "index.json", self.header() | body)
         (folder / _TORN).unlink(missing_ok=True)
 
@@ -218,18 +221,19 @@ class Index:
         path = folder / "index.json"
         if not path.exists():
             return None
+        splits, quarantine = known_splits(folder), _load_quarantine(folder)
         try:
             plain = read_json(path)
             _check_schema(folder, plain["schema_version"])
-            return cls._from_plain(plain, read_json(folder / "splits.json"), read_json(folder / "quarantine.json"))
-        except (KeyError, TypeError, DamagedFileError, ValidationError, FileNotFoundError) as error:
+            return cls._from_plain(plain, splits, quarantine)
+        except (KeyError, TypeError, AttributeError, DamagedFileError, ValidationError) as error:
             raise DataError(
                 f"{path}: damaged ({type(error).__name__}); delete index.json and run ingest again: scans and splits "
                 "that are stored are taken over"
             ) from error
 
     @classmethod
-    def _from_plain(cls, plain: dict[str, Any], splits: dict[str, str], quarantine: list[dict[str, str]]) -> Index:
+    def _from_plain(cls, plain: dict[str, Any], splits: dict[str, str], quarantine: tuple[BadFile, ...]) -> Index:
         return cls(
             classes=tuple(plain["classes"]),
             guides=tuple(plain["guides"]),
@@ -237,7 +241,7 @@ class Index:
             ingest=IngestConfig(**plain["ingest"]),
             splits=splits,
             scans={item["id"]: ScanRecord.from_plain(item) for item in plain["scans"]},
-            quarantine=tuple(BadFile(**item) for item in quarantine),
+            quarantine=quarantine,
             suspicions={name: tuple(found) for name, found in plain["suspicions"].items()},
         )
 
@@ -255,25 +259,51 @@ def _check_schema(folder: Path, found: object) -> None:
 
 
 def known_splits(folder: Path) -> dict[str, str]:
-    """The splits that were decided, which outlive a lost index; also those that an earlier schema version left."""
+    """The splits that were decided, which outlive a lost index; without their file, those that the index tells of.
+
+    Raises:
+        DamagedFileError: the file holds something else.
+    """
+    path = folder / "splits.json"
     try:
-        return dict(read_json(folder / "splits.json"))
+        splits = read_json(path)
     except FileNotFoundError:
-        older = _older_index(folder)
-        return dict(older.get("splits", {})) if older else {}
+        return _splits_of_index(folder)
+    if not (isinstance(splits, dict) and set(splits.values()) <= set(SPLITS)):
+        raise DamagedFileError(
+            f"{path}: damaged, must give each group {', '.join(SPLITS)}; remove it, it is made anew from index.json"
+        )
+    return splits
+
+
+def _splits_of_index(folder: Path) -> dict[str, str]:
+    """The splits in an index of this schema version or an earlier one; none where there is no such index."""
+    try:
+        plain = read_json(folder / "index.json")
+        scans = {item["group"]: item["split"] for item in plain["scans"] if item.get("split")}
+        return scans | dict(plain.get("splits", {}))
+    except (FileNotFoundError, DamagedFileError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def is_older(folder: Path) -> bool:
     """Whether an earlier schema version left the dataset; of it, ingest takes over the splits."""
-    return _older_index(folder) is not None
-
-
-def _older_index(folder: Path) -> dict[str, Any] | None:
     try:
-        plain: dict[str, Any] = read_json(folder / "index.json")
-        return plain if plain["schema_version"] in _OLDER else None
+        return read_json(folder / "index.json")["schema_version"] in _OLDER
     except (FileNotFoundError, DamagedFileError, KeyError, TypeError):
-        return None
+        return False
+
+
+def save_quarantine(folder: Path, files: Sequence[BadFile]) -> None:
+    """Replace ``quarantine.json``: files that could not be used, with reasons."""
+    write_json(folder / "quarantine.json", [asdict(item) for item in files])
+
+
+def _load_quarantine(folder: Path) -> tuple[BadFile, ...]:
+    try:
+        return tuple(BadFile(**item) for item in read_json(folder / "quarantine.json"))
+    except (FileNotFoundError, DamagedFileError, TypeError):
+        return ()  # nothing depends on it, and each ingest writes it
 
 
 @dataclass(frozen=True)
@@ -361,6 +391,12 @@ def open_dataset(folder: Path) -> Dataset:
 def is_torn(folder: Path) -> bool:
     """Whether scans were replaced and the index does not tell of it yet."""
     return (folder / _TORN).exists()
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all that saving the index writes is there, and tells of the pixels."""
+    files = ("index.json", "splits.json", "zarr.json", "scans/zarr.json")
+    return all((folder / name).exists() for name in files) and not is_torn(folder)
 
 
 def mark_torn(folder: Path) -> None:

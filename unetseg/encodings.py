@@ -32,7 +32,10 @@ _FORMS = {  # how a value is written, and an example
     "pages": (r"[0-9]{1,9}", "'0' for the first page"),
     "bits": (r"[0-9]|[1-5][0-9]|6[0-3]", "'0' for the lowest bit; the highest is '63'"),
 }
-_FULL_SCALES = 1, 255, 65535, 2**32 - 1  # what "white" is, by how the mask was saved
+_FULL_SCALES = 255, 4095, 16383, 65535, 2**32 - 1  # what "white" is, by how the mask was saved
+_NEAR = 0.9  # share of a full scale from which the largest value means that scale
+_TINY = 25  # a tenth of 255: several values up to here are labels, or black after compression, but not white
+_EXACT = 2**53  # whole numbers up to here are told apart in doubles
 _SOFT = 0.1, 0.9  # shares of white; compressed black and white vary by less
 _VALUES_NAMED = 8  # unclaimed values listed in an error
 
@@ -145,7 +148,7 @@ def check_claimed(sources: Sequence[ClassSource], values: Values) -> None:
 
 
 def _above_half(source: ClassSource, values: Values) -> tuple[NDArray[np.bool_], bool]:
-    """Above half of white, and whether there are greys; where only one value is not 0, that value is white."""
+    """Above half of white, and whether that is doubtful: greys, or nothing above; one value besides 0 is white."""
     codes = values.codes
     if codes[0] < 0:
         raise BadFileError(
@@ -153,9 +156,30 @@ def _above_half(source: ClassSource, values: Values) -> tuple[NDArray[np.bool_],
         )
     if np.count_nonzero(codes) <= 1:
         return np.asarray(codes != 0), False
-    white = next((scale for scale in _FULL_SCALES if codes[-1] <= scale), codes[-1])
-    low, high = _SOFT
-    return np.asarray(codes > white / 2), bool(((codes > low * white) & (codes < high * white)).any())
+    _check_no_labels(source, values)
+    white, (low, high) = _white(float(codes[-1])), _SOFT
+    above, greys = np.asarray(codes > white / 2), (codes > low * white) & (codes < high * white)
+    return above, bool(greys.any() or not above.any())
+
+
+def _white(largest: float) -> float:
+    """The full scale that the largest value comes near, else that value; fractions are shares of 1."""
+    if largest <= 1:
+        return 1.0
+    scale = next((scale for scale in _FULL_SCALES if largest <= scale), largest)
+    return scale if largest >= _NEAR * scale else largest
+
+
+def _check_no_labels(source: ClassSource, values: Values) -> None:
+    """Several small integers in a binary mask: cut at half, all but the largest ones would be lost in silence."""
+    codes = values.codes
+    if codes[-1] <= _TINY and (codes == np.rint(codes)).all():
+        listed = ", ".join(format(code, "g") for code in codes[:_VALUES_NAMED].tolist())
+        more = ", ..." if len(codes) > _VALUES_NAMED else ""
+        raise BadFileError(
+            f"{values.path}: the values {listed}{more} look like labels, not black and white; set the encoding of "
+            f"{source.name!r} to 'labels' with its values or to 'instances', or save the mask with white as 255"
+        )
 
 
 def _bit_fields(values: Values) -> NDArray[np.uint64]:
@@ -218,9 +242,16 @@ def _label_codes(pixels: NDArray[Any], encoding: str, path: Path) -> NDArray[np.
             f"{path}: {encoding} are one number per pixel, but the file has colours; use encoding 'colours'"
         )
     values = pixels[..., 0]
-    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+    if values.dtype.kind != "f":
+        return values
+    if (values != np.rint(values)).any():
         raise BadFileError(f"{path}: {encoding} are whole numbers, but the file has fractions; convert it")
-    return values.astype(np.int64) if values.dtype.kind == "f" else values
+    if (largest := float(np.abs(values).max())) > _EXACT:
+        raise BadFileError(
+            f"{path}: {encoding} of type {values.dtype} are exact up to {_EXACT}, but the file has {largest:g}; "
+            "save it as integers"
+        )
+    return values.astype(np.int64)
 
 
 def _colour_codes(pixels: NDArray[Any], path: Path) -> NDArray[np.integer[Any]]:

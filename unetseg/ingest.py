@@ -15,18 +15,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from unetseg.dataset import Dataset, Index, is_older, is_torn, known_splits
+from unetseg.dataset import Dataset, Index, ScanRecord, is_complete, is_older, known_splits, save_quarantine
 from unetseg.errors import UsageError
 from unetseg.formats import plane_count
 from unetseg.ingest_outcomes import Outcome, Outcomes
 from unetseg.ingest_scan import ScanUnit, empty_index, ingest_scan
-from unetseg.masks import class_names
+from unetseg.masks import class_names, guide_names
 from unetseg.parallel import Progress, run_units, silent
 from unetseg.project import Project
 from unetseg.readers import BadFile, list_scans, name_of
 from unetseg.scan_table import ScanTable, read_scan_table
 from unetseg.sources import SourceFile, same_files
-from unetseg.splits import assign_splits
+from unetseg.splits import assign_splits, inherited_splits
 from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, refresh
 from unetseg.suspicions import find_suspicions
 
@@ -111,11 +111,12 @@ def ingest(
         run_batch: works each batch off; None: `ingest_batch`, here.
 
     Raises:
-        UsageError: no classes are set, or the folder of scans is missing or empty.
+        UsageError: no classes are set, two have one name, or the folder of scans is missing or empty.
         DataError: too many scans cannot be used, or too few groups remain to split.
     """
     if not class_names(project.sources.classes):
         raise UsageError("sources.classes: no class is set; run unetseg init SCANS MASKS, with the folder of masks")
+    guide_names(project.sources.guides)
     for folder in _folders(project):
         refresh(folder)
     with locked(project.folder):  # a second ingest would sweep away what the first is writing
@@ -161,17 +162,19 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner) -> Inges
     refs, unreadable = list_scans(source, partial(_count_planes, _single_images(before)))
     groups = {ref.id: _group(ref.id, source.group, table) for ref in refs}
     units = [ScanUnit(ref, groups[ref.id], before.scans.get(ref.id), saved) for ref in refs]
+    fixed = _fixed_splits(table, groups) if table else {}
     outcomes = Outcomes(unreadable)
     for batch in _batches(units, cluster):
         outcomes.take(run_batch(project, batch))
+    if outcomes.bad != before.quarantine:  # also where they are too many, and no index is written
+        save_quarantine(project.dataset, outcomes.bad)
     outcomes.check(project.settings.ingest.max_failed_fraction)
-    fixed = _fixed_splits(table, {name: groups[name] for name in outcomes.good}) if table else {}
     index = _update_index(project, before, outcomes, fixed)
-    changed = index != before or not saved or is_torn(project.dataset)
-    if changed:
+    if index != before or not is_complete(project.dataset):
         index.save(project.dataset)
+        (project.folder / PAGE).unlink(missing_ok=True)
     _sweep(project.dataset)
-    if changed or not (project.folder / PAGE).exists():
+    if not (project.folder / PAGE).exists():
         _write_page(project, index, outcomes)
     return _result(project, index, outcomes)
 
@@ -228,7 +231,10 @@ def _single_images(index: Index) -> dict[str, SourceFile]:
 def _count_planes(single: Mapping[str, SourceFile], path: Path) -> int:
     """How many planes a file holds; one that is as it was is not opened."""
     known = single.get(str(path))
-    return 1 if known and same_files([known], [path]) else plane_count(path)
+    with suppress(FileNotFoundError):  # a link to nothing: reading it says so
+        if known and same_files([known], [path]):
+            return 1
+    return plane_count(path)
 
 
 def group_of(scan_id: str, pattern: str) -> str:
@@ -240,12 +246,25 @@ def group_of(scan_id: str, pattern: str) -> str:
 def _update_index(project: Project, before: Index, outcomes: Outcomes, fixed: Mapping[str, str]) -> Index:
     """The new index: splits decided for new groups, scans whose sources are gone marked."""
     records = {key: outcomes.good[key].record for key in sorted(outcomes.good)}
-    groups = {record.group for record in records.values()}
-    splits = assign_splits(groups, before.splits, project.settings.ingest, fixed)
+    groups = {key: record.group for key, record in records.items()}
+    known = inherited_splits({key: record.split for key, record in before.scans.items()}, groups) | before.splits
+    splits = assign_splits(groups.values(), known, project.settings.ingest, fixed)
     scans = {key: replace(record, split=splits[record.group]) for key, record in records.items()}
+    _say_moved(before, [record for record in scans.values() if record.group not in fixed])
     gone = {key: replace(record, vanished=True) for key, record in before.scans.items() if key not in scans}
     index = replace(empty_index(project), splits=splits, scans=scans | gone, quarantine=outcomes.bad)
     return replace(index, suspicions=find_suspicions(index.scans.values(), index.classes))
+
+
+def _say_moved(before: Index, scans: Sequence[ScanRecord]) -> None:
+    """Warn of scans whose split is another because their groups are; those that a table moves are told there."""
+    moved = [scan for scan in scans if before.scans.get(scan.id, scan).split not in ("", scan.split)]
+    if moved:
+        named = ", ".join(f"{scan.id} to {scan.split}" for scan in moved[:_NAMED])
+        logger.warning(
+            "splits: %d scans moved with their new groups: %s; scores of models trained before do not compare",
+            *(len(moved), named),
+        )
 
 
 def _write_page(project: Project, index: Index, outcomes: Outcomes) -> None:

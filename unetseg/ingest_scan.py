@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from unetseg.bit_fields import count_fields, unpack_guides
-from unetseg.channels import ChannelFacts, pick_channels
+from unetseg.channels import ChannelFacts, channel_numbers, pick_channels
 from unetseg.config import ClassSource, GuideSource, IngestConfig, to_plain
 from unetseg.dataset import GUIDES, IMAGE, MASKS, Index, Part, ScanRecord, mark_torn
 from unetseg.errors import BadFileError, MissingMaskError
 from unetseg.formats import OpenPlane
 from unetseg.intensities import Collector, collector
-from unetseg.masks import class_names, find_mask, mask_files, open_guides, open_masks
+from unetseg.masks import class_names, find_mask, guide_names, mask_files, open_guides, open_masks
 from unetseg.normalise import normalise, scale_of
 from unetseg.ome import band_rows
 from unetseg.project import Project
 from unetseg.readers import ScanRef, open_scan
-from unetseg.scan_writer import HashedArray, carry_part, describe_scan, members_of
+from unetseg.scan_writer import HashedArray, carry_part, describe_scan, is_stored, members_of
 from unetseg.sources import describe_file, hashes, same_files
 from unetseg.storage import local_copy, modified, read_json, text_hash, write_folder
 
@@ -101,7 +101,12 @@ def _renew(project: Project, unit: ScanUnit, known: ScanRecord | None, wanted: M
     """Compare contents, and store what differs."""
     chunk = project.settings.ingest.chunk
     parts = {name: Part(tuple(map(describe_file, want.paths)), want.rule) for name, want in wanted.items()}
-    changed = {name for name in parts if known is None or known.chunk != chunk or _differs(parts[name], known, name)}
+    folder = _folder(project, unit.ref)
+    changed = {
+        name
+        for name, part in parts.items()
+        if known is None or known.chunk != chunk or _differs(part, known, name) or not is_stored(folder, name, known)
+    }
     if known and not changed:  # touched, but the same
         return IngestedScan(replace(_with_parts(known, parts), group=unit.group, vanished=False), stored=False)
     if unit.listed:
@@ -130,7 +135,8 @@ def _known(project: Project, unit: ScanUnit) -> ScanRecord | None:
     it is only asked where it is newer, since that costs most of what a run on unchanged files costs.
     """
     listed, file = unit.listed, _folder(project, unit.ref) / "zarr.json"
-    if listed and 0 < modified(file) <= unit.saved:
+    # One that had vanished was not looked at then: its pixels may be of a run that was killed.
+    if listed and not listed.vanished and 0 < modified(file) <= unit.saved:
         return listed
     stored = _stored_record(file)
     if stored is None or listed is None:
@@ -270,13 +276,13 @@ def _write_image(job: _Job, record: ScanRecord) -> ScanRecord:
     with open_scan(job.ref, max_gigabytes=job.config.max_scan_gigabytes) as plane:
         facts, collectors = _survey(job, plane)
         # Found before any row is written: a scan of the wrong channels leaves no half array.
-        first = pick_channels(plane.rows(0, 1), channels, facts, job.ref.path)
-        collectors = collectors[: first.shape[-1]] if len(collectors) > 1 else collectors * channels
+        numbers = channel_numbers(len(collectors), channels, facts, job.ref.path)
+        collectors = [collectors[number] for number in numbers]
         scales = tuple(scale_of(found, job.config) for found in collectors)
         shape = plane.header.height, plane.header.width
         array = job.array(IMAGE, (*shape, channels), job.config.dtype)
         for start, stop in job.bands(shape[0], whole=not plane.streamed):
-            pixels = pick_channels(plane.rows(start, stop), channels, facts, job.ref.path)
+            pixels = pick_channels(plane.rows(start, stop), numbers)
             array.write(start, normalise(pixels, scales, dtype=job.config.dtype))
     return replace(
         record,
@@ -330,7 +336,7 @@ def _write_guides(job: _Job, record: ScanRecord) -> ScanRecord:
     """Store the guides, where there are any."""
     sources, shape = job.project.sources.guides, record.shape
     if not sources:
-        return record
+        return replace(record, guides=replace(record.guides, content=""))
     array = job.array(GUIDES, (*shape, len(sources)), np.uint8)
     with open_guides(job.ref, sources, shape, resize=job.config.resize_masks) as guides:
         for start, stop in job.bands(shape[0], whole=False):
@@ -342,7 +348,7 @@ def empty_index(project: Project) -> Index:
     """What is true of a dataset of this project before any scan is in it."""
     return Index(
         classes=class_names(project.sources.classes),
-        guides=tuple(guide.name for guide in project.sources.guides),
+        guides=guide_names(project.sources.guides),
         channels=project.sources.scans.channels,
         ingest=project.settings.ingest,
     )

@@ -2,7 +2,8 @@
 
 8-bit and 16-bit integers are counted one by one, so every statistic of them is exact however large the scan is. Of
 other types the extremes, mean and deviation are exact too; quantiles come from all pixels of scans of up to 16 million
-pixels, and from every n-th row of larger ones, which the result declares.
+pixels, and from every n-th row of larger ones, which the result declares. Mean and deviation take intensities beyond
+1e140 as 1e140, so that their squares stay finite.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ MOST_SAMPLES = 1 << 24
 """Pixels of a channel from which quantiles are taken where intensities cannot be counted."""
 
 _ROWS = 64  # rows widened to doubles at once
+_LARGEST = 1e140  # the squares of 10**27 pixels can be summed; beside it all ordinary intensities are alike anyway
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,11 @@ class _Sampled:
     def add(self, band: NDArray[Any]) -> None:
         self._sample.append(band[-self._rows % self._every :: self._every].ravel())
         self._rows += band.shape[0]
-        self._low, self._high = min(self._low, band.min()), max(self._high, band.max())
+        self._low, self._high = min(self._low, float(band.min())), max(self._high, float(band.max()))
         for start in range(0, band.shape[0], _ROWS):
             rows = np.ascontiguousarray(band[start : start + _ROWS], dtype=np.float64)
+            if max(-self._low, self._high) > _LARGEST:
+                rows = np.clip(rows, -_LARGEST, _LARGEST)
             # Row by row, so that sums are rounded alike whatever the bands are.
             for mean, variance in zip(rows.mean(axis=1).tolist(), rows.var(axis=1).tolist(), strict=True):
                 self._join(mean, variance, rows.shape[1])
@@ -135,7 +139,7 @@ class _Sampled:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        return float(self._low), float(self._high)
+        return self._low, self._high
 
     def describe(self) -> ChannelIntensities:
         low, *_, high = QUANTILES

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from stat import S_ISDIR
 from typing import IO
@@ -56,14 +57,15 @@ def modified(path: Path) -> int:
 
 
 def state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds; a folder is its files together and the newest of them."""
+    """Size in bytes and time of change in nanoseconds; of a folder, of its files, and a number made of their times."""
     status = path.stat()
     if not S_ISDIR(status.st_mode):
         return status.st_size, status.st_mtime_ns
-    inside = [item.stat() for item in path.rglob("*")]
-    size = sum(item.st_size for item in inside if not S_ISDIR(item.st_mode))
-    # The times of folders count too: only they tell that a file was removed or renamed.
-    return size, max(item.st_mtime_ns for item in (status, *inside))
+    inside = {item.relative_to(path).as_posix(): item.stat() for item in path.rglob("*") if item.is_file()}
+    size = sum(item.st_size for item in inside.values())
+    # Not the newest time: a file may be replaced by one that is older.
+    told = [(name, item.st_size, item.st_mtime_ns) for name, item in sorted(inside.items())]
+    return size, int.from_bytes(sha256(repr(told).encode(errors="backslashreplace")).digest()[:7])
 
 
 @contextmanager

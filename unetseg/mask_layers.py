@@ -55,19 +55,21 @@ class MaskFrame:
         ref: The scan.
         shape: Its ``(H, W)``.
         bits: The bit of each class; a class without one only claims its values.
+        largest: The field to which larger ones are cut: the bit "ignore"; of guides, all their bits.
         dtype: Of the bit fields.
         resize: Whether a mask of another size is brought to the scan's, by its nearest pixels.
     """
 
     ref: ScanRef
     shape: tuple[int, int]
-    bits: Mapping[str, int]
+    bits: Mapping[ClassSource, int]
+    largest: int
     dtype: np.dtype[Any]
     resize: bool = False
 
     def bit(self, source: ClassSource) -> int:
         """The number that stands for a class."""
-        return self.bits.get(source.name, 0)
+        return self.bits.get(source, 0)
 
 
 def open_file(
@@ -145,16 +147,19 @@ def _open_pages(
             f"scan {frame.ref.id}: encoding 'pages' needs a mask file of its own for each scan, but {path} holds a "
             "whole stack; split it into one file per scan, named by the scan's id"
         )
-    owners = {number: source for source in sources for number in claimed_values(source)}
+    owners: dict[int, list[ClassSource]] = {}
+    for source in sources:
+        for number in claimed_values(source):
+            owners.setdefault(number, []).append(source)
     count = plane_count(path)
     if beyond := [number for number in sorted(owners) if number >= count]:
         raise BadFileError(
-            f"{path}: class {owners[beyond[0]].name!r} is page {beyond[0]}, but the file has {count} pages, counted "
+            f"{path}: class {owners[beyond[0]][0].name!r} is page {beyond[0]}, but the file has {count} pages, counted "
             "from 0; correct the class's values or the file"
         )
     _check_black(path, [number for number in range(count) if number not in owners], frame)
-    for number, owner in owners.items():
-        yield _open_layer(path, number, [owner], frame, stack)
+    for number, members in owners.items():
+        yield _open_layer(path, number, members, frame, stack)
 
 
 def _check_black(path: Path, pages: Sequence[int], frame: MaskFrame) -> None:
@@ -162,7 +167,7 @@ def _check_black(path: Path, pages: Sequence[int], frame: MaskFrame) -> None:
     for number in pages:
         with _open_mask(path, number, frame) as plane:
             values = _survey(path, plane, "binary")
-            if marked := int(values.counts[claims(ClassSource(f"page {number}", str(path)), values)].sum()):
+            if marked := int(values.counts[values.codes != 0].sum()):
                 counts[str(number)] = marked
     if counts:
         raise unclaimed(path, "pages", counts)

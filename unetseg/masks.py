@@ -30,6 +30,7 @@ __all__ = [
     "class_names",
     "find_mask",
     "find_objects",
+    "guide_names",
     "mask_files",
     "open_guides",
     "open_masks",
@@ -62,6 +63,19 @@ def class_names(sources: Sequence[ClassSource]) -> tuple[str, ...]:
     return names
 
 
+def guide_names(guides: Sequence[GuideSource]) -> tuple[str, ...]:
+    """Names of the guides in order; none is reserved.
+
+    Raises:
+        UsageError: when a name is used twice.
+    """
+    names = tuple(guide.name for guide in guides)
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"guide {name!r} is given {names.count(name)} times; give each guide its own name")
+    return names
+
+
 @dataclass(frozen=True, eq=False)
 class MaskRows:
     """The masks of a scan, open to be read in rows.
@@ -80,12 +94,12 @@ class MaskRows:
         return tuple(dict.fromkeys(name for layer in self.layers for name in layer.soft))
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
-        """Bit fields ``(stop - start, W)``: bit k is class k; the bit after the last class, always alone, "ignore"."""
+        """Bit fields ``(stop - start, W)``: bit k is class or guide k, the bit after classes (set alone) "ignore"."""
         fields = np.zeros((stop - start, self.frame.shape[1]), self.frame.dtype)
         for layer in self.layers:
             fields |= layer.fields(start, stop)
         # What is ignored is so for all classes: the highest bit makes any field the largest.
-        np.minimum(fields, fields.dtype.type(self.frame.bits[IGNORE]), out=fields)
+        np.minimum(fields, fields.dtype.type(self.frame.largest), out=fields)
         return fields
 
     def whole(self) -> NDArray[Any]:
@@ -109,26 +123,27 @@ def open_masks(
         BadFileError: when a mask is missing, unreadable, of another size, or has values that nobody claims.
     """
     names = (*class_names(sources), IGNORE)
-    bits = {name: 1 << number for number, name in enumerate(names)}
-    frame = MaskFrame(ref, shape, bits, field_dtype(len(names) - 1), resize)
-    with ExitStack() as stack:
-        layers = [open_objects(source, frame) for source in sources if source.encoding == "objects"]
-        for (path, page), members in _by_file(ref, sources).items():
-            layers += open_file(path, page, members, frame, stack)
-        yield MaskRows(frame, tuple(layers))
+    bits = {source: 1 << names.index(source.name) for source in sources if source.name in names}
+    frame = MaskFrame(ref, shape, bits, 1 << len(names) - 1, field_dtype(len(names) - 1), resize)
+    with _open_rows(sources, frame) as rows:
+        yield rows
 
 
 @contextmanager
 def open_guides(
     ref: ScanRef, guides: Sequence[GuideSource], shape: tuple[int, int], *, resize: bool = False
 ) -> Iterator[MaskRows]:
-    """Open the guides of a scan: binary masks, with a bit each.
+    """Open the guides of a scan: binary masks, with a bit each in their order, whatever their names.
 
     Raises:
+        UsageError: when two guides have the same name.
         BadFileError: when a guide is missing, unreadable or of another size.
     """
+    guide_names(guides)
     binary = [ClassSource(guide.name, guide.path, guide.pattern) for guide in guides]
-    with open_masks(ref, binary, shape, resize=resize) as rows:
+    bits = {source: 1 << number for number, source in enumerate(binary)}
+    frame = MaskFrame(ref, shape, bits, (1 << len(guides)) - 1, field_dtype(len(guides)), resize)
+    with _open_rows(binary, frame) as rows:
         yield rows
 
 
@@ -172,6 +187,16 @@ def read_guides(
     """
     with open_guides(ref, guides, shape, resize=resize) as rows:
         return unpack_guides(rows.whole(), len(guides))
+
+
+@contextmanager
+def _open_rows(sources: Sequence[ClassSource], frame: MaskFrame) -> Iterator[MaskRows]:
+    """Open the files of some sources, which have their bits already."""
+    with ExitStack() as stack:
+        layers = [open_objects(source, frame) for source in sources if source.encoding == "objects"]
+        for (path, page), members in _by_file(frame.ref, sources).items():
+            layers += open_file(path, page, members, frame, stack)
+        yield MaskRows(frame, tuple(layers))
 
 
 def _by_file(ref: ScanRef, sources: Sequence[ClassSource]) -> dict[_File, list[ClassSource]]:

@@ -25,6 +25,8 @@ LARGEST = 65504.0
 """Where it was given, they only stay within what float16 holds."""
 
 _WORTH_A_TABLE = {1: 1 << 10, 2: 1 << 18}  # pixels from which looking up beats computing, by bytes per pixel
+_ROWS = 64  # rows widened to doubles at once
+_FAR = 1 << 16  # offset in units of the range from which float32, of 24 bits, blurs what is stored
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,21 @@ def normalise(
     return _affine(pixels, scales, dtype)
 
 
-def denormalise(image: NDArray[np.floating], scales: Sequence[ChannelScale]) -> NDArray[np.float32]:
+def denormalise(image: NDArray[np.floating], scales: Sequence[ChannelScale]) -> NDArray[np.floating]:
     """Back from normalised to stored intensities, but for what was clipped and for rounding.
 
     Args:
         image: normalised intensities, ``(H, W, C)``.
         scales: what `normalise` was given.
+
+    Returns:
+        ``(H, W, C)`` float32, or float64 where float32 cannot tell the intensities apart.
     """
-    offsets = np.array([scale.offset for scale in scales], dtype=np.float32)
-    factors = np.array([1 / scale.scale if scale.scale else 0.0 for scale in scales], dtype=np.float32)
-    return image.astype(np.float32) * factors + offsets
+    far = any(_beyond_float32(scale) or abs(scale.offset * scale.scale) > _FAR for scale in scales)
+    dtype = np.dtype(np.float64 if far else np.float32)
+    offsets = np.array([scale.offset for scale in scales], dtype=dtype)
+    factors = np.array([1 / scale.scale if scale.scale else 0.0 for scale in scales], dtype=dtype)
+    return image.astype(dtype) * factors + offsets
 
 
 def same_rule(one: IngestConfig, other: IngestConfig) -> bool:
@@ -107,7 +114,8 @@ def scale_of(channel: Collector, config: IngestConfig) -> ChannelScale:
             return _between(*channel.extremes)
         case "zscore":
             found = channel.describe()
-            return ChannelScale(found.mean, 1 / found.deviation if found.deviation else 0.0)
+            scale = 1 / found.deviation if found.deviation else 0.0
+            return ChannelScale(found.mean, scale if scale < np.inf else 0.0)
         case "fixed":
             return replace(_between(config.fixed_low, config.fixed_high), clip=LARGEST)
         case "none":
@@ -115,18 +123,46 @@ def scale_of(channel: Collector, config: IngestConfig) -> ChannelScale:
 
 
 def _affine(pixels: NDArray[np.generic], scales: Sequence[ChannelScale], dtype: str) -> NDArray[np.floating]:
-    offsets = np.array([scale.offset for scale in scales], dtype=np.float32)
-    factors = np.array([scale.scale for scale in scales], dtype=np.float32)
-    result = pixels.astype(np.float32)
-    result -= offsets
-    result *= factors
-    limits = np.array([scale.clip for scale in scales], dtype=np.float32)
+    if not _needs_doubles(pixels.dtype, scales):
+        return _scaled(pixels, scales, np.dtype(np.float32)).astype(dtype, copy=False)
+    result = np.empty(pixels.shape, dtype)
+    for start in range(0, len(pixels), _ROWS):
+        result[start : start + _ROWS] = _scaled(pixels[start : start + _ROWS], scales, np.dtype(np.float64))
+    return result
+
+
+def _scaled(
+    pixels: NDArray[np.generic], scales: Sequence[ChannelScale], dtype: np.dtype[np.floating]
+) -> NDArray[np.floating]:
+    """All in one type."""
+    offsets = np.array([scale.offset for scale in scales], dtype=dtype)
+    factors = np.array([scale.scale for scale in scales], dtype=dtype)
+    result: NDArray[np.floating] = pixels.astype(dtype)
+    with np.errstate(over="ignore"):  # what overflows is clipped
+        result -= offsets
+        result *= factors
+    limits = np.array([scale.clip for scale in scales], dtype=dtype)
     np.clip(result, -limits, limits, out=result)
-    return result.astype(dtype, copy=False)
+    return result
+
+
+def _needs_doubles(dtype: np.dtype[np.generic], scales: Sequence[ChannelScale]) -> bool:
+    """Whether float32 would round intensities before the offset is off, or does not hold the scales."""
+    return dtype.itemsize > (4 if dtype.kind == "f" else 2) or any(_beyond_float32(scale) for scale in scales)
+
+
+def _beyond_float32(scale: ChannelScale) -> bool:
+    single = np.finfo(np.float32)
+    least, most = float(single.tiny), float(single.max)
+    return abs(scale.offset) > most or (scale.scale != 0 and not least <= abs(scale.scale) <= most)
 
 
 def _between(low: float, high: float) -> ChannelScale:
-    return ChannelScale(low, 1 / (high - low) if high > low else 0.0)
+    """From 0 to 1; a range that has no finite reciprocal, or none but 0, is constant."""
+    if not high > low:
+        return ChannelScale(low, 0.0)
+    scale = 1 / (high - low)
+    return ChannelScale(low, scale) if 0 < scale < np.inf else ChannelScale(0.0, 0.0)
 
 
 def _by_table(pixels: NDArray[Any], scales: Sequence[ChannelScale], dtype: str) -> NDArray[np.floating]:

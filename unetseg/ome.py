@@ -6,8 +6,10 @@ Specification: https://ngff.openmicroscopy.org/0.5 (doi:10.1038/s41592-021-01326
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ def write_group(path: Path, attributes: Mapping[str, Any]) -> Path:
 
 
 def _write_json(path: Path, metadata: Mapping[str, Any]) -> None:
+    (path / "zarr.json").unlink(missing_ok=True)  # it may be a link to that of the scan that is being replaced
     # One line: zarr-python takes 2 ms for it, indentation 1 ms, and a scan has five of them.
     (path / "zarr.json").write_text(json.dumps(metadata, ensure_ascii=False, allow_nan=False), encoding="utf-8")
 
@@ -81,7 +84,20 @@ class ArrayWriter:
         # Shard by shard: those of a whole band of a large scan would be encoded, and held, at once.
         for left in range(0, planes.shape[-1], self._step):
             columns = slice(left, min(left + self._step, planes.shape[-1]))
-            self._store[..., rows, columns].write(planes[..., columns]).result()
+            with _disk_errors():
+                self._store[..., rows, columns].write(planes[..., columns]).result()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Give the system's errors, such as a full disk, their own type again; TensorStore raises them as ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), str(error)) from error
 
 
 def read_window(path: Path, window: tuple[slice, ...]) -> NDArray[Any]:

@@ -55,10 +55,15 @@ class ScanRef:
 
 @dataclass(frozen=True, order=True)
 class BadFile:
-    """A file that is left out, and why."""
+    """A file that is left out, and why; what in its name is no text is written as escapes."""
 
     path: str
     reason: str
+
+    def __post_init__(self) -> None:
+        for name in ("path", "reason"):
+            text = getattr(self, name).encode(errors="backslashreplace").decode()
+            object.__setattr__(self, name, text)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from unetseg.dataset import GUIDES, IMAGE, MASKS, Index, ScanRecord
 from unetseg.ome import ArrayWriter, fields_metadata, image_metadata, write_group
 from unetseg.storage import local_copy
 
-__all__ = ["PART_FOLDERS", "HashedArray", "carry_part", "describe_scan"]
+__all__ = ["PART_FOLDERS", "HashedArray", "carry_part", "describe_scan", "is_stored", "members_of"]
 
 PART_FOLDERS = {"image": IMAGE, "masks": "labels", "guides": GUIDES}
 """What of a scan's folder holds its image, masks and guides."""
@@ -46,6 +46,11 @@ class HashedArray:
     def content(self) -> str:
         """SHA-256 of shape, type and all values, whatever the bands and chunks."""
         return self._hash.hexdigest()
+
+
+def is_stored(folder: Path, part: str, record: ScanRecord) -> bool:
+    """Whether what a scan's record tells of a part is there; somebody may have removed it."""
+    return not getattr(record, part).content or (folder / PART_FOLDERS[part]).exists()
 
 
 def carry_part(old: Path, new: Path, part: str) -> None:

@@ -25,7 +25,7 @@ class SourceFile:
 def describe_file(path: Path) -> SourceFile:
     """What a file is now; reads it once, however many pages of it are asked for.
 
-    A folder that is one image (``x.zarr``) is as large as its files together and as new as the newest. What
+    A folder that is one image (``x.zarr``) is as large as its files together; its time is a number made of theirs. What
     ``modified`` means in an object store: see `unetseg.storage.state`.
 
     Raises:

@@ -16,7 +16,7 @@ from unetseg.config import IngestConfig
 from unetseg.errors import DataError
 from unetseg.storage import text_hash
 
-__all__ = ["SPLITS", "assign_splits"]
+__all__ = ["SPLITS", "assign_splits", "inherited_splits"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,24 @@ def assign_splits(
         counts[result[name]] += 1
     _check_filled(counts, told)
     return result
+
+
+def inherited_splits(decided: Mapping[str, str], groups: Mapping[str, str]) -> dict[str, str]:
+    """Splits of groups that were defined anew: those that most of their scans have been in.
+
+    Args:
+        decided: the split of each scan that has one, by id.
+        groups: the group that each scan is in now, by id.
+
+    Returns:
+        A split for each group of which some scan has been in one.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for scan_id, group in groups.items():
+        if split := decided.get(scan_id):
+            counts.setdefault(group, Counter())[split] += 1
+    # Of splits with as many scans, train comes first: what was trained on must not become a test.
+    return {group: max(SPLITS, key=lambda split: found[split]) for group, found in counts.items()}
 
 
 def _check_enough(present: set[str]) -> None:

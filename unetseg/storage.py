@@ -107,7 +107,7 @@ def modified(path: Path) -> int:
 
 
 def state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds; of a folder, its files together and the newest of them.
+    """Size in bytes and time of change in nanoseconds; of a folder, its files together and a number of their times.
 
     In an object store the time is in seconds, and its nanoseconds are made from entity tags: content that was replaced
     within the same second, by as many bytes, has another time.
@@ -156,7 +156,8 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON)
 def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 (JSON)
     """Replace a JSON file at once; not-a-number becomes ``null`` (strict JSON)."""
     text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, text.encode())
+    # File names may hold bytes that are no text: as escapes they come back as they were.
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -200,7 +201,7 @@ def file_hash(path: Path) -> str:
 def text_hash(*parts: object) -> str:
     """SHA-256 of some values, each as canonical JSON; the same for equal values, in every run."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return sha256(text.encode()).hexdigest()
+    return sha256(text.encode(errors="backslashreplace")).hexdigest()
 
 
 class _Place(Protocol):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.drill
 
 SCANS = 500
 FILES_PER_SCAN = 9  # groups and arrays of image, classes and guides: six JSON files and a shard each
-OTHER_FILES = 4  # root, scans, index, quarantine
+OTHER_FILES = 5  # root, scans, index, splits, quarantine
 MOST_FILES = 100_000  # of 10,000 scans
 
 

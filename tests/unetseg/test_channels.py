@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unetseg.channels import ChannelFacts, pick_channels, to_channels
+from unetseg.channels import ChannelFacts, channel_numbers, pick_channels, to_channels
 from unetseg.errors import BadFileError
 
 PATH = Path("a.png")
@@ -22,6 +22,7 @@ CASES = {
     "opaque alpha": (with_alpha(NOISE), 3, NOISE),
     "opaque alpha on grey": (with_alpha(GREY), 1, NOISE[..., :1]),
     "grey with alpha": (with_alpha(NOISE[..., :1]), 1, NOISE[..., :1]),
+    "grey with alpha to colour": (with_alpha(NOISE[..., :1]), 3, GREY),
     "four channels": (with_alpha(NOISE), 4, with_alpha(NOISE)),
     "bilevel": (NOISE[..., :1] > 99, 1, (NOISE[..., :1] > 99).astype(np.uint8)),
 }
@@ -35,7 +36,8 @@ def test_bands_are_brought_to_the_channels_that_the_whole_is(case, rows):
     bands = [pixels[start : start + rows] for start in range(0, 8, rows)]
     for band in bands:
         facts.add(band)
-    found = np.concatenate([pick_channels(band, channels, facts, PATH) for band in bands])
+    numbers = channel_numbers(pixels.shape[-1], channels, facts, PATH)
+    found = np.concatenate([pick_channels(band, numbers) for band in bands])
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(to_channels(pixels, channels, PATH), expected)
     assert found.dtype == expected.dtype
@@ -51,7 +53,7 @@ def test_a_fact_holds_of_all_rows_or_not_at_all(last):
         facts.add(pixels[row : row + 1])
     assert not facts.equal
     with pytest.raises(BadFileError, match=r"a\.png: has 4 channels where 1 are expected; convert the file, or name 4"):
-        pick_channels(pixels, 1, facts, PATH)
+        channel_numbers(4, 1, facts, PATH)
 
 
 @pytest.mark.parametrize(("found", "wanted"), [(3, 1), (2, 1), (4, 3), (5, 3), (3, 4)])

@@ -648,7 +648,8 @@ def test_too_many_bad_scans_leave_the_old_index(night):
         (night.folder / f"scans/{name}.tif").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"2 of 5"):
         night.run()
-    assert night.data.index == before
+    assert replace(night.data.index, quarantine=()) == before
+    assert [Path(item.path).name for item in night.data.index.quarantine] == ["a.tif", "b.tif"]  # told all the same
 
 
 # --------------------------------------------------------------------------- fingerprint
@@ -776,6 +777,160 @@ def test_a_mask_that_was_changed_back_after_a_kill_is_stored_again(lab, monkeypa
 
 def interrupt(*_):
     raise KeyboardInterrupt
+
+
+def test_a_scan_that_vanished_after_a_kill_and_comes_back_as_it_was_is_stored_again(lab, monkeypatch):
+    """The store holds what the killed run left; the index of the run in which the scan was away is newer than that."""
+    first = lab.run()
+    path = lab.folder / "scans/b.tif"
+    shutil.copy2(path, lab.folder / "kept.tif")
+    lab.write("scans/b.tif", lab.read("scans/b.tif") // 2 + np.arange(20, dtype=np.uint16))
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest_module, "_update_index", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            lab.run()
+    path.unlink()
+    assert lab.run().vanished == ("b",)
+    shutil.copy2(lab.folder / "kept.tif", path)
+    result = lab.run()
+    assert (result.done, result.fingerprint) == (1, first.fingerprint)
+    fresh = replace(lab.project, folder=lab.folder / "fresh")
+    ingest(fresh)
+    other = open_dataset(fresh.dataset)
+    np.testing.assert_array_equal(lab.data.image(lab.record("b")), other.image(other.index.scans["b"]))
+
+
+@pytest.mark.parametrize("part", ["0", "labels"])
+def test_a_part_that_was_removed_from_the_store_is_stored_again(night, part):
+    """It is seen when anything of the scan changes."""
+    shutil.rmtree(night.project.dataset / "scans/d" / part)
+    place = "masks/iris/d.tif" if part == "0" else "scans/d.tif"
+    night.write(place, night.read(place)[::-1])
+    assert night.counts() == (1, 4)
+    assert night.data.read(night.record("d")).image.shape == (*SHAPE, 1)
+
+
+def test_metadata_of_a_scan_in_use_are_not_written_to(night, monkeypatch):
+    """Masks are carried over as links: the new scan's own files must be others."""
+    place = night.project.dataset / "scans/c/labels/classes/zarr.json"
+    with place.open("rb") as in_use:
+        before = in_use.read()
+        night.write("scans/c.tif", night.read("scans/c.tif")[::-1])
+        assert night.counts() == (1, 4)
+        in_use.seek(0)
+        assert in_use.read() == before
+        assert place.stat().st_ino != os.fstat(in_use.fileno()).st_ino
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "scans/zarr.json", "splits.json", "quarantine.json"])
+def test_a_file_of_the_root_that_was_removed_is_no_loss(night, stored, name):
+    expected = stored[0].data.index.splits
+    (night.project.dataset / name).unlink()
+    assert night.counts() == (0, 5)
+    assert night.data.index.splits == expected
+    assert {key: record.split for key, record in night.data.index.scans.items()} == expected
+    assert (night.project.dataset / name).exists() or name == "quarantine.json"
+
+
+@pytest.mark.parametrize("content", ["[]", '{"a": "trian"}', "{"])
+def test_splits_that_are_damaged_are_named_with_the_way_out(night, stored, content):
+    path = night.project.dataset / "splits.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"splits\.json: damaged.* remove it"):
+        night.run()
+    path.unlink()
+    assert night.counts() == (0, 5)
+    assert night.data.index.splits == stored[0].data.index.splits
+
+
+def test_a_full_disk_is_told_by_the_system_s_error(monkeypatch):
+    from unetseg import ome
+
+    with pytest.raises(OSError, match="No space left") as caught, ome._disk_errors():
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']")
+    assert caught.value.errno == 28
+    with pytest.raises(ValueError, match="shape"), ome._disk_errors():
+        raise ValueError("shape")
+
+
+def test_a_file_name_that_is_no_text_is_set_aside_like_others(lab):
+    try:
+        lab.write(os.fsdecode(b"scans/b\xe4d.tif"), lab.read("scans/a.tif"))
+    except OSError:
+        pytest.skip("the file system takes only names that are text")
+    result = lab.run(max_failed_fraction=0.5)
+    assert len(result.quarantined) == 1
+    assert lab.data.index.quarantine == result.quarantined
+    assert lab.counts() == (0, 5)
+
+
+def test_a_link_to_nothing_is_set_aside(lab):
+    (lab.folder / "scans/b.tif").rename(lab.folder / "b.tif")
+    (lab.folder / "scans/b.tif").symlink_to(lab.folder / "b.tif")
+    lab.run()
+    (lab.folder / "b.tif").unlink()
+    result = lab.run(max_failed_fraction=0.5)
+    assert (result.skipped, result.vanished) == (4, ("b",))
+
+
+def test_guides_that_came_and_went_leave_the_fingerprint(lab):
+    first = lab.run()
+    for name in IDS:
+        lab.write(f"lids/{name}.tif", lab.mask(np.random.default_rng(3)))
+    lab.source(guides=(GuideSource("lid", str(lab.folder / "lids")),))
+    assert lab.run().fingerprint != first.fingerprint
+    lab.source(guides=())
+    assert lab.run().fingerprint == first.fingerprint
+
+
+def test_two_channels_of_which_one_is_opaque_become_three_alike(lab):
+    grey = np.random.default_rng(0).integers(0, 60000, SHAPE).astype(np.uint16)
+    pixels = np.stack([grey, np.full_like(grey, 65535)], axis=-1)
+    lab.write("scans/b.tif", pixels, planarconfig="contig", extrasamples=["unspecified"])
+    lab.source(scans=replace(lab.project.sources.scans, channels=("red", "green", "blue")))
+    lab.run()
+    image = lab.data.image(lab.record("b"))
+    assert len(lab.record("b").scales) == 3
+    for channel in range(3):
+        np.testing.assert_array_equal(image[..., channel], image[..., 0])
+    assert 0.3 < image.mean() < 0.7
+
+
+def test_new_groups_take_the_split_that_their_scans_have_been_in(lab, caplog):
+    """Defining groups anew moves a scan only where its group would be torn otherwise, and says so."""
+    for name in ("a", "b", "c"):
+        lab.add(f"{name}2", ord(name))
+    lab.run()
+    before = {name: record.split for name, record in lab.data.index.scans.items()}
+    lab.source(scans=replace(lab.project.sources.scans, group=r"^(\w)"))
+    lab.run()
+    after = {name: record.split for name, record in lab.data.index.scans.items()}
+    moved = {name for name in before if before[name] != after[name]}
+    torn = {name for name in ("a", "b", "c") if before[name] != before[f"{name}2"]}
+    assert {name[0] for name in moved} == torn
+    assert len(moved) == len(torn)
+    assert any("moved with their new groups" in line for line in caplog.messages) == bool(moved)
+
+
+def test_a_table_that_tears_a_group_stops_before_any_work(lab):
+    lab.add("ax", 70)
+    lab.add("ay", 71)
+    (lab.folder / "table.csv").write_text("scan,split\nax,train\nay,test\n")
+    lab.source(scans=replace(lab.project.sources.scans, group=r"^(a)", table=str(lab.folder / "table.csv")))
+    with pytest.raises(UsageError, match="must lie in one split"):
+        lab.run()
+    assert not (lab.project.dataset / "scans").exists()
+
+
+def test_a_table_decides_groups_and_splits(lab):
+    table = lab.folder / "table.csv"
+    table.write_text("scan,group,split\na,p1,test\nb,p1,test\nc,p2,train\nd,,validation\n")
+    lab.source(scans=replace(lab.project.sources.scans, table=str(table)))
+    lab.run()
+    found = {name: (record.group, record.split) for name, record in lab.data.index.scans.items()}
+    assert found["a"] == found["b"] == ("p1", "test")
+    assert found["c"] == ("p2", "train")
+    assert found["d"] == ("d", "validation")
 
 
 @pytest.mark.parametrize("damage", ["folder", "attributes", "other"])

@@ -52,3 +52,17 @@ def test_sixteen_bits_are_exact_however_large(monkeypatch):
     monkeypatch.setattr(intensities, "MOST_SAMPLES", 10)
     values = np.random.default_rng(0).integers(0, 65536, (50, 8)).astype(np.uint16)
     assert collected(values, 3).percentiles(PERCENTS) == tuple(np.percentile(values, PERCENTS, method="inverted_cdf"))
+
+
+@pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.parametrize("absurd", [1e300, -1e300])
+def test_moments_stay_finite_whatever_a_pixel_holds(bands, absurd):
+    values = np.random.default_rng(0).normal(0, 1, (30, 8))
+    values[11, 3] = absurd
+    found = collected(values, bands)
+    told = found.describe()
+    counted = np.clip(values, -1e140, 1e140)
+    assert told.mean == pytest.approx(counted.mean(), rel=1e-9)
+    assert told.deviation == pytest.approx(counted.std(), rel=1e-9)
+    assert absurd in found.extremes
+    assert told.quantiles == tuple(np.percentile(values, QUANTILES, method="inverted_cdf"))

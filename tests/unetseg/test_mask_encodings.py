@@ -113,6 +113,12 @@ def test_a_class_of_two_pages_is_their_union(paged):
     assert found.sum(axis=(0, 1)).tolist() == [2, 2]
 
 
+def test_a_page_of_two_classes_is_in_both(paged):
+    found = read(sources(paged, "pages", [("0", "1"), ("1", "2")]))
+    assert found[..., 0].tolist() == [[1, 1, 0], [0, 0, 0]]
+    assert found[..., 1].tolist() == [[1, 1, 0], [0, 0, 1]]
+
+
 def test_a_page_can_be_ignored(paged):
     ignore = ClassSource("ignore", str(paged), encoding="pages", values=("2",))
     assert read([*sources(paged, "pages", count=2), ignore])[1, 2].tolist() == [-1, -1]
@@ -121,6 +127,12 @@ def test_a_page_can_be_ignored(paged):
 def test_an_unclaimed_page_is_named_with_its_pixels(paged):
     with pytest.raises(BadFileError, match=r"s\.tif: pages that no class claims: 1 \(2 pixels\); add them to a class"):
         read(sources(paged, "pages", [("0",), ("2",)]))
+
+
+def test_an_unclaimed_page_of_labels_is_named_as_a_page(tmp_path):
+    write(tmp_path / "s.tif", np.array([np.ones(SHAPE), [[0, 1, 2], [0, 0, 0]]], np.uint8))
+    with pytest.raises(BadFileError, match=r"pages that no class claims: 1 \(2 pixels\)"):
+        read(sources(tmp_path, "pages", count=1))
 
 
 def test_an_unclaimed_black_page_says_nothing(tmp_path):

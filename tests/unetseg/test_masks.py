@@ -12,7 +12,7 @@ from PIL import Image
 from unetseg import mask_layers
 from unetseg.config import ClassSource, GuideSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.masks import class_names, find_mask, open_masks, read_guides, read_masks
+from unetseg.masks import class_names, find_mask, guide_names, open_guides, open_masks, read_guides, read_masks
 from unetseg.readers import ScanRef
 
 SHAPE = (2, 3)
@@ -237,6 +237,48 @@ def test_white_of_255_in_16_bits(tmp_path):
     assert read([ClassSource("a", str(tmp_path))])[..., 0].tolist() == [[0, 0, 0], [1, 1, 1]]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values", "expected"),
+    [
+        (np.uint16, [0, 2000, 2047, 2048, 4000, 4095], [0, 0, 0, 1, 1, 1]),  # 12 bits
+        (np.uint16, [0, 4095, 8191, 8192, 16000, 16383], [0, 0, 0, 1, 1, 1]),
+        (np.uint16, [0, 1000, 1999, 2001, 3000, 4000], [0, 0, 0, 0, 1, 1]),  # near 4095, whose half is 2047.5
+        (np.uint16, [0, 100, 130, 131, 200, 260], [0, 0, 0, 1, 1, 1]),  # 255, and a little more by interpolation
+        (np.uint8, [0, 1, 127, 128, 250, 254], [0, 0, 0, 1, 1, 1]),  # JPEG
+        (np.uint8, [0, 50, 63, 64, 100, 127], [0, 0, 0, 1, 1, 1]),
+        (np.uint8, [0, 50, 100, 101, 150, 200], [0, 0, 0, 1, 1, 1]),
+        (np.uint32, [0, 10**6, 10**6, 3 * 10**6, 3 * 10**6, 4 * 10**6], [0, 0, 0, 1, 1, 1]),
+        (np.float32, [0, 0.25, 0.5, 0.75, 0.9, 1], [0, 0, 0, 1, 1, 1]),
+        (np.float32, [0, 100, 127, 128, 200, 255], [0, 0, 0, 1, 1, 1]),
+    ],
+)
+def test_white_is_the_full_scale_that_is_near_else_the_maximum(tmp_path, dtype, values, expected):
+    write(tmp_path, np.reshape(values, SHAPE).astype(dtype))
+    assert read([ClassSource("a", str(tmp_path))]).ravel().tolist() == expected
+
+
+def test_fractions_far_below_1_are_background_and_told(tmp_path):
+    write(tmp_path, np.array([[0, 0.01, 0.02], [0, 0.03, 0.05]], np.float32))
+    with open_masks(SCAN, [ClassSource("a", str(tmp_path))], SHAPE) as masks:
+        assert not masks.whole().any()
+        assert masks.soft == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "named"),
+    [
+        (np.uint8, [0, 1, 2, 0, 0, 0], "0, 1, 2 look"),
+        (np.uint8, [1, 1, 2, 2, 1, 1], "1, 2 look"),
+        (np.float32, [0, 1, 3, 0, 0, 0], "0, 1, 3 look"),
+        (np.uint16, [0, 5, 25, 0, 0, 0], "0, 5, 25 look"),
+    ],
+)
+def test_labels_are_not_taken_for_black_and_white(tmp_path, dtype, values, named):
+    write(tmp_path, np.reshape(values, SHAPE).astype(dtype))
+    with pytest.raises(BadFileError, match=f"{named} like labels, .* set the encoding of 'a' to 'labels'"):
+        read([ClassSource("a", str(tmp_path))])
+
+
 def test_binary_in_colour_without_alpha(tmp_path):
     rgba = np.zeros((*SHAPE, 4), np.uint8)
     rgba[..., 3] = 255
@@ -263,6 +305,8 @@ def test_palettes_mean_colours_not_indices(tmp_path):
         ([0, 1, 9, 250, 254, 255], ()),  # as JPEG leaves black and white
         ([0, 0, 0, 7, 7, 7], ()),
         ([0, 0, 0, 0, 0, 0], ()),
+        ([0, 50, 99, 101, 150, 200], ("a",)),
+        ([0, 1, 9, 195, 199, 200], ()),
     ],
 )
 def test_greys_between_black_and_white_are_told(tmp_path, values, soft):
@@ -334,6 +378,18 @@ def test_fractions_are_no_labels(tmp_path):
         read([ClassSource("a", str(tmp_path), encoding="labels", values=("1",))])
 
 
+@pytest.mark.parametrize("label", [1e20, -1e20])
+def test_labels_beyond_what_doubles_tell_apart_are_refused(tmp_path, label):
+    write(tmp_path, np.array([[0, 1, 1], [0, 0, label]], np.float64))
+    with pytest.raises(BadFileError, match=r"exact up to 9007199254740992, but the file has 1e\+20; save it as"):
+        read([ClassSource("a", str(tmp_path), encoding="labels", values=("1", "-9223372036854775808"))])
+
+
+def test_the_largest_exact_float_label(tmp_path):
+    write(tmp_path, np.full(SHAPE, 2.0**53))
+    assert read([ClassSource("a", str(tmp_path), encoding="labels", values=(str(2**53),))]).all()
+
+
 def test_negative_values_are_not_binary(tmp_path):
     write(tmp_path, np.array([[-1, 0, 1], [0, 0, 0]], np.int16))
     with pytest.raises(BadFileError, match="negative"):
@@ -373,6 +429,44 @@ def test_guides_are_binary_planes(tmp_path):
 
 def test_no_guides_are_no_planes():
     assert read_guides(SCAN, [], SHAPE).shape == (2, 3, 0)
+
+
+def guides_of(folder, masks, names):
+    """One file per guide, in folders by number."""
+    for number, mask in enumerate(masks):
+        write(folder / str(number), np.asarray(mask, np.uint8) * 255)
+    return [GuideSource(name, str(folder / str(number))) for number, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("names", [("ignore", "g"), ("g", "background"), ("micro", "ignore"), ("background", "ignore")])
+def test_no_name_of_a_guide_is_reserved(tmp_path, names):
+    masks = np.array([[[0, 1, 1], [0, 0, 0]], [[1, 1, 0], [0, 0, 1]]])
+    guides = guides_of(tmp_path, masks, names)
+    assert guide_names(guides) == names
+    np.testing.assert_array_equal(read_guides(SCAN, guides, SHAPE), np.moveaxis(masks, 0, -1))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 16])
+def test_all_guides_may_be_set_at_once(tmp_path, count):
+    masks = np.random.default_rng(count).integers(0, 2, (count, *SHAPE))
+    masks[:, 0, 0] = 1
+    guides = guides_of(tmp_path, masks, [f"g{number}" for number in range(count)])
+    np.testing.assert_array_equal(read_guides(SCAN, guides, SHAPE), np.moveaxis(masks, 0, -1))
+    with open_guides(SCAN, guides, SHAPE) as rows:
+        assert rows.rows(0, 1)[0, 0] == 2**count - 1
+
+
+def test_guides_may_share_a_file(tmp_path):
+    write(tmp_path, np.array([[0, 255, 255], [0, 0, 0]], np.uint8))
+    found = read_guides(SCAN, [GuideSource(name, str(tmp_path)) for name in ("g", "ignore")], SHAPE)
+    assert found[0].tolist() == [[0, 0], [1, 1], [1, 1]]
+
+
+def test_a_guide_given_twice_is_refused(tmp_path):
+    guides = guides_of(tmp_path, np.ones((2, *SHAPE)), ("g", "g"))
+    for use in (guide_names, lambda guides: read_guides(SCAN, guides, SHAPE)):
+        with pytest.raises(UsageError, match="guide 'g' is given 2 times; give each guide its own name"):
+            use(guides)
 
 
 def test_missing_guide_names_scan_and_guide(tmp_path):

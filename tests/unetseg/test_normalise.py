@@ -114,3 +114,57 @@ def test_given_scales_do_not_cut_ordinary_intensities(method):
     found = normalise(pixels, fit_scales(pixels, config), dtype="float16")
     expected = pixels.astype(np.float64) / (255 if method == "fixed" else 1)
     np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "zscore"])
+@pytest.mark.parametrize(("dtype", "offset"), [("uint32", 4e9), ("int32", -2e9), ("int64", 4e12), ("float64", 4e9)])
+def test_a_narrow_range_far_from_0_is_kept(method, dtype, offset):
+    steps = np.arange(256 * 3).reshape(-1, 4, 3) % 256  # more rows than are scaled at once
+    config = IngestConfig(normalisation=method)
+    pixels = (steps + int(offset)).astype(dtype)
+    expected = normalise(steps.astype(np.uint8), fit_scales(steps.astype(np.uint8), config))
+    scales = fit_scales(pixels, config)
+    found = normalise(pixels, scales)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(denormalise(found, scales), pixels, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float16, np.float32])
+@pytest.mark.parametrize("stored", ["float16", "float32"])
+def test_ordinary_types_are_scaled_in_float32(dtype, stored):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 30, 1)).astype(dtype)
+    (scale,) = scales = fit_scales(pixels, IngestConfig(normalisation="zscore"))
+    expected = (pixels.astype(np.float32) - np.float32(scale.offset)) * np.float32(scale.scale)
+    np.testing.assert_array_equal(normalise(pixels, scales, dtype=stored), expected.astype(stored))
+
+
+def test_a_range_that_float32_hardly_holds_is_scaled_nonetheless():
+    pixels = (np.arange(5) * 1e-40).astype(np.float32).reshape(1, 5, 1)
+    found = normalise(pixels, fit_scales(pixels, IngestConfig(normalisation="minmax")))
+    np.testing.assert_allclose(found.ravel(), [0, 0.25, 0.5, 0.75, 1], atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "zscore"])
+@pytest.mark.parametrize("values", [[0.0, 5e-324], [-1.7e308, 1.7e308]], ids=["too narrow", "too wide"])
+def test_a_range_without_a_finite_reciprocal_stays_finite(method, values):
+    pixels = np.array(values).reshape(1, 2, 1)
+    found = normalise(pixels, fit_scales(pixels, IngestConfig(normalisation=method)))
+    assert not found.any() or (method == "zscore" and np.abs(found).max() <= 8)
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38])
+def test_the_widest_range_of_float32(value):
+    pixels = np.array([-value, 0, value], np.float32).reshape(1, 3, 1)
+    found = normalise(pixels, fit_scales(pixels, IngestConfig(normalisation="minmax")))
+    np.testing.assert_allclose(np.sort(found.ravel()), [0, 0.5, 1])
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "zscore"])
+def test_one_absurd_pixel_does_not_stop_a_scan(method):
+    pixels = np.random.default_rng(0).normal(100, 5, (100, 100, 1))
+    pixels[3, 4] = 1e300
+    found = normalise(pixels, fit_scales(pixels, IngestConfig(normalisation=method)))
+    assert np.isfinite(found).all()
+    assert found[3, 4, 0] == (1 if method == "minmax" else 8)
+    assert (found[50:].std() > 0.1) == (method == "percentile")
