@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
@@ -320,4 +321,7 @@ class Settings:
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401 (any settings class)
     """Settings as plain dicts, lists and numbers, ready for JSON or YAML."""
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    return _adapter(type(value)).dump_python(value, mode="json")  # type: ignore[arg-type]  # classes can be hashed
+
+
+_adapter = lru_cache(TypeAdapter)  # making one takes longer than what it does

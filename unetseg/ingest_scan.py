@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,7 @@ def _mask_files(classes: tuple[ClassSource, ...], ref: ScanRef) -> list[Path]:
     return found
 
 
+@lru_cache
 def _image_rule(config: IngestConfig, channels: tuple[str, ...], page: int | None) -> str:
     plain = to_plain(config)
     names = (*_IMAGE_SETTINGS, *_METHOD_SETTINGS.get(config.normalisation, ()))
@@ -213,8 +215,14 @@ def _wanted_masks(
 ) -> _Wanted:
     """Masks or guides: what their sources say, but not where files are found, since their content is compared."""
     paths = list(dict.fromkeys(files))
+    order = tuple(paths.index(path) for path in files)
+    return _Wanted(paths, _mask_rule(sources, order, page, resize=config.resize_masks))
+
+
+@lru_cache
+def _mask_rule(sources: tuple[GuideSource, ...], order: tuple[int, ...], page: int | None, *, resize: bool) -> str:
     rules = [{k: v for k, v in to_plain(source).items() if k not in ("path", "pattern")} for source in sources]
-    return _Wanted(paths, text_hash(rules, [paths.index(path) for path in files], config.resize_masks, page))
+    return text_hash(rules, order, resize, page)
 
 
 # --------------------------------------------------------------------------- storing
