@@ -49,7 +49,13 @@ def run_demo(project: str | Path, console: Console) -> DemoResult:
     bundle, out = model_folder(loaded.models), folder / "segmented"
     with console.progress("predict") as tell:
         segmented = predict(new / "scans", out, bundle=bundle, config=loaded.settings.predict, progress=tell)
-    look_at = {"report": Path(night.report), "gallery": segmented.gallery, "table": out / "table.csv", "masks": out}
+    look_at = {
+        "data_check": night.ingest.page,
+        "report": Path(night.report),
+        "gallery": segmented.gallery,
+        "table": out / "table.csv",
+        "masks": out,
+    }
     return DemoResult(night, segmented, look_at)
 
 

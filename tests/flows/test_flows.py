@@ -149,4 +149,4 @@ def test_demo_runs_the_flow_segments_new_eyes_and_names_what_to_look_at(tiny: tu
     assert answer["done"] == 2
     assert set(answer["scores"]) == {"iris", "pupil", "sclera", "micro", "macro", "weighted"}
     assert answer["nightly"]["outcome"] == "promoted"
-    assert all(Path(answer[name]).exists() for name in ("report", "gallery", "table", "masks"))
+    assert all(Path(answer[name]).exists() for name in ("data_check", "report", "gallery", "table", "masks"))
