@@ -182,13 +182,17 @@ def _where(flags: NDArray[np.bool_]) -> list[int]:
 
 
 def _cut_at_half(scans: Sequence[SuspectScan]) -> Found:
+    """Said once per class, of the first such scan: thousands of scans would say the same."""
+    soft = defaultdict(list)
     for scan in scans:
         for name in dict.fromkeys(scan.soft_masks):
-            yield (
-                scan.id,
-                f"{name}: its mask is grey or has soft edges and was cut at half (expected: two values); if its border "
-                "matters, export it again without smoothing or compression",
-            )
+            soft[name].append(scan.id)
+    for name, ids in soft.items():
+        yield (
+            ids[0],
+            f"{name}: the masks of this and {len(ids) - 1} other scans are grey or have soft edges and were cut at half "
+            "(expected: two values); if their border matters, export them again without smoothing or compression",
+        )
 
 
 # --------------------------------------------------------------------------- scans

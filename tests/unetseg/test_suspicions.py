@@ -138,13 +138,16 @@ def test_ten_scans_with_the_class_are_needed_to_say_what_is_usual(alike, flagged
     assert ("odd" in find_suspicions(scans, NAMES)) == flagged
 
 
-def test_a_mask_cut_at_half_is_said_once_per_class():
-    found = find_suspicions([scan("a", soft_masks=("pupil", "iris", "pupil"))], NAMES)
-    advice = (
-        "its mask is grey or has soft edges and was cut at half (expected: two values); if its border matters, export "
-        "it again without smoothing or compression"
-    )
-    assert found == {"a": (f"pupil: {advice}", f"iris: {advice}")}
+def test_masks_cut_at_half_are_said_once_per_class():
+    scans = [scan("b", soft_masks=("iris",)), scan("a", soft_masks=("pupil", "iris", "pupil")), scan("c")]
+
+    def said(name, others):
+        return (
+            f"{name}: the masks of this and {others} other scans are grey or have soft edges and were cut at half "
+            "(expected: two values); if their border matters, export them again without smoothing or compression"
+        )
+
+    assert find_suspicions(scans, NAMES) == {"a": (said("pupil", 0), said("iris", 1))}
 
 
 # --------------------------------------------------------------------------- twins
