@@ -190,8 +190,8 @@ def _cut_at_half(scans: Sequence[SuspectScan]) -> Found:
     for name, ids in soft.items():
         yield (
             ids[0],
-            f"{name}: the masks of this and {len(ids) - 1} other scans are grey or have soft edges and were cut at half "
-            "(expected: two values); if their border matters, export them again without smoothing or compression",
+            f"{name}: the masks of this and {len(ids) - 1} other scans are grey or have soft edges and were cut at "
+            "half (expected: two values); if their border matters, export them again without smoothing or compression",
         )
 
 
