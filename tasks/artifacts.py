@@ -9,7 +9,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from unetseg.class_statistics import ClassStatistics, class_statistics, statistics_by_split
 from unetseg.class_table import CLASS_HEAD, class_rows, overlap_rows
-from unetseg.dataset import Index, open_dataset
+from unetseg.dataset import open_dataset
+from unetseg.dataset_index import Index
 from unetseg.ingest import IngestResult
 from unetseg.readers import BadFile
 

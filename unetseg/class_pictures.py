@@ -11,7 +11,8 @@ from itertools import islice
 import numpy as np
 
 from unetseg.cutouts import Window, draw_cutout, find_cutout, sides
-from unetseg.dataset import Dataset, ScanRecord
+from unetseg.dataset import Dataset
+from unetseg.scan_record import ScanRecord
 from unetseg.splits import SPLITS
 
 __all__ = ["ClassPicture", "class_pictures"]

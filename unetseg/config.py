@@ -38,6 +38,14 @@ __all__ = [
 _FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 MaskEncoding = Literal["binary", "instances", "objects", "labels", "colours", "pages", "bits"]
+ScanPattern = Annotated[str, Field(description="Which files below the folder are scans (glob).")]
+Excluded = Annotated[
+    str,
+    Field(
+        description="Which of them are no scans after all: glob of the path below the folder or of the bare name, "
+        "such as *_mask.*; empty: none."
+    ),
+]
 Name = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .-]*$", max_length=64)]
 
 
@@ -57,14 +65,8 @@ class ScanSource:
     """Where the scans are."""
 
     path: Annotated[str, Field(description="Folder of scans, or one multi-page file.", min_length=1)]
-    pattern: Annotated[str, Field(description="Which files below the folder are scans (glob).")] = "**/*"
-    exclude: Annotated[
-        str,
-        Field(
-            description="Which of them are no scans after all: glob of the path below the folder or of the bare name, "
-            "such as *_mask.*; empty: none."
-        ),
-    ] = ""
+    pattern: ScanPattern = "**/*"
+    exclude: Excluded = ""
     channels: Annotated[
         tuple[Name, ...], Field(description="Names of the channels; their number is the network's input.", min_length=1)
     ] = ("grey",)
@@ -284,14 +286,8 @@ class PredictConfig:
     format: Annotated[
         Literal["ome-zarr", "tiff"], Field(description="One OME-Zarr or one multi-page TIFF per scan.")
     ] = "ome-zarr"
-    pattern: Annotated[str, Field(description="Which files below the folder are scans (glob).")] = "**/*"
-    exclude: Annotated[
-        str,
-        Field(
-            description="Which of them are no scans after all: glob of the path below the folder or of the bare name, "
-            "such as *_mask.*; empty: none."
-        ),
-    ] = ""
+    pattern: ScanPattern = "**/*"
+    exclude: Excluded = ""
     guides: Annotated[str, Field(description="Folder with one sub-folder per guide, where the model has guides.")] = ""
     tile: Annotated[
         int,

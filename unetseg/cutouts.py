@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.dataset import Dataset, ScanRecord
+from unetseg.dataset import Dataset
 from unetseg.ome import COLOURS
 from unetseg.pictures import data_uri, overlay, to_rgb
+from unetseg.scan_record import ScanRecord
 
 __all__ = ["IGNORED_COLOUR", "Window", "central_window", "draw_cutout", "find_cutout", "random_window", "sides"]
 

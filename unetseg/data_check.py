@@ -12,11 +12,12 @@ from unetseg.class_pictures import class_pictures
 from unetseg.class_statistics import ClassStatistics, class_statistics, statistics_by_split
 from unetseg.config import IngestConfig, TrainConfig
 from unetseg.cutouts import IGNORED_COLOUR, central_window, draw_cutout
-from unetseg.dataset import Dataset, ScanRecord
+from unetseg.dataset import Dataset
 from unetseg.intensities import QUANTILES
 from unetseg.intensity_check import CHART_SIZE, chart_of, intensity_histograms, intensity_rows
 from unetseg.ome import COLOURS
 from unetseg.pages import render
+from unetseg.scan_record import ScanRecord
 from unetseg.splits import SPLITS
 from unetseg.storage import write_bytes
 

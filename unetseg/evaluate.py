@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import EvaluateConfig, PredictConfig, to_plain
 from unetseg.curves import Histograms, Threshold, choose_threshold, save_curves
-from unetseg.dataset import Dataset, ScanRecord, open_dataset
+from unetseg.dataset import Dataset, open_dataset
 from unetseg.engines import Engine, open_engine
 from unetseg.errors import DataError
 from unetseg.inference import predict_tiles
-from unetseg.normalise import denormalise, fit_scales, normalise, same_rule
+from unetseg.normalise import denormalise, fit_scales, normalisation_rule, normalise
 from unetseg.parallel import Progress, run_units, silent
 from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.report import ErrorPicture, ReportPage, write_report
+from unetseg.scan_record import ScanRecord
 from unetseg.scores import bootstrap_intervals, count, f_beta, score_table
 from unetseg.storage import write_folder, write_json
 
@@ -168,7 +169,7 @@ def _truth_and_probabilities(
 def _image_for(bundle: Bundle, dataset: Dataset, scan: ScanRecord) -> NDArray[np.floating]:
     """A scan as the bundle was trained to see it, also where the dataset is normalised in another way by now."""
     image, rule = dataset.image(scan), bundle.info.settings.ingest
-    if same_rule(rule, dataset.index.ingest):
+    if normalisation_rule(rule) == normalisation_rule(dataset.index.ingest):
         return image
     raw = denormalise(image, scan.scales)
     return normalise(raw, fit_scales(raw, rule))

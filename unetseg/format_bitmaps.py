@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,33 +101,21 @@ def _open_png(path: Path) -> Iterator[_Bitmap | _Png16]:
         yield bitmap
 
 
-@contextmanager
-def _open_jpeg(path: Path) -> Iterator[_Bitmap]:
-    from PIL import JpegImagePlugin
+def _opener(name: str) -> Callable[[Path], AbstractContextManager[_Bitmap]]:
+    """What opens the format of one of Pillow's plugins, which is loaded with the first file."""
 
-    with _bitmap(path, "JPEG", JpegImagePlugin.JpegImageFile) as bitmap:
-        yield bitmap
+    @contextmanager
+    def open_bitmap(path: Path) -> Iterator[_Bitmap]:
+        plugin = import_module(f"PIL.{name.capitalize()}ImagePlugin")
+        with _bitmap(path, name, getattr(plugin, f"{name.capitalize()}ImageFile")) as bitmap:
+            yield bitmap
 
-
-@contextmanager
-def _open_bmp(path: Path) -> Iterator[_Bitmap]:
-    from PIL import BmpImagePlugin
-
-    with _bitmap(path, "BMP", BmpImagePlugin.BmpImageFile) as bitmap:
-        yield bitmap
-
-
-@contextmanager
-def _open_gif(path: Path) -> Iterator[_Bitmap]:
-    from PIL import GifImagePlugin
-
-    with _bitmap(path, "GIF", GifImagePlugin.GifImageFile) as bitmap:
-        yield bitmap
+    return open_bitmap
 
 
 BITMAPS = (
     Format("PNG", _starts(b"\x89PNG\r\n\x1a\n"), _open_png),
-    Format("JPEG", _starts(b"\xff\xd8\xff"), _open_jpeg),
-    Format("BMP", _starts(b"BM"), _open_bmp),
-    Format("GIF", _starts(b"GIF8"), _open_gif),
+    Format("JPEG", _starts(b"\xff\xd8\xff"), _opener("JPEG")),
+    Format("BMP", _starts(b"BM"), _opener("BMP")),
+    Format("GIF", _starts(b"GIF8"), _opener("GIF")),
 )

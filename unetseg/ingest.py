@@ -15,15 +15,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from unetseg.dataset import Dataset, Index, ScanRecord, is_complete, is_older, known_splits, save_quarantine
+from unetseg.dataset import Dataset
+from unetseg.dataset_index import Index, empty_index, is_complete, is_older, known_splits, save_quarantine
 from unetseg.errors import UsageError
 from unetseg.formats import plane_count
 from unetseg.ingest_outcomes import Outcome, Outcomes
-from unetseg.ingest_scan import ScanUnit, empty_index, ingest_scan
+from unetseg.ingest_scan import ScanUnit, ingest_scan
 from unetseg.masks import class_names, guide_names
 from unetseg.parallel import Progress, run_units, silent
 from unetseg.project import Project
 from unetseg.readers import BadFile, list_scans, name_of
+from unetseg.scan_record import ScanRecord
 from unetseg.scan_table import ScanTable, read_scan_table
 from unetseg.sources import SourceFile, same_files
 from unetseg.splits import assign_splits, inherited_splits

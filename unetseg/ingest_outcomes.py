@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from unetseg.errors import BadFileError, DataError
-from unetseg.ingest_scan import IngestedScan, UnlabelledError
+from unetseg.ingest_rules import UnlabelledError
+from unetseg.ingest_scan import IngestedScan
 from unetseg.readers import BadFile, ScanRef
 
 __all__ = ["Outcome", "Outcomes"]

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,24 @@ import numpy as np
 
 from unetseg.bit_fields import count_fields, unpack_guides
 from unetseg.channels import ChannelFacts, channel_numbers, pick_channels
-from unetseg.config import ClassSource, GuideSource, IngestConfig, to_plain
-from unetseg.dataset import GUIDES, IMAGE, MASKS, Index, Part, ScanRecord, mark_torn
-from unetseg.errors import BadFileError, MissingMaskError
+from unetseg.config import IngestConfig
+from unetseg.dataset import GUIDES, IMAGE, MASKS
+from unetseg.dataset_index import empty_index, mark_torn
 from unetseg.formats import OpenPlane
+from unetseg.ingest_rules import WantedPart, wanted_parts
 from unetseg.intensities import Collector, collector
-from unetseg.masks import class_names, find_mask, guide_names, mask_files, open_guides, open_masks
+from unetseg.masks import class_names, open_guides, open_masks
 from unetseg.normalise import normalise, scale_of
 from unetseg.ome import band_rows
 from unetseg.project import Project
 from unetseg.readers import ScanRef, open_scan
+from unetseg.scan_record import Part, ScanRecord
 from unetseg.scan_writer import HashedArray, carry_part, describe_scan, is_stored, members_of
-from unetseg.sources import describe_file, hashes, same_files
+from unetseg.sources import describe_file, hashes
 from unetseg.storage import local_copy, modified, read_json, text_hash, write_folder
 
-__all__ = ["IngestedScan", "ScanUnit", "UnlabelledError", "empty_index", "ingest_scan", "scan_key"]
+__all__ = ["IngestedScan", "ScanUnit", "ingest_scan", "scan_key"]
 
-_IMAGE_SETTINGS = ("normalisation", "dtype")
-_METHOD_SETTINGS = {"percentile": ("low_percentile", "high_percentile"), "fixed": ("fixed_low", "fixed_high")}
 _LONGEST_KEY = 200  # bytes: file systems allow 255, and temporary names are longer than the final ones
 
 
@@ -64,22 +63,6 @@ class IngestedScan:
     stored: bool
 
 
-class UnlabelledError(BadFileError):
-    """No class has a mask for this scan: not an error of the user's, only nothing to learn from."""
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """What a part should be made from."""
-
-    paths: list[Path]
-    rule: str
-
-    def is_in(self, part: Part) -> bool:
-        """Whether a stored part was made from files that look the same, by the same rule."""
-        return part.rule == self.rule and same_files(part.sources, self.paths)
-
-
 def ingest_scan(project: Project, unit: ScanUnit) -> IngestedScan:
     """Bring one scan of the dataset up to date.
 
@@ -87,7 +70,7 @@ def ingest_scan(project: Project, unit: ScanUnit) -> IngestedScan:
         UnlabelledError: it has no mask of any class.
         BadFileError: it, a mask or a guide cannot be used.
     """
-    wanted = _wanted(project, unit.ref)
+    wanted = wanted_parts(project, unit.ref)
     known = _known(project, unit)
     same_chunk = known and known.chunk == project.settings.ingest.chunk
     if known and same_chunk and all(want.is_in(getattr(known, name)) for name, want in wanted.items()):
@@ -98,7 +81,9 @@ def ingest_scan(project: Project, unit: ScanUnit) -> IngestedScan:
         return _renew(project, unit, known, wanted)
 
 
-def _renew(project: Project, unit: ScanUnit, known: ScanRecord | None, wanted: Mapping[str, _Wanted]) -> IngestedScan:
+def _renew(
+    project: Project, unit: ScanUnit, known: ScanRecord | None, wanted: Mapping[str, WantedPart]
+) -> IngestedScan:
     """Compare contents, and store what differs."""
     chunk = project.settings.ingest.chunk
     parts = {name: Part(tuple(map(describe_file, want.paths)), want.rule) for name, want in wanted.items()}
@@ -168,61 +153,6 @@ def scan_key(scan_id: str) -> str:
         return key
     short = key.encode()[: _LONGEST_KEY - 13].decode(errors="ignore")
     return f"{short}-{text_hash(scan_id)[:12]}"
-
-
-# --------------------------------------------------------------------------- what should be there
-
-
-def _wanted(project: Project, ref: ScanRef) -> dict[str, _Wanted]:
-    """Files and rules of each part."""
-    sources, config = project.sources, project.settings.ingest
-    masks = _mask_files(sources.classes, ref)
-    guides = [find_mask(source, ref.id)[0] for source in sources.guides]
-    return {
-        "image": _Wanted([ref.path], _image_rule(config, sources.scans.channels, ref.page)),
-        "masks": _wanted_masks(masks, sources.classes, config, ref.page),
-        "guides": _wanted_masks(guides, sources.guides, config, ref.page),
-    }
-
-
-def _mask_files(classes: tuple[ClassSource, ...], ref: ScanRef) -> list[Path]:
-    """The files of each class of a scan, in the order of the sources; one file may come several times."""
-    found: list[Path] = []
-    missing: list[MissingMaskError] = []
-    names, labelled = class_names(classes), False
-    for source in classes:
-        try:
-            files = mask_files(source, ref.id)
-            # The first again where there are several: else one moved to the next class would leave the same list.
-            found += files if source.encoding != "objects" else [*files, files[0]]
-            labelled |= source.name in names  # what to ignore says nothing of classes
-        except MissingMaskError as error:
-            missing.append(error)
-    if missing:
-        raise missing[0] if labelled else UnlabelledError(str(missing[0]))
-    return found
-
-
-@lru_cache
-def _image_rule(config: IngestConfig, channels: tuple[str, ...], page: int | None) -> str:
-    plain = to_plain(config)
-    names = (*_IMAGE_SETTINGS, *_METHOD_SETTINGS.get(config.normalisation, ()))
-    return text_hash({name: plain[name] for name in names}, channels, page)
-
-
-def _wanted_masks(
-    files: list[Path], sources: tuple[GuideSource, ...], config: IngestConfig, page: int | None
-) -> _Wanted:
-    """Masks or guides: what their sources say, but not where files are found, since their content is compared."""
-    paths = list(dict.fromkeys(files))
-    order = tuple(paths.index(path) for path in files)
-    return _Wanted(paths, _mask_rule(sources, order, page, resize=config.resize_masks))
-
-
-@lru_cache
-def _mask_rule(sources: tuple[GuideSource, ...], order: tuple[int, ...], page: int | None, *, resize: bool) -> str:
-    rules = [{k: v for k, v in to_plain(source).items() if k not in ("path", "pattern")} for source in sources]
-    return text_hash(rules, order, resize, page)
 
 
 # --------------------------------------------------------------------------- storing
@@ -350,13 +280,3 @@ def _write_guides(job: _Job, record: ScanRecord) -> ScanRecord:
         for start, stop in job.bands(shape[0], whole=False):
             array.write(start, unpack_guides(guides.rows(start, stop), len(sources)))
     return replace(record, guides=replace(record.guides, content=array.content))
-
-
-def empty_index(project: Project) -> Index:
-    """What is true of a dataset of this project before any scan is in it."""
-    return Index(
-        classes=class_names(project.sources.classes),
-        guides=guide_names(project.sources.guides),
-        channels=project.sources.scans.channels,
-        ingest=project.settings.ingest,
-    )

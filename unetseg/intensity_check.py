@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.cutouts import random_window
-from unetseg.dataset import Dataset, ScanRecord
+from unetseg.dataset import Dataset
 from unetseg.intensities import QUANTILES
+from unetseg.scan_record import ScanRecord
 from unetseg.splits import SPLITS
 
 __all__ = [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from unetseg.config import IngestConfig
 from unetseg.intensities import Collector, collector
 
-__all__ = ["ChannelScale", "denormalise", "fit_scales", "normalise", "same_rule", "scale_of"]
+__all__ = ["ChannelScale", "denormalise", "fit_scales", "normalisation_rule", "normalise", "scale_of"]
 
 CLIP = 8.0
 """Where the scale was fitted to the scan, intensities stay within [-CLIP, CLIP]: hot pixels must not swamp a patch."""
@@ -90,17 +90,15 @@ def denormalise(image: NDArray[np.floating], scales: Sequence[ChannelScale]) -> 
     return image.astype(dtype) * factors + offsets
 
 
-def same_rule(one: IngestConfig, other: IngestConfig) -> bool:
-    """Whether two settings scale every scan alike, whatever else they say."""
-
-    def rule(config: IngestConfig) -> tuple[object, ...]:
-        numbers = {
-            "percentile": (config.low_percentile, config.high_percentile),
-            "fixed": (config.fixed_low, config.fixed_high),
-        }
-        return config.normalisation, numbers.get(config.normalisation)
-
-    return rule(one) == rule(other)
+def normalisation_rule(config: IngestConfig) -> dict[str, object]:
+    """The settings that decide how a scan is scaled, by name; equal rules scale every scan alike."""
+    rule: dict[str, object] = {"normalisation": config.normalisation}
+    match config.normalisation:
+        case "percentile":
+            rule |= {"low_percentile": config.low_percentile, "high_percentile": config.high_percentile}
+        case "fixed":
+            rule |= {"fixed_low": config.fixed_low, "fixed_high": config.fixed_high}
+    return rule
 
 
 def scale_of(channel: Collector, config: IngestConfig) -> ChannelScale:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from unetseg.augment import flip_and_turn, vary_intensity
 from unetseg.config import TrainConfig
-from unetseg.dataset import Dataset, Planes, ScanRecord
+from unetseg.dataset import Dataset, Planes
+from unetseg.scan_record import ScanRecord
 from unetseg.tiling import padded_size
 
 __all__ = ["PatchBatches", "PatchReader", "grid_patches", "patch_shape", "stack_batch"]

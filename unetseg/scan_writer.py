@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from unetseg.dataset import GUIDES, IMAGE, MASKS, Index, ScanRecord
+from unetseg.dataset import GUIDES, IMAGE, MASKS
+from unetseg.dataset_index import Index
 from unetseg.ome import ArrayWriter, fields_metadata, image_metadata, write_group
+from unetseg.scan_record import ScanRecord
 from unetseg.storage import local_copy
 
 __all__ = ["PART_FOLDERS", "HashedArray", "carry_part", "describe_scan", "is_stored", "members_of"]

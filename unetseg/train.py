@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from unetseg.bundle import BundleInfo, save_bundle, software_versions
 from unetseg.class_statistics import class_weights
 from unetseg.config import Settings, TrainConfig, to_plain
-from unetseg.dataset import Dataset, ScanRecord, open_dataset
+from unetseg.dataset import Dataset, open_dataset
 from unetseg.parallel import Progress, silent
 from unetseg.project import Project
+from unetseg.scan_record import ScanRecord
 from unetseg.storage import text_hash, write_json
 
 if TYPE_CHECKING:

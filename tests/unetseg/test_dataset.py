@@ -14,11 +14,13 @@ from ome_zarr_models.v05 import Image
 
 from unetseg.bit_fields import count_fields, pack
 from unetseg.config import IngestConfig
-from unetseg.dataset import GUIDES, IMAGE, MASKS, Dataset, Index, Part, Planes, ScanRecord, open_dataset
+from unetseg.dataset import GUIDES, IMAGE, MASKS, Dataset, Planes, open_dataset
+from unetseg.dataset_index import Index
 from unetseg.errors import DataError, UsageError
 from unetseg.intensities import ChannelIntensities
 from unetseg.normalise import ChannelScale
 from unetseg.readers import BadFile
+from unetseg.scan_record import Part, ScanRecord
 from unetseg.scan_writer import HashedArray, describe_scan
 from unetseg.sources import SourceFile
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from unetseg import formats
 from unetseg.config import ClassSource, GuideSource, IngestConfig, ScanSource, Settings, Sources
 from unetseg.dataset import Dataset
-from unetseg.ingest_scan import ScanUnit, empty_index, ingest_scan
+from unetseg.dataset_index import empty_index
+from unetseg.ingest_scan import ScanUnit, ingest_scan
 from unetseg.project import Project
 from unetseg.readers import list_scans
 

@@ -1,0 +1,104 @@
+"""What the dataset knows of one scan: what it was made from, and what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from unetseg.intensities import ChannelIntensities
+from unetseg.normalise import ChannelScale
+from unetseg.sources import SourceFile
+
+__all__ = ["Part", "ScanRecord"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The image, the masks or the guides of a stored scan: what they were made from, and what they are.
+
+    Attributes:
+        sources: the files.
+        rule: hash of the settings that the stored values depend on, and of which file serves what.
+        content: hash of the stored values.
+    """
+
+    sources: tuple[SourceFile, ...] = ()
+    rule: str = ""
+    content: str = ""
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Part:
+        """Build a part from its JSON form."""
+        return cls(**plain | {"sources": tuple(SourceFile(**item) for item in plain["sources"])})
+
+
+@dataclass(frozen=True)
+class ScanRecord:
+    """What the dataset knows of one scan.
+
+    Attributes:
+        id: the scan's path below the folder of scans, without suffix.
+        key: name of its group below ``scans/``.
+        group: the patient, slide or scan that is never torn between splits.
+        shape: height and width in pixels.
+        chunk: side of its chunks in pixels.
+        image: its normalised intensities.
+        masks: its classes.
+        guides: its guides.
+        scales: the normalisation that was applied, per channel.
+        intensities: how the intensities of the file are distributed, per channel.
+        combinations: every bit field that occurs in the masks, 0 included, and in how many pixels.
+        class_pixels: foreground pixels per class.
+        ignored_pixels: pixels that count nowhere.
+        soft_masks: binary classes whose mask has greys, which were cut at half.
+        pixel_size: ``(y, x)`` in micrometres, where the file says so.
+        split: ``train``, ``validation`` or ``test``; empty until ingest has decided.
+        vanished: its files are gone or can no longer be used; the scan is kept but not used.
+    """
+
+    id: str
+    key: str
+    group: str
+    shape: tuple[int, int]
+    chunk: int
+    image: Part
+    masks: Part
+    guides: Part
+    scales: tuple[ChannelScale, ...]
+    intensities: tuple[ChannelIntensities, ...]
+    combinations: tuple[tuple[int, int], ...]
+    class_pixels: dict[str, int]
+    ignored_pixels: int = 0
+    soft_masks: tuple[str, ...] = ()
+    pixel_size: tuple[float, float] | None = None
+    split: str = ""
+    vanished: bool = False
+
+    @property
+    def content(self) -> str:
+        """Hash of the stored image: equal for equal pictures."""
+        return self.image.content
+
+    @property
+    def sources(self) -> tuple[SourceFile, ...]:
+        """All files that it was made from."""
+        return (*self.image.sources, *self.masks.sources, *self.guides.sources)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> ScanRecord:
+        """Build a record from its JSON form."""
+        return cls(
+            **plain
+            | {
+                "shape": tuple(plain["shape"]),
+                "scales": tuple(ChannelScale(**item) for item in plain["scales"]),
+                "intensities": tuple(
+                    ChannelIntensities(**item | {"quantiles": tuple(item["quantiles"])})
+                    for item in plain["intensities"]
+                ),
+                "combinations": tuple((field, pixels) for field, pixels in plain["combinations"]),
+                "soft_masks": tuple(plain["soft_masks"]),
+                "pixel_size": tuple(plain["pixel_size"]) if plain["pixel_size"] else None,
+            }
+            | {name: Part.from_plain(plain[name]) for name in ("image", "masks", "guides")}
+        )
