@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,16 @@ from flows.console import Console
 if TYPE_CHECKING:  # it would load NumPy, which `--help` does not need
     from unetseg.readers import BadFile
 
-__all__ = ["WITH_QUARANTINE", "finish", "say_aliases", "say_nightly", "say_predict", "say_scores"]
+__all__ = [
+    "WITH_QUARANTINE",
+    "finish",
+    "say_aliases",
+    "say_nightly",
+    "say_plan",
+    "say_predict",
+    "say_scores",
+    "say_training",
+]
 
 WITH_QUARANTINE = 3
 """Exit status of a command that finished, but set files aside."""
@@ -42,6 +51,23 @@ def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401
     say_scores(console, f"model {result.version} on scans it never saw", result.scores)
     console.say(result.sentence)
     console.say(f"report: {result.report}")
+
+
+def say_training(console: Console, result: Any) -> None:  # noqa: ANN401
+    """The model that was trained, what was chosen for it, and what was noticed."""
+    say_plan(console, result.plan)
+    for note in result.notes:
+        console.say(f"note: {note}")
+    console.say(
+        f"model {result.version}: validation score {result.validation_score:.3f} in epoch {result.best_epoch} of "
+        f"{result.epochs}; {result.bundle}; history and curves: {result.run}"
+    )
+
+
+def say_plan(console: Console, choices: Mapping[str, str]) -> None:
+    """What was chosen from data and machine, and why."""
+    if choices:
+        console.table("chosen from data and machine", ["setting", "choice"], [list(item) for item in choices.items()])
 
 
 def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401

@@ -8,15 +8,14 @@ Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 finished with quaran
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from flows.answers import finish, number, say_aliases, say_nightly, say_predict, say_scores
+from flows.answers import finish, say_nightly, say_plan, say_predict, say_scores, say_training
+from flows.cli_models import models
+from flows.cli_options import CLUSTER, JSON, MODEL, PROJECT, SET, run_stage
 from flows.console import Console, import_keras_quietly, log_to_stderr
 from flows.ingest_summary import say_ingest
 from unetseg.errors import UnetsegError, UsageError
@@ -24,16 +23,6 @@ from unetseg.errors import UnetsegError, UsageError
 __all__ = ["main"]
 
 FAILED, WRONG_USAGE = 1, 2
-
-_PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
-_SET = click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change a setting for this run."
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON result on standard output.")
-_CLUSTER = click.option("--cluster", default="", metavar="ADDRESS", help="A Dask scheduler that already runs.")
-_MODEL = click.option(
-    "--model", default="latest", show_default=True, help="A version number, latest, production or previous."
-)
 
 
 class _Group(click.Group):
@@ -71,17 +60,20 @@ def main() -> None:
     log_to_stderr()
 
 
+main.add_command(models)
+
+
 # --------------------------------------------------------------------------- from folders to a project
 
 
 @main.command()
 @click.argument("scans")
 @click.argument("masks", required=False)
-@_PROJECT
+@PROJECT
 @click.option("--guides", default="", help="Folder with one sub-folder per guide mask.")
 @click.option("--overwrite", is_flag=True, help="Replace an unetseg.yaml that is there.")
-@_SET
-@_JSON
+@SET
+@JSON
 def init(
     scans: str,
     masks: str | None,
@@ -117,10 +109,10 @@ def init(
 
 
 @main.command()
-@_PROJECT
-@_SET
-@_CLUSTER
-@_JSON
+@PROJECT
+@SET
+@CLUSTER
+@JSON
 def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool) -> None:
     """Bring the dataset up to date with scans and masks."""
     console = Console(as_json=as_json)
@@ -132,15 +124,15 @@ def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool
         with console.progress("ingest") as tell:
             return stage(load_project(project, overrides), progress=tell, cluster=cluster)
 
-    result = _run("ingest", call, project=project, cluster=cluster, overrides=overrides)
+    result = run_stage("ingest", call, project=project, cluster=cluster, overrides=overrides)
     say_ingest(console, result)
     finish(console, result, bad=[*result.quarantined, *result.failed])
 
 
 @main.command()
-@_PROJECT
-@_SET
-@_JSON
+@PROJECT
+@SET
+@JSON
 def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Train a new model on the dataset."""
     console = Console(as_json=as_json)
@@ -154,16 +146,16 @@ def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
         with console.progress("train") as tell:
             return stage(loaded, progress=tell)
 
-    result = _run("train", call, project=project, overrides=overrides)
-    console.say(f"model {result.version}: validation Dice {result.validation_dice:.3f}; {result.bundle}")
+    result = run_stage("train", call, project=project, overrides=overrides)
+    say_training(console, result)
     finish(console, result)
 
 
 @main.command()
-@_PROJECT
-@_MODEL
-@_SET
-@_JSON
+@PROJECT
+@MODEL
+@SET
+@JSON
 def evaluate(project: str, model: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Choose a model's thresholds and score it on scans it never saw."""
     console = Console(as_json=as_json)
@@ -175,17 +167,17 @@ def evaluate(project: str, model: str, overrides: tuple[str, ...], as_json: bool
         with console.progress("evaluate") as tell:
             return stage(load_project(project, overrides), model=model, progress=tell)
 
-    result = _run("evaluate", call, project=project, model=model, overrides=overrides)
+    result = run_stage("evaluate", call, project=project, model=model, overrides=overrides)
     say_scores(console, f"model {result.version}", result.scores)
     console.say(f"report: {result.report}")
     finish(console, result)
 
 
 @main.command()
-@_PROJECT
-@_SET
-@_CLUSTER
-@_JSON
+@PROJECT
+@SET
+@CLUSTER
+@JSON
 def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool) -> None:
     """Ingest, train if anything changed, evaluate, promote if better."""
     console = Console(as_json=as_json)
@@ -195,7 +187,7 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 
         return night_with_bars(console, project, overrides, cluster=cluster)
 
-    result = _run("nightly", call, project=project, cluster=cluster, overrides=overrides)
+    result = run_stage("nightly", call, project=project, cluster=cluster, overrides=overrides)
     say_nightly(console, result)
     finish(console, result, bad=[*result.ingest.quarantined, *result.ingest.failed])
 
@@ -203,14 +195,14 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 @main.command()
 @click.argument("folder")
 @click.argument("out")
-@_PROJECT
+@PROJECT
 @click.option("--bundle", default="", help="Folder of a model, instead of the project's.")
 @click.option("--model", default="production", show_default=True, help="A version number, latest or previous.")
 @click.option("--engine", type=click.Choice(["auto", "openvino", "keras"]), help="What runs the network.")
-@_CLUSTER
+@CLUSTER
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what it would cost.")
-@_SET
-@_JSON
+@SET
+@JSON
 def predict(
     folder: str,
     out: str,
@@ -231,7 +223,7 @@ def predict(
     chosen, config = _model_to_use(project, bundle, model, overrides)
     scans, target = locate(folder), locate(out)
     if dry_run:
-        _dry_run(console, scans, target, chosen, config)
+        _dryrun_stage(console, scans, target, chosen, config)
         return
 
     def call() -> Any:  # noqa: ANN401
@@ -241,97 +233,14 @@ def predict(
             return stage(scans, target, bundle=chosen, config=config, cluster=cluster, progress=tell)
 
     parameters = {"project": project, "folder": folder, "out": out, "model": model, "cluster": cluster}
-    result = call() if bundle else _run("predict", call, **parameters, overrides=overrides)
+    result = call() if bundle else run_stage("predict", call, **parameters, overrides=overrides)
     say_predict(console, result)
     finish(console, result, bad=[*result.quarantined, *result.failed])
 
 
-# --------------------------------------------------------------------------- models
-
-
-@main.group()
-def models() -> None:
-    """List, show, promote and roll back models."""
-
-
-@models.command("list")
-@_PROJECT
-@_JSON
-def list_(project: str, as_json: bool) -> None:
-    """All versions with their scores, oldest first."""
-    from unetseg.project import load_project
-    from unetseg.registry import list_models
-
-    console = Console(as_json=as_json)
-    found = list_models(load_project(project).models)
-    rows = [
-        [
-            item.version,
-            item.alias,
-            item.created,
-            f"{item.validation_dice:.3f}",
-            number((item.scores or {}).get("macro", {}).get("f1")),
-        ]
-        for item in found
-    ]
-    console.table("", ["version", "alias", "created", "validation Dice", "test F1"], rows)
-    console.finish({"models": [asdict(item) for item in found]})
-
-
-@models.command()
-@click.argument("version", default="production")
-@_PROJECT
-@_JSON
-def show(version: str, project: str, as_json: bool) -> None:
-    """What is known of one VERSION (a number, production, previous or latest)."""
-    from unetseg.bundle import load_bundle
-    from unetseg.config import to_plain
-    from unetseg.project import load_project
-    from unetseg.registry import model_folder
-
-    console = Console(as_json=as_json)
-    bundle = load_bundle(model_folder(load_project(project).models, version))
-    info = bundle.info
-    console.say(f"model {bundle.version}, created {info.created}, in {bundle.folder}")
-    console.say(f"classes {', '.join(info.classes)}; channels {', '.join(info.channels)}")
-    console.say(f"guides {', '.join(info.guides) or 'none'}")
-    if bundle.evaluation:
-        say_scores(console, "", bundle.evaluation["scores"])
-    console.finish({"version": bundle.version, "info": to_plain(info), "evaluation": bundle.evaluation})
-
-
-@models.command()
-@click.argument("version")
-@_PROJECT
-@click.option("--why", default="promoted by hand", show_default=True, help="Kept in the history.")
-@_JSON
-def promote(version: str, project: str, why: str, as_json: bool) -> None:
-    """Make VERSION production."""
-    from unetseg.project import load_project
-    from unetseg.registry import promote as move
-
-    models_folder = load_project(project).models
-    result = _run("promote", lambda: move(models_folder, version, why=why), project=project, version=version, why=why)
-    say_aliases(Console(as_json=as_json), result)
-
-
-@models.command()
-@_PROJECT
-@click.option("--why", default="rolled back by hand", show_default=True, help="Kept in the history.")
-@_JSON
-def rollback(project: str, why: str, as_json: bool) -> None:
-    """Make the previous version production again."""
-    from unetseg.project import load_project
-    from unetseg.registry import rollback as move
-
-    models_folder = load_project(project).models
-    result = _run("rollback", lambda: move(models_folder, why=why), project=project, why=why)
-    say_aliases(Console(as_json=as_json), result)
-
-
 @main.command()
-@_PROJECT
-@_JSON
+@PROJECT
+@JSON
 def settings(project: str, as_json: bool) -> None:
     """Every setting: its value here, its default and its meaning."""
     from flows.settings_table import settings_rows
@@ -343,8 +252,25 @@ def settings(project: str, as_json: bool) -> None:
 
 
 @main.command()
+@PROJECT
+@SET
+@JSON
+def plan(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """What training would choose from data and machine, with its reasons."""
+    from unetseg.project import load_project
+
+    console, loaded = Console(as_json=as_json), load_project(project, overrides)
+    import_keras_quietly()
+    from unetseg.train import plan_training
+
+    found = plan_training(loaded).choices
+    say_plan(console, found)
+    console.finish({"plan": found})
+
+
+@main.command()
 @click.option("--project", default="demo", show_default=True, help="Folder of the demo; made where it is missing.")
-@_JSON
+@JSON
 def demo(project: str, as_json: bool) -> None:
     """Synthetic eyes: nightly flow, bulk prediction, report."""
     from flows.demo import run_demo
@@ -362,15 +288,6 @@ def demo(project: str, as_json: bool) -> None:
 # --------------------------------------------------------------------------- shared
 
 
-def _run(flow: str, call: Callable[[], Any], **parameters: Any) -> Any:  # noqa: ANN401
-    """Run a stage: as a flow of the server that the environment names, else as a library call."""
-    if not os.environ.get("PREFECT_API_URL"):
-        return call()
-    from importlib import import_module
-
-    return getattr(import_module(f"flows.{flow}"), flow)(**parameters)
-
-
 def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, ...]) -> tuple[Path, Any]:
     """The bundle's folder and the settings to predict with: the project's, or the bundle's own."""
     from unetseg.bundle import load_bundle
@@ -385,7 +302,7 @@ def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, .
     return model_folder(loaded.models, model), loaded.settings.predict
 
 
-def _dry_run(console: Console, scans: Path, out: Path, bundle: Path, config: Any) -> None:  # noqa: ANN401
+def _dryrun_stage(console: Console, scans: Path, out: Path, bundle: Path, config: Any) -> None:  # noqa: ANN401
     from unetseg.predict import estimate
 
     found = estimate(scans, out, bundle=bundle, config=config)

@@ -191,7 +191,7 @@ def tree(folder: Path) -> set[Path]:
         (["init", "{eyes}/scans", "{here}/others", "--project", "{here}/p"], ["others", "pair"]),
         (["init", "{eyes}/scans", "{eyes}/masks", "--project", "{here}/p", "--set", "train.epoch=5"], ["epochs"]),
         (["ingest", "--project", "{here}/p"], ["unetseg.yaml", "unetseg init"]),
-        (["train", "--project", "{project}", "--set", "train.epochs=0"], ["train.epochs", "1", "found '0'"]),
+        (["train", "--project", "{project}", "--set", "train.epochs=-1"], ["train.epochs", "0", "found '-1'"]),
         (["train", "--project", "{project}", "--set", "train.epochs"], ["section.field=value"]),
         (["train", "--project", "{project}", "--set", "trian.epochs=3"], ["trian", "train"]),
         (["nightly", "--project", "{project}", "--set", "ingest.dtype=int8"], ["ingest.dtype", "float16"]),

@@ -1,0 +1,30 @@
+"""What the commands share: their options, and how a stage is run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["CLUSTER", "JSON", "MODEL", "PROJECT", "SET", "run_stage"]
+
+PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change a setting for this run."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON result on standard output.")
+CLUSTER = click.option("--cluster", default="", metavar="ADDRESS", help="A Dask scheduler that already runs.")
+MODEL = click.option(
+    "--model", default="latest", show_default=True, help="A version number, latest, production or previous."
+)
+
+
+def run_stage(flow: str, call: Callable[[], Any], **parameters: Any) -> Any:  # noqa: ANN401
+    """Run a stage: as a flow of the server that the environment names, else as a library call."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return call()
+    from importlib import import_module
+
+    return getattr(import_module(f"flows.{flow}"), flow)(**parameters)
