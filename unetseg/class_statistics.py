@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.config import TrainConfig
+from unetseg.config import LossConfig
+from unetseg.errors import UsageError
 from unetseg.splits import SPLITS
 
 __all__ = [
@@ -75,7 +76,7 @@ class ClassStatistics:
         scans_without: the other ones.
         co_occurrence: row i, column j: share of class i's pixels that class j covers too; 1 on the diagonal,
             None in the whole row where class i is absent. ``(K, K)``.
-        weights: weight of a class in the cross-entropy, per rule of ``train.class_weights`` and class.
+        weights: weight of a class in the cross-entropy, per rule of ``loss.class_weights`` and class.
     """
 
     scans: int
@@ -90,7 +91,7 @@ class ClassStatistics:
 
 
 def class_statistics(
-    records: Iterable[CountedScan], classes: Sequence[str], *, config: TrainConfig = TrainConfig()
+    records: Iterable[CountedScan], classes: Sequence[str], *, config: LossConfig = LossConfig()
 ) -> ClassStatistics:
     """Sum up the classes of some scans, whatever their split.
 
@@ -118,7 +119,7 @@ def class_statistics(
 
 
 def statistics_by_split(
-    records: Iterable[CountedScan], classes: Sequence[str], *, config: TrainConfig = TrainConfig()
+    records: Iterable[CountedScan], classes: Sequence[str], *, config: LossConfig = LossConfig()
 ) -> dict[str, ClassStatistics]:
     """`class_statistics` of each split; one without scans is there too, with zeros."""
     scans = list(records)
@@ -147,17 +148,27 @@ def count_pixels(records: Sequence[CountedScan], classes: Sequence[str]) -> Pixe
     )
 
 
-def class_weights(fractions: NDArray[np.float64], config: TrainConfig) -> list[float]:
+def class_weights(fractions: NDArray[np.float64], config: LossConfig) -> list[float]:
     """Weight of each class's foreground in the cross-entropy.
 
     *Formula*: ``1``, or ``total / class`` pixels, or ``(total - class) / class`` pixels, at least 1 and at most
-    ``max_class_weight``. A class that the scans do not hold gets 1.
+    ``max_class_weight``. A class that the scans do not hold gets 1. Weights that were given are taken as they are.
 
     Args:
         fractions: share of the counted pixels that each class covers, ``(K,)``.
-        config: the rule and the cap.
+        config: the rule and the cap, or the weights.
+
+    Raises:
+        UsageError: another number of weights was given than there are classes.
     """
-    return _weights_by_rule(fractions, config.max_class_weight)[config.class_weights]
+    given = config.given_class_weights
+    if not given:
+        return _weights_by_rule(fractions, config.max_class_weight)[config.class_weights]
+    if len(given) != len(fractions):
+        raise UsageError(
+            f"loss.given_class_weights: must be one weight for each of {len(fractions)} classes, found {list(given)}"
+        )
+    return list(given)
 
 
 def _weights_by_rule(fractions: NDArray[np.float64], cap: float) -> dict[str, list[float]]:

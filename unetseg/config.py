@@ -17,15 +17,17 @@ from dataclasses import field
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 __all__ = [
+    "AugmentConfig",
     "ClassSource",
     "EvaluateConfig",
     "GateConfig",
     "GuideSource",
     "IngestConfig",
+    "LossConfig",
     "ModelConfig",
     "PredictConfig",
     "ScanSource",
@@ -46,6 +48,7 @@ Excluded = Annotated[
         "such as *_mask.*; empty: none."
     ),
 ]
+Upsampling = Literal["nearest", "bilinear", "transposed"]
 Name = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w .-]*$", max_length=64)]
 
 
@@ -134,6 +137,13 @@ class Sources:
 # --------------------------------------------------------------------------- stages
 
 
+def _several(value: object) -> object:
+    """A text as the list that it stands for (``--set model.upsampling=nearest,bilinear``), a value as a list of one."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int | float) else value
+
+
 @dataclass(frozen=True, config=_FORBID)
 class IngestConfig:
     """How scans and masks become a dataset."""
@@ -185,17 +195,65 @@ class IngestConfig:
 
 @dataclass(frozen=True, config=_FORBID)
 class ModelConfig:
-    """The shape of the U-Net."""
+    """The shape of the U-Net. Depth and width of 0 are chosen by `unetseg.plan`."""
 
-    depth: Annotated[int, Field(description="How often the encoder halves.", ge=1, le=7)] = 4
-    width: Annotated[int, Field(description="Filters of the first level, doubled at each halving.", ge=2, le=256)] = 16
-    normalisation: Annotated[Literal["batch", "none"], Field(description="Normalisation after each convolution.")] = (
-        "batch"
-    )
+    depth: Annotated[
+        int, Field(description="How often the encoder halves; 0: as often as the patches allow.", ge=0, le=7)
+    ] = 0
+    width: Annotated[
+        int,
+        Field(description="Filters of the first level, doubled at each halving; 0: by the device.", ge=0, le=256),
+    ] = 0
+    max_width: Annotated[int, Field(description="No level has more filters than this.", ge=2, le=4096)] = 512
+    block: Annotated[
+        Literal["plain", "residual"], Field(description="Two convolutions, or two with a shortcut around them.")
+    ] = "plain"
+    normalisation: Annotated[
+        Literal["batch", "group", "instance", "none"],
+        Field(
+            description="Normalisation after each convolution; group and instance see the whole tile, so that large "
+            "scans can only be segmented nearly, not exactly, as in one piece."
+        ),
+    ] = "batch"
+    activation: Annotated[
+        Literal["relu", "leaky_relu", "elu", "gelu", "silu"], Field(description="Activation after each convolution.")
+    ] = "relu"
+    dropout: Annotated[
+        tuple[Annotated[float, Field(ge=0, lt=1)], ...],
+        Field(
+            description="Share of features dropped: one number for the lowest level alone, or one per level, finest "
+            "first and the lowest last.",
+            min_length=1,
+        ),
+        BeforeValidator(_several),
+    ] = (0.0,)
     upsampling: Annotated[
-        Literal["nearest", "bilinear", "transposed"], Field(description="How the decoder doubles.")
-    ] = "nearest"
-    dropout: Annotated[float, Field(description="Share of features dropped at the lowest level.", ge=0, lt=1)] = 0.0
+        tuple[Upsampling, ...],
+        Field(
+            description="How the decoder doubles: one way for all levels, or one per level, finest first.", min_length=1
+        ),
+        BeforeValidator(_several),
+    ] = ("nearest",)
+    attention: Annotated[bool, Field(description="Attention gates on what skips from encoder to decoder.")] = False
+    fusion: Annotated[
+        int,
+        Field(
+            description="Multi-scale fusion: so many encoder levels above and below its own join each decoder level.",
+            ge=0,
+            le=6,
+        ),
+    ] = 0
+    fusion_upsampling: Annotated[
+        Upsampling, Field(description="How features of lower levels are brought to the level that they join.")
+    ] = "bilinear"
+    outputs: Annotated[
+        int,
+        Field(
+            description="Scales at which masks come out, each with its own loss: 1, 1/2, 1/4 ... of the size.",
+            ge=1,
+            le=7,
+        ),
+    ] = 1
     head: Annotated[
         Literal["sigmoid", "softmax"],
         Field(description="sigmoid: classes may overlap; softmax: exactly one class (or background) per pixel."),
@@ -203,26 +261,29 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, config=_FORBID)
-class TrainConfig:
-    """How the network is trained."""
+class LossConfig:
+    """What training makes small: a weighted sum of losses."""
 
-    epochs: Annotated[int, Field(description="At most so many epochs.", ge=1)] = 60
-    steps_per_epoch: Annotated[
-        int, Field(description="Batches per epoch; 0: enough to see every training pixel about once.", ge=0)
-    ] = 0
-    max_minutes: Annotated[
+    cross_entropy: Annotated[float, Field(description="Weight of weighted binary cross-entropy.", ge=0)] = 1.0
+    dice: Annotated[float, Field(description="Weight of the Dice loss.", ge=0)] = 1.0
+    focal: Annotated[float, Field(description="Weight of the focal loss.", ge=0)] = 0.0
+    tversky: Annotated[float, Field(description="Weight of the Tversky loss.", ge=0)] = 0.0
+    focal_tversky: Annotated[float, Field(description="Weight of the focal Tversky loss.", ge=0)] = 0.0
+    focal_gamma: Annotated[float, Field(description="focal: how fast easy pixels fade.", ge=0, le=10)] = 2.0
+    tversky_alpha: Annotated[
+        float, Field(description="tversky, focal_tversky: weight of false positives.", ge=0, le=10)
+    ] = 0.3
+    tversky_beta: Annotated[
         float,
-        Field(description="Epochs are cut so that training takes about so long; 0: no limit.", ge=0),
-    ] = 10.0
-    patch: Annotated[
-        int, Field(description="Side of a training patch in pixels; smaller where scans are.", ge=16, le=4096)
-    ] = 256
-    batch: Annotated[int, Field(description="Patches per step.", ge=1, le=4096)] = 8
-    learning_rate: Annotated[float, Field(description="Peak of the cosine schedule.", gt=0, le=1)] = 0.002
-    weight_decay: Annotated[float, Field(description="Decoupled weight decay (AdamW).", ge=0, lt=1)] = 0.0001
-    clip_norm: Annotated[float, Field(description="Gradients longer than this are shortened; 0: never.", ge=0)] = 1.0
-    cross_entropy_weight: Annotated[float, Field(description="Weight of binary cross-entropy in the loss.", ge=0)] = 1.0
-    dice_weight: Annotated[float, Field(description="Weight of Dice in the loss.", ge=0)] = 1.0
+        Field(
+            description="tversky, focal_tversky: weight of false negatives; above alpha it leans to recall.",
+            ge=0,
+            le=10,
+        ),
+    ] = 0.7
+    focal_tversky_gamma: Annotated[
+        float, Field(description="focal_tversky: above 1, classes that are nearly found still count.", gt=0, le=10)
+    ] = 4 / 3
     class_weights: Annotated[
         Literal["none", "total_over_class", "inverse_frequency"],
         Field(
@@ -231,20 +292,107 @@ class TrainConfig:
         ),
     ] = "inverse_frequency"
     max_class_weight: Annotated[float, Field(description="Cap of the class weights.", ge=1)] = 5.0
+    given_class_weights: Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...],
+        Field(
+            description="Weights instead, one per class in the project's order; empty: by the rule of class_weights."
+        ),
+        BeforeValidator(_several),
+    ] = ()
+    scale_weights: Annotated[
+        tuple[Annotated[float, Field(ge=0)], ...],
+        Field(description="Weights of the outputs of a multi-scale network, largest first; empty: 1, 1/2, 1/4 ..."),
+        BeforeValidator(_several),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        if not any((self.cross_entropy, self.dice, self.focal, self.tversky, self.focal_tversky)):
+            raise ValueError("one of cross_entropy, dice, focal, tversky, focal_tversky must be above 0, found all 0")
+        return self
+
+
+@dataclass(frozen=True, config=_FORBID)
+class AugmentConfig:
+    """How training patches are varied; image, guides and masks move together."""
+
+    flips: Annotated[bool, Field(description="Flips and quarter turns, which leave labels exact.")] = True
+    warped_fraction: Annotated[
+        float, Field(description="Share of patches that are rotated, scaled and bent; 0: none.", ge=0, le=1)
+    ] = 0.3
+    rotation: Annotated[float, Field(description="Rotation by up to so many degrees either way.", ge=0, le=180)] = 15.0
+    scale: Annotated[
+        float, Field(description="Enlarged or shrunk by up to this share: 0.2 is 1/1.2 to 1.2.", ge=0, le=1)
+    ] = 0.2
+    elastic: Annotated[
+        float, Field(description="Elastic bending: standard deviation of the shifts in pixels.", ge=0, le=64)
+    ] = 0.0
+    contrast: Annotated[float, Field(description="Standard deviation of the change of contrast.", ge=0, le=1)] = 0.2
+    brightness: Annotated[
+        float, Field(description="Standard deviation of the change of brightness, of the intensity range.", ge=0, le=1)
+    ] = 0.2
+    noise: Annotated[
+        float, Field(description="Noise of up to this standard deviation, of the intensity range.", ge=0, le=1)
+    ] = 0.05
+
+
+@dataclass(frozen=True, config=_FORBID)
+class TrainConfig:
+    """How the network is trained. Epochs, steps, patch and batch of 0 are chosen by `unetseg.plan`."""
+
+    epochs: Annotated[int, Field(description="At most so many epochs; 0: by the number of training pixels.", ge=0)] = 0
+    steps_per_epoch: Annotated[
+        int, Field(description="Batches per epoch; 0: enough to see every training pixel about once.", ge=0)
+    ] = 0
+    max_minutes: Annotated[
+        float,
+        Field(description="Epochs are cut so that training takes about so long; 0: no limit.", ge=0),
+    ] = 10.0
+    patch: Annotated[
+        int,
+        Field(
+            description="Side of a training patch in pixels, smaller where scans are; 0: by scans and device.",
+            ge=0,
+            le=4096,
+        ),
+    ] = 0
+    batch: Annotated[int, Field(description="Patches per step; 0: what the memory holds.", ge=0, le=4096)] = 0
+    learning_rate: Annotated[float, Field(description="Peak of the learning rate.", gt=0, le=1)] = 0.002
+    schedule: Annotated[
+        Literal["cosine", "plateau", "constant"],
+        Field(
+            description="After a warm-up the learning rate follows a cosine to the end, halves where validation has "
+            "not risen for a third of patience, or stays."
+        ),
+    ] = "cosine"
+    weight_decay: Annotated[float, Field(description="Decoupled weight decay (AdamW).", ge=0, lt=1)] = 0.0001
+    clip_norm: Annotated[float, Field(description="Gradients longer than this are shortened; 0: never.", ge=0)] = 1.0
+    ema: Annotated[
+        float,
+        Field(
+            description="Momentum of a running mean of the weights, which is what is kept; 0: the weights.", ge=0, lt=1
+        ),
+    ] = 0.0
     foreground_fraction: Annotated[
         float, Field(description="Share of patches centred on a pixel of some class.", ge=0, le=1)
     ] = 0.5
-    flips: Annotated[bool, Field(description="Augment with flips and quarter turns.")] = True
-    intensity: Annotated[
-        float, Field(description="Strength of contrast, brightness and noise augmentation; 0: none.", ge=0, le=1)
-    ] = 0.2
+    monitor: Annotated[
+        Literal["dice", "recall_at_precision"],
+        Field(description="What chooses the best weights on the validation split."),
+    ] = "dice"
+    monitor_precision: Annotated[
+        float, Field(description="recall_at_precision: the precision that must be reached.", gt=0, lt=1)
+    ] = 0.9
     patience: Annotated[
-        int, Field(description="Epochs without a better validation Dice before training stops; 0: never.", ge=0)
+        int, Field(description="Epochs without a better validation score before training stops; 0: never.", ge=0)
     ] = 15
+    warm_start: Annotated[bool, Field(description="Begin with the weights of the production model.")] = False
+    devices: Annotated[int, Field(description="GPUs that share each batch; 0: all that are there.", ge=0, le=64)] = 1
     seed: Annotated[int, Field(description="Start of all random numbers.", ge=0, lt=2**31)] = 0
     precision: Annotated[
-        Literal["float32", "mixed_bfloat16", "mixed_float16"], Field(description="Keras precision policy.")
-    ] = "float32"
+        Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"],
+        Field(description="Keras precision policy; auto: mixed on GPUs that gain from it, else float32."),
+    ] = "auto"
 
 
 @dataclass(frozen=True, config=_FORBID)
@@ -309,6 +457,8 @@ class Settings:
 
     ingest: IngestConfig = field(default_factory=IngestConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     gate: GateConfig = field(default_factory=GateConfig)

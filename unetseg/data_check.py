@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unetseg.class_pictures import class_pictures
 from unetseg.class_statistics import ClassStatistics, class_statistics, statistics_by_split
-from unetseg.config import IngestConfig, TrainConfig
+from unetseg.config import IngestConfig, LossConfig
 from unetseg.cutouts import IGNORED_COLOUR, central_window, draw_cutout
 from unetseg.dataset import Dataset
 from unetseg.intensities import QUANTILES
@@ -54,7 +54,7 @@ class _Some:
 
 
 def write_data_check(
-    dataset: Dataset, path: Path, *, config: TrainConfig = TrainConfig(), unlabelled: Sequence[str] = ()
+    dataset: Dataset, path: Path, *, config: LossConfig = LossConfig(), unlabelled: Sequence[str] = ()
 ) -> Path:
     """Write the page.
 
@@ -162,7 +162,7 @@ def _normalisation(config: IngestConfig) -> str:
             return "none"
 
 
-def _statistics(scans: Sequence[ScanRecord], classes: Sequence[str], config: TrainConfig) -> dict[str, ClassStatistics]:
+def _statistics(scans: Sequence[ScanRecord], classes: Sequence[str], config: LossConfig) -> dict[str, ClassStatistics]:
     """Class statistics of each split, and of all scans."""
     return statistics_by_split(scans, classes, config=config) | {"all": class_statistics(scans, classes, config=config)}
 

@@ -276,7 +276,7 @@ def _write_page(project: Project, index: Index, outcomes: Outcomes) -> None:
     page = project.folder / PAGE
     try:
         dataset, unlabelled = Dataset(project.dataset, index), sorted(outcomes.unlabelled)
-        write_data_check(dataset, page, config=project.settings.train, unlabelled=unlabelled)
+        write_data_check(dataset, page, config=project.settings.loss, unlabelled=unlabelled)
     except Exception:
         logger.warning("%s: could not be written; the dataset is complete", page, exc_info=True)
         with suppress(OSError):

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from unetseg.config import ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
+from unetseg.old_settings import renew_settings
 from unetseg.storage import is_remote, locate, read_bytes, write_bytes
 
 __all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
@@ -65,7 +66,7 @@ def load_project(folder: str | Path, overrides: Sequence[str] = ()) -> Project:
     path = folder / PROJECT_FILE
     content = _read_yaml(path)
     sources = _validate(Sources, content.pop("sources", {}), f"{path}: sources")
-    settings = _validate(Settings, content, str(path))
+    settings = _validate(Settings, renew_settings(content, str(path)), str(path))
     return Project(folder, _absolute(sources, folder), override(settings, overrides))
 
 

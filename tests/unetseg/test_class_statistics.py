@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetseg.class_statistics import class_statistics, class_weights, count_pixels, statistics_by_split
-from unetseg.config import TrainConfig
+from unetseg.config import LossConfig
 
 FEW = settings(max_examples=60, deadline=None)
 NAMES = ("iris", "pupil", "lid")
@@ -81,7 +81,7 @@ def test_the_pixels_of_each_scan_are_its_own(found):
 def test_a_hand_example():
     # iris 50 + 10 pixels, pupil 10 (all inside iris), lid none; 20 of 200 pixels are ignored
     records = [Record(((0, 20), (1, 50), (3, 10), (8, 20))), Record(((0, 100),), split="test")]
-    statistics = class_statistics(records, NAMES, config=TrainConfig(max_class_weight=10.0))
+    statistics = class_statistics(records, NAMES, config=LossConfig(max_class_weight=10.0))
     assert statistics.counted_pixels == 180
     assert statistics.pixels == {"iris": 60, "pupil": 10, "lid": 0}
     assert statistics.fractions == {"iris": 60 / 180, "pupil": 10 / 180, "lid": 0}
@@ -105,7 +105,7 @@ def test_each_split_has_its_own_statistics_even_without_scans():
 
 def test_the_cap_of_the_weights_is_that_of_the_settings_in_each_split():
     records = [Record(((0, 999), (1, 1)))]
-    found = statistics_by_split(records, NAMES, config=TrainConfig(max_class_weight=7.0))
+    found = statistics_by_split(records, NAMES, config=LossConfig(max_class_weight=7.0))
     assert found["train"].weights["inverse_frequency"]["iris"] == 7
     assert statistics_by_split(records, NAMES)["train"].weights["inverse_frequency"]["iris"] == 5
 
@@ -142,7 +142,7 @@ def test_statistics_survive_json():
 def test_training_takes_the_very_weights_that_are_shown(rule):
     statistics = class_statistics([Record(((0, 3), (1, 7), (3, 2)))], NAMES)
     fractions = np.array(list(statistics.fractions.values()))
-    assert class_weights(fractions, TrainConfig(class_weights=rule)) == list(statistics.weights[rule].values())
+    assert class_weights(fractions, LossConfig(class_weights=rule)) == list(statistics.weights[rule].values())
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_training_takes_the_very_weights_that_are_shown(rule):
     [("none", [1, 1, 1, 1]), ("total_over_class", [2, 10, 50, 1]), ("inverse_frequency", [1, 9, 50, 1])],
 )
 def test_class_weights_follow_their_formulas(rule, expected):
-    config = TrainConfig(class_weights=rule, max_class_weight=50.0)
+    config = LossConfig(class_weights=rule, max_class_weight=50.0)
     assert class_weights(np.array([0.5, 0.1, 0.001, 0.0]), config) == pytest.approx(expected)
 
 
 def test_a_class_that_covers_most_is_not_weighed_below_one():
-    assert class_weights(np.array([0.9]), TrainConfig(class_weights="inverse_frequency")) == [1]
+    assert class_weights(np.array([0.9]), LossConfig(class_weights="inverse_frequency")) == [1]

@@ -17,7 +17,7 @@ import tifffile
 from PIL import Image
 
 from unetseg import data_check
-from unetseg.config import ClassSource, IngestConfig, ScanSource, Settings, Sources, TrainConfig
+from unetseg.config import ClassSource, IngestConfig, LossConfig, ScanSource, Settings, Sources
 from unetseg.cutouts import IGNORED_COLOUR, central_window, draw_cutout, find_cutout, random_window, sides
 from unetseg.data_check import write_data_check
 from unetseg.dataset import Dataset, open_dataset
@@ -163,9 +163,9 @@ def test_class_table_has_pixels_shares_and_the_weights_of_every_rule(page: Page)
 
 
 def test_weights_are_capped_as_the_settings_of_the_training_say(dataset: Dataset, tmp_path: Path):
-    found = Page(write_data_check(dataset, tmp_path / PAGE, config=TrainConfig(max_class_weight=12.5)))
+    found = Page(write_data_check(dataset, tmp_path / PAGE, config=LossConfig(max_class_weight=12.5)))
     assert found.table("class")[-2][-2:] == ["12.50", "12.50"]
-    assert "train.max_class_weight = 12.5" in found.text
+    assert "loss.max_class_weight = 12.5" in found.text
 
 
 def test_overlaps_are_shares_of_the_class_on_the_left(page: Page):

@@ -105,7 +105,7 @@ def test_yaml_runs_no_code(tmp_path):
         ("schema_version: 1", "sources: scans: Field required"),
         (VALID + "trian: {epochs: 3}", "trian: no such setting; did you mean 'train'? (there are: ingest, model"),
         (VALID + "train: {epoch: 3}", "train.epoch: no such setting; did you mean 'epochs'? (there are: epochs,"),
-        (VALID + "train: {epochs: 0}", "train.epochs: Input should be greater than or equal to 1, found 0"),
+        (VALID + "train: {epochs: -1}", "train.epochs: Input should be greater than or equal to 0, found -1"),
         (VALID + "train: {epochs: many}", "train.epochs: Input should be a valid integer"),
         (VALID + "train: 3", "train: Input should be a dictionary or an instance of TrainConfig, found 3"),
         (VALID + "ingest: {normalisation: log}", "Input should be 'percentile', 'zscore', 'minmax', 'fixed' or 'none'"),
@@ -143,8 +143,8 @@ def test_a_source_in_the_home_folder_is_understood(tmp_path, monkeypatch):
         ("train.epochs=20", "train", "epochs", 20),
         (" train.epochs = 20 ", "train", "epochs", 20),
         ("train.learning_rate=1e-3", "train", "learning_rate", 0.001),
-        ("train.flips=no", "train", "flips", False),
-        ("train.flips=true", "train", "flips", True),
+        ("augment.flips=no", "augment", "flips", False),
+        ("augment.flips=true", "augment", "flips", True),
         ("ingest.fixed_low=-3.5", "ingest", "fixed_low", -3.5),
         ("predict.pattern=*.tif", "predict", "pattern", "*.tif"),
         ("predict.pattern=a=b", "predict", "pattern", "a=b"),
@@ -178,7 +178,7 @@ def test_two_overrides_that_are_only_right_together_are_taken():
         ("train.=3", "must look like section.field=value"),
         ("trian.epochs=3", "'trian' is no section; did you mean 'train'?"),
         ("train.epoch=3", "'epoch' is no setting of train; did you mean 'epochs'?"),
-        ("train.epochs=0", "--set: train.epochs: Input should be greater than or equal to 1, found '0'"),
+        ("train.epochs=-1", "--set: train.epochs: Input should be greater than or equal to 0, found '-1'"),
         ("train.epochs=[1", "--set: train.epochs: Input should be a valid integer"),
         ("train.epochs=", "--set: train.epochs: Input should be a valid integer"),
         ("gate.score=dise", "--set: gate.score: Input should be 'dice', 'f1'"),
@@ -193,8 +193,8 @@ def test_a_wrong_override_is_named(tmp_path, text, message):
 
 def test_only_what_was_changed_in_a_form_is_stronger_than_the_file():
     file = Settings(train=TrainConfig(epochs=5, seed=7), evaluate=EvaluateConfig(beta=2))
-    merged = merge_settings(file, "train", TrainConfig(epochs=9, flips=False))
-    assert merged == replace(file, train=TrainConfig(epochs=9, seed=7, flips=False))
+    merged = merge_settings(file, "train", TrainConfig(epochs=9, warm_start=True))
+    assert merged == replace(file, train=TrainConfig(epochs=9, seed=7, warm_start=True))
 
 
 def test_a_form_nobody_touched_changes_nothing():
