@@ -167,6 +167,60 @@ def test_focal_equals_keras_where_nothing_is_ignored(batch):
     assert value(losses.focal, y_true, y_pred, gamma=2.0, alpha=0.3) == pytest.approx(expected, abs=1e-6)
 
 
+def float64_mean(term):
+    """Oracle: mean of ``term(y, p)`` over what counts, in float64."""
+
+    def oracle(y_true, y_pred):
+        counts = y_true >= 0
+        return term(y_true[counts].astype("float64"), y_pred[counts].astype("float64")).mean()
+
+    return oracle
+
+
+def float64_tversky(alpha, beta, power):
+    """Oracle: mean over the classes of which something counts, in float64."""
+
+    def oracle(y_true, y_pred):
+        measurable = [k for k in range(y_true.shape[3]) if (y_true[..., k] >= 0).any()]
+        distances = loop_tversky(y_true[..., measurable], y_pred[..., measurable], alpha, beta, 1.0)
+        return (distances**power).mean()
+
+    return oracle
+
+
+ORACLES = {
+    "weighted_binary_crossentropy": float64_mean(lambda y, p: -(y * np.log(p) + (1 - y) * np.log1p(-p))),
+    "focal": float64_mean(lambda y, p: -(y * (1 - p) ** 2 * np.log(p) + (1 - y) * p**2 * np.log1p(-p))),
+    # smooth is 1 pixel in numerator and denominator of Dice, half of that in the Tversky index of half weights
+    "dice": lambda y_true, y_pred: np.mean(
+        [
+            1 - (2 * (y * p).sum() + 1) / (y.sum() + p.sum() + 1)
+            for k in range(y_true.shape[3])
+            if (counts := y_true[..., k] >= 0).any()
+            for y, p in [(y_true[..., k][counts], y_pred[..., k][counts].astype("float64"))]
+        ]
+    ),
+    "tversky": float64_tversky(0.3, 0.7, 1),
+    "focal_tversky": float64_tversky(0.3, 0.7, 3 / 4),
+}
+MASKS = {
+    "every-class": lambda y_true: y_true,
+    "absent-class": lambda y_true: np.where([False, False, True], np.minimum(y_true, 0), y_true),
+    "all-background": lambda y_true: np.minimum(y_true, 0),
+    "all-foreground": lambda y_true: np.abs(y_true) * 0 + 1,
+    "ignored-class": lambda y_true: np.where([False, True, False], -1, y_true),
+    "nothing-ignored": lambda y_true: np.abs(y_true),
+}
+
+
+@every_loss
+@pytest.mark.parametrize("masks", MASKS)
+def test_defaults_equal_float64_whatever_the_masks_hold(batch, name, masks):
+    y_true, y_pred = MASKS[masks](batch[0]), batch[1]
+    assert value(FUNCTIONS[name], y_true, y_pred) == pytest.approx(ORACLES[name](y_true, y_pred), abs=1e-6)
+    assert value(CLASSES[name](), y_true, y_pred) == pytest.approx(ORACLES[name](y_true, y_pred), abs=1e-6)
+
+
 # --------------------------------------------------------------------------- what does not count
 
 
@@ -207,6 +261,9 @@ def test_background_only_is_finite_and_rewards_low_predictions(name):
     y_true = np.zeros((2, 8, 8, 1))
     low, high = (np.full(y_true.shape, p, "float32") for p in (0.1, 0.6))
     assert 0 <= value(FUNCTIONS[name], y_true, low) < value(FUNCTIONS[name], y_true, high) < math.inf
+    slope = gradient(CLASSES[name](), y_true, high)
+    assert np.all(np.isfinite(slope))
+    assert np.all(slope > 0)
 
 
 @pytest.mark.parametrize("name", OVERLAPS)
@@ -236,9 +293,10 @@ def test_half_precision_predictions_do_not_overflow(name, dtype):
     y_true[:, :500] = 1  # 256,000 pixels: float16 ends at 65,504, bfloat16 counts in steps of 2,048 there
     y_pred = np.where(y_true > 0, 0.75, 0.25)
     exact = value(FUNCTIONS[name], y_true, y_pred.astype("float32"))
-    got = value(FUNCTIONS[name], y_true, keras.ops.cast(y_pred, dtype))
+    half = keras.ops.cast(y_pred, dtype)
     assert 0 < exact < 1
-    assert got == pytest.approx(exact, abs=1e-6)
+    assert value(FUNCTIONS[name], y_true, half) == pytest.approx(exact, abs=1e-6)
+    assert value(CLASSES[name](), y_true, half) == pytest.approx(exact, abs=1e-6)
 
 
 @every_loss
@@ -319,6 +377,77 @@ def test_composite_leaves_out_what_weighs_nothing(batch):
     assert value(loss, *batch) == pytest.approx(value(losses.dice_loss, *batch))
 
 
+@every_loss
+@pytest.mark.parametrize("masks", MASKS)
+def test_weights_of_classes_weigh_the_loss_of_each_class_alone(batch, name, masks):
+    y_true, y_pred = MASKS[masks](batch[0]), batch[1]
+    classes = [k for k in range(3) if (y_true[..., k] >= 0).any()]
+    alone = {k: ORACLES[name](y_true[..., k : k + 1], y_pred[..., k : k + 1]) for k in classes}
+    weights = [0.5, 3.0, 2.0]
+    expected = np.mean([weights[k] * alone[k] for k in classes])
+    assert value(losses.CompositeLoss({name: weights}), y_true, y_pred) == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("name", OVERLAPS)
+def test_weights_of_classes_per_sample_are_those_of_each_sample_alone(batch, name):
+    y_true, y_pred = batch
+    y_true[0, ..., 1] = -1  # the second class cannot be measured in the first sample
+    loss = losses.CompositeLoss({name: [1.0, 2.0, 3.0]}, options={name: {"per_batch": False}}, reduction=None)
+    alone = [value(losses.CompositeLoss({name: [1.0, 2.0, 3.0]}), y_true[i : i + 1], y_pred[i : i + 1]) for i in (0, 1)]
+    np.testing.assert_allclose(numpy(loss(y_true, y_pred)), alone, atol=1e-6)
+
+
+@every_loss
+def test_equal_weights_of_classes_are_one_weight(batch, name):
+    y_true, y_pred = np.abs(batch[0]), batch[1]
+    got = value(losses.CompositeLoss({name: np.full(3, 0.7)}), y_true, y_pred)
+    assert got == pytest.approx(value(losses.CompositeLoss({name: 0.7}), y_true, y_pred), abs=1e-6)
+
+
+@every_loss
+def test_a_class_that_weighs_nothing_gets_no_gradient(batch, name):
+    y_true, y_pred = batch[0][:1], batch[1][:1]
+    slope = gradient(losses.CompositeLoss({name: [1.0, 0.0, 1.0]}), y_true, y_pred)
+    assert np.all(slope[..., 1] == 0)
+    assert np.all(slope[..., [0, 2]][y_true[..., [0, 2]] >= 0] != 0)
+
+
+def test_weights_of_classes_come_on_top_of_those_of_the_foreground(batch):
+    y_true, y_pred = batch
+    loss = losses.CompositeLoss({"weighted_binary_crossentropy": [1.0, 0.0, 2.0]}, class_weights=[4.0, 1.0, 5.0])
+    parts = [(0, 1.0, 4.0), (2, 2.0, 5.0)]
+    expected = sum(
+        weight
+        * value(
+            losses.weighted_binary_crossentropy,
+            y_true[..., k : k + 1],
+            y_pred[..., k : k + 1],
+            class_weights=[foreground],
+        )
+        for k, weight, foreground in parts
+    )
+    assert value(loss, y_true, y_pred) == pytest.approx(expected / 3, abs=1e-6)
+
+
+def test_weights_of_classes_on_a_batch_that_is_ignored_altogether_cost_nothing():
+    y_true, y_pred = np.full((1, 4, 4, 2), -1), np.full((1, 4, 4, 2), 0.7, "float32")
+    loss = losses.CompositeLoss({name: [1.0, 2.0] for name in CLASSES})
+    assert value(loss, y_true, y_pred) == 0
+    assert np.all(gradient(loss, y_true, y_pred) == 0)
+
+
+@pytest.mark.parametrize("given", [[1.0, 2.0], [1.0] * 4, [1.0]], ids=len)
+def test_weights_of_classes_must_be_as_many_as_classes(batch, given):
+    with pytest.raises(UsageError, match="weights: dice: must be one number, or 3 in all, one per class, received"):
+        losses.CompositeLoss({"dice": given})(*batch)
+
+
+def test_foreground_weights_must_be_as_many_as_classes_also_beside_weights_of_classes(batch):
+    loss = losses.CompositeLoss({"weighted_binary_crossentropy": [1.0, 2.0, 3.0]}, class_weights=[1.0] * 4)
+    with pytest.raises(UsageError, match="class_weights: must be finite numbers of at least 0, 3 in all"):
+        loss(*batch)
+
+
 # --------------------------------------------------------------------------- Keras
 
 CONFIGURED = [
@@ -328,7 +457,7 @@ CONFIGURED = [
     losses.Tversky(alpha=0.6, beta=0.4, smooth=2.0, per_batch=False, reduction="sum"),
     losses.FocalTversky(alpha=0.6, beta=0.4, gamma=2.0, smooth=2.0, per_batch=False),
     losses.CompositeLoss(
-        {"weighted_binary_crossentropy": 1.0, "focal": 0.5},
+        {"weighted_binary_crossentropy": 1.0, "focal": 0.5, "dice": (0.0, 1.0, 2.0)},
         class_weights=(1.0, 2.0, 3.0),
         options={"focal": {"gamma": 1.0}},
     ),
@@ -352,9 +481,10 @@ def toy():
 
 @pytest.mark.parametrize("name", [*CLASSES, "composite"])
 def test_thirty_steps_of_training_lower_the_loss(name):
-    loss = losses.CompositeLoss({"dice": 1.0, "weighted_binary_crossentropy": 1.0}) if name == "composite" else None
+    together = name == "composite"
+    loss = losses.CompositeLoss({**dict.fromkeys(CLASSES, 1.0), "dice": [2.0]}) if together else CLASSES[name]()
     model, image, mask = toy()
-    model.compile(optimizer=keras.optimizers.Adam(0.1), loss=loss or CLASSES[name](), jit_compile=False)
+    model.compile(optimizer=keras.optimizers.Adam(0.1), loss=loss, jit_compile=False)
     steps = model.fit(image, mask, epochs=30, batch_size=8, verbose=0).history["loss"]
     assert all(map(math.isfinite, steps))
     assert steps[-1] < 0.9 * steps[0]
@@ -380,6 +510,9 @@ def test_a_compiled_model_is_loaded_with_its_loss(tmp_path):
         (lambda: losses.CompositeLoss({"dice": -1.0}), "weights: must be finite and at least 0.*-1.0"),
         (lambda: losses.CompositeLoss({"dice": math.nan}), "weights: must be finite"),
         (lambda: losses.CompositeLoss({"dice": 0.0}), "one of them above 0"),
+        (lambda: losses.CompositeLoss({"dice": [0.0, 0.0]}), "one of them above 0"),
+        (lambda: losses.CompositeLoss({"dice": [1.0, -1.0]}), "weights: must be finite and at least 0"),
+        (lambda: losses.CompositeLoss({"dice": []}), "weights: must be finite .* a number or one per class"),
         (lambda: losses.CompositeLoss({}), "one of them above 0"),
         (lambda: losses.CompositeLoss({"dice": 1.0}, class_weights=[1.0]), "class_weights: must be None unless"),
         (lambda: losses.CompositeLoss({"dice": 1.0}, options={"focal": {}}), "options: must be for losses named in"),
