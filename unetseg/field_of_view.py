@@ -35,10 +35,13 @@ class ReceptiveField:
     Attributes:
         stride: Pixels. Positions and sizes are multiples of it, or poolings would pair other pixels.
         halo: Pixels of context on each side, a multiple of ``stride``.
+        exact: Whether what is kept equals the whole-image result. False where a normalisation takes its statistics
+            from the whole tile: they differ from tile to tile, so neighbours only nearly agree and must be blended.
     """
 
     stride: int
     halo: int
+    exact: bool = True
 
 
 class _Window(NamedTuple):
@@ -61,8 +64,12 @@ def receptive_field(model: keras.Model) -> ReceptiveField:
 
     One block of ``stride`` output pixels is followed back to the inputs; at every tensor on the way, the pixels that
     it depends on are counted. That is exact for the layers used, so the halo is the smallest safe multiple of the
-    stride. Whatever follows from the tile as a whole (instance or group normalisation, global pooling, attention)
-    has no finite receptive field and is refused.
+    stride. Several outputs, at whatever scales, share one stride and one halo.
+
+    Group and instance normalisation (and layer normalisation over height and width) take mean and variance of the
+    whole tile. They count as pixelwise, since all else that a pixel sees lies within the halo, but the result is not
+    ``exact``. What has no finite receptive field at all, such as global pooling, is refused; so is padding and cropping
+    of a fixed size, which does not happen at the borders of tiles.
 
     Args:
         model: Any functional model of convolutions, poolings, upsamplings, transposed convolutions and pixelwise
@@ -75,13 +82,14 @@ def receptive_field(model: keras.Model) -> ReceptiveField:
         >>> from unetseg.config import ModelConfig
         >>> from unetseg.model import build_unet
         >>> receptive_field(build_unet(ModelConfig(depth=1)))
-        ReceptiveField(stride=2, halo=8)
+        ReceptiveField(stride=2, halo=8, exact=True)
     """
     steps = _steps(model)
     axes = [_axis_scales(steps, axis) for axis in (0, 1)]
     stride = math.lcm(*(scale.numerator for scales in axes for scale in scales.values()))
     margin = max(_axis_margin(model, steps, axis, scales, stride) for axis, scales in enumerate(axes))
-    return ReceptiveField(stride=stride, halo=math.ceil(margin / stride) * stride)
+    exact = not any(step.sees_whole_tile for step in steps)
+    return ReceptiveField(stride=stride, halo=math.ceil(margin / stride) * stride, exact=exact)
 
 
 class _Step(NamedTuple):
@@ -90,6 +98,7 @@ class _Step(NamedTuple):
     sources: list[int]
     outputs: list[int]
     windows: tuple[_Window, _Window]  # along height, along width
+    sees_whole_tile: bool
 
 
 def _steps(model: keras.Model) -> list[_Step]:
@@ -103,6 +112,7 @@ def _steps(model: keras.Model) -> list[_Step]:
             [id(x) for x in node.input_tensors],
             [id(x) for x in node.outputs],
             (_window(node, 0), _window(node, 1)),
+            _sees_whole_tile(node.operation),
         )
         for node in nodes
     ]
@@ -209,7 +219,9 @@ _WINDOWS: Final[dict[type, Callable[[keras.Layer, int], _Window]]] = {
     keras.layers.Concatenate: _pixelwise,
     keras.layers.Dropout: _pixelwise,
     keras.layers.ELU: _pixelwise,
+    keras.layers.GroupNormalization: _pixelwise,  # but for its statistics: `_sees_whole_tile`
     keras.layers.Identity: _pixelwise,
+    keras.layers.LayerNormalization: _pixelwise,
     keras.layers.LeakyReLU: _pixelwise,
     keras.layers.Maximum: _pixelwise,
     keras.layers.Multiply: _pixelwise,
@@ -225,6 +237,11 @@ def _window(node: Node, axis: int) -> _Window:
     layer = node.operation
     if _selects_channels(node):
         return _pixelwise(layer, axis)
+    if isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.Cropping2D):
+        raise UsageError(
+            f"model: layer {layer.name!r} pads or cuts images of one fixed size, so tiles cannot be exact; build the "
+            "model with input_shape=(None, None, channels)"
+        )
     rule = _WINDOWS.get(type(layer))  # not isinstance: a subclass may compute anything
     if rule is None:
         raise UsageError(
@@ -238,7 +255,20 @@ def _window(node: Node, axis: int) -> _Window:
 
 def _channels_last(layer: keras.Layer) -> bool:
     """Whether the layer's channel axis (or the axis that it works along) is the last one."""
-    return getattr(layer, "data_format", "channels_last") == "channels_last" and getattr(layer, "axis", -1) in (-1, 3)
+    return getattr(layer, "data_format", "channels_last") == "channels_last" and not _axes(layer).isdisjoint({-1, 3})
+
+
+def _sees_whole_tile(layer: keras.Layer) -> bool:
+    """Whether the layer's statistics are those of the tile, not of a pixel or of the training data."""
+    if type(layer) is keras.layers.LayerNormalization:
+        return not _axes(layer) <= {-1, 3}
+    return type(layer) is keras.layers.GroupNormalization
+
+
+def _axes(layer: keras.Layer) -> set[int]:
+    """The axes that the layer works along: one number or a list of them; the channels where it has none."""
+    axis = getattr(layer, "axis", -1)
+    return set(axis) if isinstance(axis, list | tuple) else {axis}
 
 
 def _selects_channels(node: Node) -> bool:
