@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from unetseg.errors import UsageError
 
-__all__ = ["Progress", "run_units", "silent"]
+__all__ = ["Progress", "cores", "run_units", "silent"]
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
@@ -73,7 +73,7 @@ def _outcome(future: Future[Any]) -> Any:  # noqa: ANN401 (whatever the units re
 @contextmanager
 def _executor(cluster: str, workers: int) -> Iterator[tuple[Executor, int]]:
     if not cluster:
-        count = workers or _cores()
+        count = workers or cores()
         with ThreadPoolExecutor(count, thread_name_prefix="unetseg") as executor:
             yield executor, count
         return
@@ -89,5 +89,6 @@ def _executor(cluster: str, workers: int) -> Iterator[tuple[Executor, int]]:
         yield client.get_executor(pure=False), count
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

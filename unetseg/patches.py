@@ -1,177 +1,132 @@
-"""Training patches from a dataset: drawn by seed, held in memory where the scans fit, as a Keras data source."""
+"""Training patches from a dataset, drawn by seed, as a Keras data source."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.augment import flip_and_turn, vary_intensity
-from unetseg.config import TrainConfig
-from unetseg.dataset import Dataset, Planes
-from unetseg.scan_record import ScanRecord
-from unetseg.tiling import padded_size
+from unetseg.augment import augmented
+from unetseg.bit_fields import unpack
+from unetseg.config import AugmentConfig, TrainConfig
+from unetseg.dataset import Planes
+from unetseg.parallel import cores
+from unetseg.patch import Patch
+from unetseg.patch_centres import PatchCentres
+from unetseg.patch_reader import PatchReader
+from unetseg.prefetch import Prefetch
+from unetseg.scales import scaled_targets
 
-__all__ = ["PatchBatches", "PatchReader", "grid_patches", "patch_shape", "stack_batch"]
+__all__ = ["Batch", "PatchBatches", "grid_patches", "stack_batch"]
 
-logger = logging.getLogger(__name__)
+_MOST_WORKERS: Final = 8  # threads that prepare batches: more than keep a large GPU fed
+_BATCHES_AHEAD: Final = 2  # besides one per worker
+_GRID_PATCHES: Final = 64  # enough for a steady score; more would cost as much as training on small sets
 
-_MEMORY_SHARE = 0.3  # of the machine's memory that cached scans may take
-_POINTS = 4096  # foreground pixels kept per scan and class to centre patches on
-_VALIDATION_PATCHES = 64  # enough for a steady score; more would cost as much as training on small sets
-
-
-def patch_shape(scans: Sequence[ScanRecord], patch: int, stride: int) -> tuple[int, int]:
-    """Height and width of patches: at most ``patch``, no larger than the median scan, multiples of the stride."""
-    sides = [int(np.median([scan.shape[axis] for scan in scans])) for axis in (0, 1)]
-    largest = max(patch // stride * stride, stride)
-    height, width = (min(largest, padded_size(side, stride)) for side in sides)
-    return height, width
-
-
-class PatchReader:
-    """Windows of scans, padded where they stick out: the image with zeros, the masks with "ignore"."""
-
-    def __init__(self, dataset: Dataset, scans: Sequence[ScanRecord]) -> None:
-        self.dataset = dataset
-        self.scans = list(scans)
-        self._cache: dict[str, Planes] = {}
-        self._cached = _bytes(dataset, self.scans) < _MEMORY_SHARE * _memory()
-        held = "in memory" if self._cached else "from disk, patch by patch: they take too much memory"
-        logger.info("%d scans are read %s", len(self.scans), held)
-
-    def read(self, scan: ScanRecord, top: int, left: int, shape: tuple[int, int]) -> Planes:
-        """The window of a scan whose corner is at ``(top, left)``, which may lie outside."""
-        window = _inside(top, shape[0], scan.shape[0]), _inside(left, shape[1], scan.shape[1])
-        part = self._window(scan, window)
-        before = window[0].start - top, window[1].start - left
-        margins = [(low, size - low - have) for low, size, have in zip(before, shape, part.masks.shape, strict=False)]
-        pad = partial(np.pad, pad_width=[*margins, (0, 0)])
-        if not np.any(margins):
-            return part
-        return Planes(pad(part.image), pad(part.guides), pad(part.masks, constant_values=-1))
-
-    def _window(self, scan: ScanRecord, window: tuple[slice, slice]) -> Planes:
-        if not self._cached:
-            return self._load(scan, window)
-        if scan.id not in self._cache:
-            self._cache[scan.id] = self._load(scan, (slice(None), slice(None)))
-        whole = self._cache[scan.id]
-        return Planes(whole.image[window].astype(np.float32), whole.guides[window], whole.masks[window])
-
-    def _load(self, scan: ScanRecord, window: tuple[slice, slice]) -> Planes:
-        planes = self.dataset.read(scan, window)
-        return planes if self._cached else replace(planes, image=planes.image.astype(np.float32))
-
-
-@dataclass(frozen=True)
-class _Points:
-    """Foreground pixels of one scan: ``(n, 2)`` rows and columns per class that it holds."""
-
-    per_class: dict[int, NDArray[np.int32]]
+Batch = tuple[dict[str, NDArray[Any]], NDArray[np.int8] | dict[str, NDArray[Any]]]
+"""Inputs by name, and masks: one array, or one per output of a multi-scale network."""
 
 
 class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publishes no types
     """Batches of random patches for ``model.fit``; each depends on seed, epoch and number alone.
 
-    Whoever calls ``fit`` sets ``epoch`` before each one and passes ``shuffle=False``: Keras' own ``on_epoch_end`` is
-    also called after the batches that it peeks at, and its shuffling is not seeded by the settings.
+    Threads prepare the next batches, those of the next epoch too. Whoever calls ``fit`` sets ``epoch`` before each one
+    and passes ``shuffle=False``: Keras' own ``on_epoch_end`` is also called after the batches that it peeks at, and its
+    shuffling is not seeded by the settings. Everything but ``epoch`` stays as it was given.
+
+    Args:
+        reader: of the scans.
+        config: seed, and share of foreground patches.
+        augment: how patches are varied.
+        shape: height and width of a patch in pixels.
+        batch: patches per batch.
+        steps: batches per epoch.
+        scales: factor of each output by its name, for a network with more than one.
+        epoch: the first one.
     """
 
-    def __init__(
-        self, reader: PatchReader, config: TrainConfig, shape: tuple[int, int], *, steps: int, epoch: int = 0
+    def __init__(  # noqa: PLR0913 (what a batch depends on)
+        self,
+        reader: PatchReader,
+        config: TrainConfig,
+        augment: AugmentConfig,
+        shape: tuple[int, int],
+        *,
+        batch: int,
+        steps: int,
+        scales: Mapping[str, int] | None = None,
+        epoch: int = 0,
     ) -> None:
-        super().__init__(workers=1, max_queue_size=8)
-        self.reader, self.config, self.shape = reader, config, shape
-        self.steps, self.epoch = steps, epoch
-        self._points = [_foreground(reader.dataset, scan, config.seed) for scan in reader.scans]
+        super().__init__()
+        self.reader, self.config, self.augment, self.shape = reader, config, augment, shape
+        self.batch, self.steps, self.scales, self.epoch = batch, steps, dict(scales or {}), epoch
+        self._centres = PatchCentres(reader, config.foreground_fraction, config.seed)
+        workers = min(max(cores() // 2, 1), _MOST_WORKERS)
+        self._ahead = workers + _BATCHES_AHEAD
+        self._prefetch = Prefetch(self._make, workers=workers)
 
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: int) -> tuple[dict[str, NDArray[Any]], NDArray[np.int8]]:
-        random = np.random.default_rng([self.config.seed, self.epoch, index])
-        return stack_batch([self._draw(random) for _ in range(self.config.batch)])
+    def __getitem__(self, index: int) -> Batch:
+        following = (divmod(index + ahead, self.steps) for ahead in range(1, self._ahead + 1))
+        epoch = self.epoch
+        return self._prefetch.get((epoch, index), [(epoch + later, number) for later, number in following])
 
-    def _draw(self, random: np.random.Generator) -> Planes:
-        number = int(random.integers(len(self.reader.scans)))
-        scan, points = self.reader.scans[number], self._points[number].per_class
-        if points and random.random() < self.config.foreground_fraction:
-            corner = self._around(points, scan, random)
-        else:
-            corner = [_anywhere(size, side, random) for size, side in zip(scan.shape, self.shape, strict=True)]
-        patch = self.reader.read(scan, corner[0], corner[1], self.shape)
-        if self.config.flips:
-            patch = flip_and_turn(patch, random)
-        return vary_intensity(patch, self.config.intensity, random) if self.config.intensity else patch
+    def scans_of(self, index: int) -> list[str]:
+        """Ids of the scans that a batch of this epoch is cut from, one per patch; nothing is read for it."""
+        draws = [self._centres.draw(self._random(self.epoch, index, number)) for number in range(self.batch)]
+        return [self.reader.scans[scan].id for scan, _ in draws]
 
-    def _around(self, points: dict[int, NDArray[np.int32]], scan: ScanRecord, random: np.random.Generator) -> list[int]:
-        """A corner that puts some pixel of a class, each class alike, anywhere within the middle half of the patch."""
-        chosen = points[list(points)[int(random.integers(len(points)))]]
-        point = chosen[int(random.integers(len(chosen)))]
-        corner = []
-        for centre, size, side in zip(point, scan.shape, self.shape, strict=True):
-            start = int(centre) - side // 4 - int(random.integers(max(side // 2, 1)))
-            corner.append(min(max(start, min(0, size - side)), max(size - side, 0)))
-        return corner
+    def _make(self, place: tuple[int, int]) -> Batch:
+        patches = [self._patch(self._random(*place, number)) for number in range(self.batch)]
+        masks = unpack(np.stack([patch.fields for patch in patches]), len(self.reader.dataset.index.classes))
+        inputs = _inputs(patches)
+        if len(self.scales) < 2:
+            return inputs, masks
+        return inputs, scaled_targets(masks, self.scales)
+
+    def _patch(self, random: np.random.Generator) -> Patch:
+        draw = self._centres.draw(random)
+        corner = self._centres.corner(draw, self.shape, random)
+        read = partial(self.reader.read, self.reader.scans[draw[0]])
+        return augmented(read, corner, self.shape, self.augment, random)
+
+    def _random(self, epoch: int, index: int, number: int) -> np.random.Generator:
+        """Random numbers of one patch; the first ones draw its scan, which `scans_of` relies on."""
+        return np.random.default_rng([self.config.seed, epoch, index, number])
 
 
-def grid_patches(reader: PatchReader, shape: tuple[int, int]) -> list[Planes]:
-    """The patches that validation looks at after every epoch: a grid over the scans, thinned evenly to at most 64."""
+def grid_patches(reader: PatchReader, shape: tuple[int, int], limit: int = _GRID_PATCHES) -> list[Planes]:
+    """Patches as they are, the same ones each time: a grid over the scans, thinned evenly.
+
+    Args:
+        reader: of the scans; validation's, or training's to see how well its own scans are known.
+        shape: height and width of a patch in pixels.
+        limit: at most so many.
+    """
     places = [
         (scan, top, left)
         for scan in reader.scans
         for top in range(0, scan.shape[0], shape[0])
         for left in range(0, scan.shape[1], shape[1])
     ]
-    chosen = np.unique(np.linspace(0, len(places) - 1, min(len(places), _VALIDATION_PATCHES)).astype(int))
-    return [reader.read(scan, top, left, shape) for scan, top, left in (places[number] for number in chosen)]
+    chosen = np.unique(np.linspace(0, len(places) - 1, min(len(places), limit)).astype(int))
+    classes = len(reader.dataset.index.classes)
+    return [reader.read(scan, top, left, shape).planes(classes) for scan, top, left in (places[k] for k in chosen)]
 
 
 def stack_batch(patches: Sequence[Planes]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int8]]:
     """Inputs by name and masks, as the network takes them: ``(N, H, W, C)``, ``(N, H, W, G)``, ``(N, H, W, K)``."""
-    inputs: dict[str, NDArray[Any]] = {"image": np.stack([patch.image for patch in patches])}
+    return _inputs(patches), np.stack([patch.masks for patch in patches])
+
+
+def _inputs(patches: Sequence[Patch | Planes]) -> dict[str, NDArray[Any]]:
+    inputs: dict[str, NDArray[Any]] = {"image": np.stack([patch.image for patch in patches], dtype=np.float32)}
     if patches[0].guides.shape[-1]:
-        inputs["guides"] = np.stack([patch.guides for patch in patches]).astype(np.float32)
-    return inputs, np.stack([patch.masks for patch in patches])
-
-
-def _foreground(dataset: Dataset, scan: ScanRecord, seed: int) -> _Points:
-    """Some foreground pixels of every class of a scan, the same ones for the same seed."""
-    if not any(scan.class_pixels.values()):
-        return _Points({})
-    random = np.random.default_rng([seed, len(scan.id), *scan.id.encode()])
-    masks = dataset.masks(scan)
-    found = {}
-    for k in range(masks.shape[-1]):
-        points = np.argwhere(masks[..., k] == 1).astype(np.int32)
-        if len(points):
-            found[k] = random.permutation(points)[:_POINTS]
-    return _Points(found)
-
-
-def _inside(start: int, length: int, size: int) -> slice:
-    return slice(min(max(start, 0), size), min(max(start + length, 0), size))
-
-
-def _anywhere(size: int, side: int, random: np.random.Generator) -> int:
-    """A random corner; a scan smaller than the patch may lie anywhere in it."""
-    low, high = min(0, size - side), max(0, size - side)
-    return int(random.integers(low, high + 1))
-
-
-def _bytes(dataset: Dataset, scans: Sequence[ScanRecord]) -> int:
-    index = dataset.index
-    per_pixel = len(index.channels) * np.dtype(index.ingest.dtype).itemsize + len(index.classes) + len(index.guides)
-    return sum(scan.shape[0] * scan.shape[1] for scan in scans) * per_pixel
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        inputs["guides"] = np.stack([patch.guides for patch in patches], dtype=np.float32)
+    return inputs
