@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -11,13 +13,19 @@ from unetseg.class_statistics import ClassStatistics, class_statistics, statisti
 from unetseg.class_table import CLASS_HEAD, class_rows, overlap_rows
 from unetseg.dataset import open_dataset
 from unetseg.dataset_index import Index
+from unetseg.history import Row, best_row, class_names, dice_column, read_history
 from unetseg.ingest import IngestResult
 from unetseg.readers import BadFile
+from unetseg.train import TrainResult
 
-__all__ = ["show_ingest", "show_quarantine", "show_scores", "show_sentence"]
+__all__ = ["show_ingest", "show_quarantine", "show_scores", "show_sentence", "show_training"]
 
 _SCORES = ("recall", "precision", "f1", "dice", "iou", "average_precision", "threshold")
 _MOST_ROWS = 500  # of a table: the database keeps all of each run, and the page and the dataset have the rest
+
+_LAST_EPOCHS = 5  # of a training; history.csv has all
+_LARGEST_PICTURE = 400_000  # bytes: the server keeps artifacts twice, and the page loads them whole
+_EPOCH_COLUMNS = ("epoch", "loss", "validation_score", "learning_rate", "seconds")
 
 
 def show_scores(scores: Mapping[str, Mapping[str, Any]], report: str) -> None:
@@ -70,7 +78,9 @@ def _class_section(title: str, found: ClassStatistics) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; nothing where it has no rows."""
+    if not rows:
+        return ""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -79,6 +89,41 @@ def _of(shown: int, total: int, what: str) -> str:
     """``3 files``, or ``the first 500 of 2,000 files``."""
     counted = f"{total:,} {what}{'' if total == 1 else 's'}"
     return counted if shown == total else f"the first {shown:,} of {counted}"
+
+
+def show_training(result: TrainResult) -> None:
+    """What a training came to: its notes, the curves, each class at the best epoch, the last epochs, the plan."""
+    rows = read_history(result.run / "history.csv")
+    best = best_row(rows) or {}
+    parts = [
+        f"Model {result.version}: epoch {result.best_epoch} of {result.epochs} is the best one, with a validation "
+        f"score of {result.validation_score:.3f}.",
+        "\n".join(f"- {note}" for note in result.notes),
+        _picture(result.run / "curves.png"),
+        _table(["class, at the best epoch", "training Dice", "validation Dice"], _dice_rows(best, class_names(rows))),
+        _table([name.replace("_", " ") for name in _EPOCH_COLUMNS], [_epoch(row) for row in rows[-_LAST_EPOCHS:]]),
+        _table(["setting", "chosen, and why"], [[f"`{name}`", why] for name, why in result.plan.items()]),
+        f"All of it: `{result.run}`",
+    ]
+    create_markdown_artifact("\n\n".join(part for part in parts if part), key="training")
+
+
+def _picture(path: Path) -> str:
+    """A PNG file within the page; where it is too large for one, or not there, nothing."""
+    picture = path.read_bytes() if path.exists() else b""
+    if not 0 < len(picture) <= _LARGEST_PICTURE:
+        return ""
+    return f'<img alt="curves" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
+
+
+def _dice_rows(row: Row, classes: Sequence[str]) -> list[list[str]]:
+    return [
+        [name, *(_number(row.get(dice_column(split, name))) for split in ("train", "validation"))] for name in classes
+    ]
+
+
+def _epoch(row: Row) -> list[str]:
+    return ["–" if (value := row.get(name)) is None else f"{value:.4g}" for name in _EPOCH_COLUMNS]
 
 
 def show_sentence(sentence: str) -> None:
