@@ -307,6 +307,8 @@ class LossConfig:
 
     @model_validator(mode="after")
     def _check_sum(self) -> Self:
+        if self.given_class_weights and not self.cross_entropy:
+            raise ValueError("given_class_weights weigh the cross-entropy, whose weight cross_entropy is 0")
         if not any((self.cross_entropy, self.dice, self.focal, self.tversky, self.focal_tversky)):
             raise ValueError("one of cross_entropy, dice, focal, tversky, focal_tversky must be above 0, found all 0")
         return self
@@ -329,10 +331,11 @@ class AugmentConfig:
     ] = 0.0
     contrast: Annotated[float, Field(description="Standard deviation of the change of contrast.", ge=0, le=1)] = 0.2
     brightness: Annotated[
-        float, Field(description="Standard deviation of the change of brightness, of the intensity range.", ge=0, le=1)
+        float,
+        Field(description="Standard deviation of the change of brightness, in normalised intensities.", ge=0, le=1),
     ] = 0.2
     noise: Annotated[
-        float, Field(description="Noise of up to this standard deviation, of the intensity range.", ge=0, le=1)
+        float, Field(description="Noise of up to this standard deviation, in normalised intensities.", ge=0, le=1)
     ] = 0.05
 
 

@@ -43,4 +43,4 @@ def _put(settings: dict[str, Any], name: str, value: Any) -> None:  # noqa: ANN4
     section, field = name.split(".")
     if name == "augment.noise" and isinstance(value, int | float):
         value = value * _NOISE_SHARE
-    settings.setdefault(section, {}).setdefault(field, value)
+    settings[section] = {field: value} | (settings.get(section) or {})

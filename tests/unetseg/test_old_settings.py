@@ -25,6 +25,10 @@ def test_a_new_name_is_stronger_than_an_old_one():
     assert renew_settings({"train": {"dice_weight": 3.0}, "loss": {"dice": 2.0}}, "here")["loss"] == {"dice": 2.0}
 
 
+def test_an_empty_section_takes_what_moved_into_it():
+    assert renew_settings({"train": {"flips": False}, "augment": None}, "here")["augment"] == {"flips": False}
+
+
 def test_what_is_no_section_is_left_for_the_check_that_follows():
     assert renew_settings({"train": 3}, "here") == {"train": 3}
 
