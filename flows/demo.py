@@ -21,7 +21,7 @@ _NEW_SCANS_SEED = 1  # other eyes than those that trained: bulk prediction is fo
 
 # Two cores must see the end of it within minutes; a real project keeps the defaults. Epochs, not minutes, decide how
 # well it learns, so that a busy machine shows the same scores later; the minutes only keep it from taking for ever.
-_QUICK = ("model.width=8", "train.batch=4", "train.epochs=24", "train.max_minutes=3")
+_QUICK = ("model.width=8", "train.batch=4", "train.epochs=24", "train.steps_per_epoch=12", "train.max_minutes=3")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@
 A bundle that is damaged, comes from a newer schema or does not reproduce its test output is refused. Keras' safe mode
 and NumPy without pickles mean that a bundle from elsewhere cannot run code.
 
-Schema version 1.
+Schema version 2. Bundles of version 1 are read too; their settings get the names that they have now.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from unetseg.config import Settings, to_plain
 from unetseg.errors import BundleError, UsageError
+from unetseg.old_settings import renew_settings
+from unetseg.openvino_export import export_openvino
 from unetseg.storage import file_hash, locked, read_json, write_folder, write_json
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ __all__ = ["Bundle", "BundleInfo", "load_bundle", "save_bundle", "software_versi
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, 2)
 _VERSION_NAME = re.compile(r"\d{4,}")
 _REPLAY_SIDE = 4  # strides: the smallest picture in which the lowest level still has neighbours
 _TELL_SOFTWARE = ("unetseg", "keras", "tensorflow", "jax", "torch", "openvino", "numpy", "zarr")
@@ -61,10 +64,13 @@ class BundleInfo:
         pixel_size: ``(y, x)`` in micrometres of all training scans, where they agree.
         dataset_fingerprint: of the data.
         training_fingerprint: of the data and the settings.
-        validation_dice: that chose the weights.
+        validation_score: highest score on the validation split, by what ``settings.train.monitor`` says.
         software: versions that trained it.
         stride: scan sides are padded to multiples of this.
         halo: pixels on each side that a kept pixel depends on.
+        exact: whether tiles with that halo equal the whole-image result.
+        plan: settings that were chosen from data and machine, each with its reason.
+        notes: what was noticed while it was trained, such as overfitting.
         created: time in UTC.
     """
 
@@ -75,10 +81,13 @@ class BundleInfo:
     pixel_size: tuple[float, float] | None
     dataset_fingerprint: str
     training_fingerprint: str
-    validation_dice: float
+    validation_score: float
     software: Mapping[str, str]
     stride: int = 0
     halo: int = 0
+    exact: bool = True
+    plan: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     created: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
 
 
@@ -135,16 +144,21 @@ def save_bundle(models: Path, model: keras.Model, info: BundleInfo) -> Path:
 
 def _fill(folder: Path, model: keras.Model, info: BundleInfo) -> None:
     """Write everything that a bundle holds; bundle.json last, since it has the hashes of the rest."""
-    from unetseg.field_of_view import receptive_field
+    import keras
 
-    seen = receptive_field(model)
-    model.save(folder / "model.keras")
-    _export_openvino(model, folder / "openvino.xml")
+    from unetseg.field_of_view import receptive_field
+    from unetseg.heads import main_output
+
+    seen, main = receptive_field(model), main_output(model)
+    # A compiled model would take its optimiser along, which is twice as large as itself.
+    keras.Model(model.inputs, model.output, name=model.name).save(folder / "model.keras")
+    export_openvino(main, folder / "openvino.xml")
     inputs = _replay_input(info, seen.stride)
-    expected = np.asarray(model.predict_on_batch(inputs), dtype=np.float32)
+    # One answer: a network that several devices trained may give one from each.
+    expected = np.asarray(main.predict_on_batch(inputs), dtype=np.float32)[:1]
     np.savez_compressed(folder / "replay.npz", **(inputs | {"expected": expected}))  # type: ignore[arg-type]
     files = {item.name: file_hash(item) for item in sorted(folder.iterdir())}
-    plain = to_plain(info) | {"stride": seen.stride, "halo": seen.halo, "files": files}
+    plain = to_plain(info) | vars(seen) | {"files": files}
     write_json(folder / "bundle.json", {"schema_version": SCHEMA_VERSION, **plain})
 
 
@@ -164,6 +178,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise BundleError(f"{path}: damaged, not valid JSON ({error}); use another version or train again") from None
     _check_schema(folder, plain)
     _check_files(folder, plain.pop("files", {}))
+    plain = _renewed(plain, str(path))
     try:
         info = TypeAdapter(BundleInfo).validate_python({k: v for k, v in plain.items() if k != "schema_version"})
     except ValidationError as error:
@@ -189,11 +204,20 @@ def software_versions() -> dict[str, str]:
     return found
 
 
+def _renewed(plain: dict[str, Any], where: str) -> dict[str, Any]:
+    """What version 1 wrote, with the names of version 2."""
+    if "validation_dice" in plain:
+        plain["validation_score"] = plain.pop("validation_dice")
+    if isinstance(plain.get("settings"), dict):
+        plain["settings"] = renew_settings(plain["settings"], where)
+    return plain
+
+
 def _check_schema(folder: Path, plain: object) -> None:
     found = plain.get("schema_version") if isinstance(plain, dict) else None
-    if found != SCHEMA_VERSION:
+    if found not in _READABLE:
         raise BundleError(
-            f"{folder}: bundle schema {found!r}, this version of unetseg reads {SCHEMA_VERSION}; "
+            f"{folder}: bundle schema {found!r}, this version of unetseg reads {_READABLE[0]} to {SCHEMA_VERSION}; "
             "use the unetseg version that wrote it, or train again"
         )
 
@@ -220,13 +244,3 @@ def _replay_input(info: BundleInfo, stride: int) -> dict[str, NDArray[np.float32
     if info.guides:
         inputs["guides"] = random.integers(0, 2, (1, side, side, len(info.guides))).astype(np.float32)
     return inputs
-
-
-def _export_openvino(model: keras.Model, path: Path) -> None:
-    """Convert once, here, where Keras is loaded: prediction then starts without it."""
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
-        logger.warning("OpenVINO is not installed: the bundle will predict with Keras only")
-        return
-    model.export(str(path), format="openvino", verbose=False)

@@ -12,16 +12,20 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.errors import BundleError, UsageError
+from unetseg.openvino_export import silence_openvino
 from unetseg.storage import file_hash
 
-__all__ = ["Engine", "KerasEngine", "OpenVinoEngine", "open_engine"]
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Engine", "KerasEngine", "OpenVinoEngine", "load_network", "open_engine"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +62,9 @@ class KerasEngine:
     name = "keras"
 
     def __init__(self, bundle: Bundle) -> None:
-        import keras
+        from unetseg.heads import main_output
 
-        try:
-            self._model = keras.saving.load_model(bundle.folder / "model.keras", compile=False, safe_mode=True)
-        except Exception as error:  # whatever is wrong with a foreign file, it is refused in one way
-            raise BundleError(f"{bundle.folder}: model.keras cannot be loaded safely: {error}") from error
+        self._model = main_output(load_network(bundle.folder))
         # Keras builds its prediction function at the first call, which two threads must not do at once.
         self._lock = threading.Lock()
 
@@ -79,7 +80,7 @@ class OpenVinoEngine:
     name = "openvino"
 
     def __init__(self, bundle: Bundle) -> None:
-        os.environ.setdefault("OPENVINO_TELEMETRY_OPT_OUT", "1")
+        silence_openvino()
         import openvino
 
         core = openvino.Core()
@@ -116,6 +117,23 @@ def open_engine(folder: Path, name: str = "auto") -> Engine:
         return _open_engine(folder.absolute(), name, digest)
 
 
+def load_network(folder: Path) -> keras.Model:
+    """The network of a bundle as Keras loads it in safe mode, which runs no code of strangers; not compiled.
+
+    Args:
+        folder: of the bundle.
+
+    Raises:
+        BundleError: it cannot be loaded so.
+    """
+    import keras
+
+    try:
+        return keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
+    except Exception as error:  # whatever is wrong with a foreign file, it is refused in one way
+        raise BundleError(f"{folder}: model.keras cannot be loaded safely: {error}") from error
+
+
 @lru_cache(maxsize=2)  # production and challenger
 def _open_engine(folder: Path, name: str, digest: str) -> Engine:
     bundle = load_bundle(folder)
@@ -125,6 +143,10 @@ def _open_engine(folder: Path, name: str, digest: str) -> Engine:
     use_openvino = name == "openvino" or (name == "auto" and exported and not _gpu_is_near())
     engine: Engine = OpenVinoEngine(bundle) if use_openvino else KerasEngine(bundle)
     _replay(engine, bundle)
+    if not bundle.info.exact:
+        logger.warning(
+            "%s: its normalisation sees whole tiles, so large scans are segmented nearly as in one piece", folder
+        )
     logger.info("engine %s runs %s", engine.name, folder)
     return engine
 

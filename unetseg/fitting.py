@@ -1,194 +1,288 @@
 """The training loop: what happens around ``model.fit``.
 
-One callback, one duty: the learning rate and the time budget, the validation score with the best weights, the
-checkpoint that a killed run goes on from.
+Before each epoch the learning rate is set; after each batch the loss and the time are watched; after each epoch the
+network is scored, saved, and it is decided whether to go on.
 """
 
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
 
-from unetseg.config import TrainConfig
-from unetseg.curves import Histograms
+from unetseg.checkpoint import Checkpoint, FitOutcome, seconds_allowed
+from unetseg.config import LossConfig, TrainConfig
 from unetseg.dataset import Planes
-from unetseg.errors import DataError
+from unetseg.devices import list_devices
+from unetseg.errors import DataError, UsageError
+from unetseg.heads import output_scales
+from unetseg.history import Row, dice_column, series
 from unetseg.losses import CompositeLoss
 from unetseg.parallel import Progress
-from unetseg.patches import PatchBatches, stack_batch
-from unetseg.storage import read_json, write_folder, write_json
+from unetseg.patches import PatchBatches
+from unetseg.probes import Probe, Scores
+from unetseg.schedules import learning_rate
+from unetseg.tensorboard_log import TensorBoardLog
 
-__all__ = ["FitOutcome", "compile_model", "fit", "learning_rate", "validation_dice"]
-
-_FINAL_RATE = 0.01  # of the peak: where the cosine ends
-_WARM_UP = 0.05  # of the training: a linear rise, so that Adam's first steps do not throw the weights about
-_SECONDS_PER_MINUTE = 60
+__all__ = ["Patches", "compile_model", "fit"]
 
 
-@dataclass
-class FitOutcome:
-    """What the loop has seen so far; stored with each checkpoint.
+@dataclass(frozen=True)
+class Patches:
+    """What a training sees.
 
     Attributes:
-        history: one row per epoch: loss, validation Dice, learning rate, seconds.
-        best_score: highest validation Dice.
-        best_epoch: when that was, counted from 1; 0 before the first.
-        seconds: time spent in epochs, over all attempts.
+        batches: random patches to learn from.
+        validation: fixed patches of the validation split, which choose the best epoch.
+        training: some fixed, un-augmented patches of the training split, to compare those with.
+        classes: names.
     """
 
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best_score: float = -1.0
-    best_epoch: int = 0
-    seconds: float = 0.0
-
-    def progress(self, config: TrainConfig) -> float:
-        """How far training is, in [0, 1]: by epochs or by time, whichever is further."""
-        by_epochs = len(self.history) / config.epochs
-        by_time = self.seconds / (config.max_minutes * _SECONDS_PER_MINUTE) if config.max_minutes else 0.0
-        return min(1.0, max(by_epochs, by_time))
+    batches: PatchBatches
+    validation: Sequence[Planes]
+    training: Sequence[Planes]
+    classes: Sequence[str]
 
 
-def fit(
-    model: keras.Model,
-    batches: PatchBatches,
-    validation: Sequence[Planes],
-    config: TrainConfig,
-    weights: Sequence[float],
-    run: Path,
-    progress: Progress,
-) -> FitOutcome:
+def fit(model: keras.Model, patches: Patches, config: TrainConfig, run: Path, progress: Progress) -> FitOutcome:
     """Fit, from the checkpoint in ``run`` where there is one, and leave the best weights in the model.
 
     Args:
-        model: built, not yet compiled.
-        batches: training patches.
-        validation: patches that choose the best epoch.
-        config: of the training.
-        weights: of the classes' foreground, ``(K,)``.
-        run: folder of the checkpoint.
+        model: compiled.
+        patches: to learn from and to be scored on.
+        config: of the training, without gaps.
+        run: folder of the checkpoint and of TensorBoard's files.
         progress: told about every epoch.
 
     Raises:
-        DataError: the loss became not-a-number.
+        DataError: the loss became not-a-number; the scans of that batch are named.
     """
-    compile_model(model, config, weights)
-    outcome = _restore(model, run / "checkpoint")
-    loop = _Loop(outcome, batches, validation, run / "checkpoint", progress)
-    if outcome.progress(config) < 1 and not loop.is_stale():
-        start = batches.epoch = len(outcome.history)
-        model.fit(batches, shuffle=False, initial_epoch=start, epochs=config.epochs, callbacks=[loop], verbose=0)
-    model.load_weights(run / "checkpoint" / "best.weights.h5")
+    checkpoint = Checkpoint(run / "checkpoint")
+    outcome = checkpoint.restore(model)
+    if outcome.progress(config) < 1 and not _is_stale(outcome, config):
+        patches.batches.epoch = len(outcome.history)
+        loop = _Loop(patches, config, outcome, checkpoint, run / "tensorboard", progress)
+        _run(model, patches.batches, loop, config.epochs)
+    checkpoint.load_best(model)
     return outcome
 
 
-def compile_model(model: keras.Model, config: TrainConfig, weights: Sequence[float]) -> None:
-    """Compile with AdamW and the composite loss of the settings."""
+def _run(model: keras.Model, batches: PatchBatches, loop: _Loop, epochs: int) -> None:
+    try:
+        model.fit(batches, shuffle=False, initial_epoch=batches.epoch, epochs=epochs, callbacks=[loop], verbose=0)
+    except Exception as error:
+        if batches.error is None or batches.error is error:
+            raise
+        # TensorFlow passes on an error of its own, of which nobody could tell a lost disk from a wrong setting.
+        raise batches.error from error
+    finally:
+        loop.board.close()
+
+
+def compile_model(model: keras.Model, config: TrainConfig, loss: LossConfig, class_weights: Sequence[float]) -> None:
+    """Compile with AdamW and the composite loss of the settings, one per output.
+
+    Args:
+        model: from `build_unet`.
+        config: of the optimiser.
+        loss: weights of the losses and of the scales.
+        class_weights: of the classes' foreground in the cross-entropy, ``(K,)``.
+    """
     optimizer = keras.optimizers.AdamW(
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema or None,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    parts = {"weighted_binary_crossentropy": config.cross_entropy_weight, "dice": config.dice_weight}
+    names = list(output_scales(model))
+    losses = {name: composite_loss(loss, class_weights) for name in names}
+    shares = dict(zip(names, scale_weights(loss, len(names)), strict=True))
+    several = len(names) > 1
     # TensorFlow's XLA makes convolutions on CPUs 1.4 times slower than its oneDNN kernels; elsewhere Keras knows best.
-    slow_jit = keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu")
+    slow_jit = keras.backend.backend() == "tensorflow" and not list_devices("gpu")
     model.compile(
         optimizer=optimizer,
-        loss=CompositeLoss(parts, class_weights=list(weights)),
+        loss=losses if several else losses[names[0]],
+        loss_weights=shares if several else None,
         jit_compile=False if slow_jit else "auto",
     )
 
 
-def learning_rate(progress: float, peak: float) -> float:
-    """Linear warm-up, then a half cosine (doi:10.48550/arXiv.1608.03983); ``progress`` in [0, 1]."""
-    if progress < _WARM_UP:
-        return peak * max(progress / _WARM_UP, _FINAL_RATE * 10)
-    turn = (progress - _WARM_UP) / (1 - _WARM_UP)
-    return peak * (_FINAL_RATE + (1 - _FINAL_RATE) * (1 + math.cos(math.pi * turn)) / 2)
+def composite_loss(config: LossConfig, class_weights: Sequence[float]) -> CompositeLoss:
+    """The loss that the settings describe."""
+    weights = {
+        "weighted_binary_crossentropy": config.cross_entropy,
+        "dice": config.dice,
+        "focal": config.focal,
+        "tversky": config.tversky,
+        "focal_tversky": config.focal_tversky,
+    }
+    tversky = {"alpha": config.tversky_alpha, "beta": config.tversky_beta}
+    options = {
+        "focal": {"gamma": config.focal_gamma},
+        "tversky": tversky,
+        "focal_tversky": {**tversky, "gamma": config.focal_tversky_gamma},
+    }
+    return CompositeLoss(weights, class_weights=list(class_weights), options=options)
 
 
-def validation_dice(model: keras.Model, patches: Sequence[Planes], batch: int) -> float:
-    """Dice at the best threshold of each class, mean over the classes that the patches hold."""
-    histograms = Histograms.empty(patches[0].masks.shape[-1])
-    for start in range(0, len(patches), batch):
-        inputs, masks = stack_batch(patches[start : start + batch])
-        histograms.add(masks, np.asarray(model.predict_on_batch(inputs), dtype=np.float32))
-    curves = [histograms.curve(k) for k in range(masks.shape[-1])]
-    best = [float(curve.f_beta(1.0).max()) for curve in curves if curve.positives]
-    return float(np.mean(best)) if best else 0.0
+def scale_weights(config: LossConfig, outputs: int) -> list[float]:
+    """Share of each output in the loss, largest output first; they sum to 1.
+
+    Raises:
+        UsageError: the settings give another number of weights.
+    """
+    given = config.scale_weights or tuple(0.5**k for k in range(outputs))
+    if len(given) != outputs or not sum(given):
+        raise UsageError(
+            f"loss.scale_weights: must be {outputs} numbers, one per output and not all 0, found {list(given)}; "
+            "change it or model.outputs"
+        )
+    return [weight / sum(given) for weight in given]
 
 
-class _Loop(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets patches and learning rate before each epoch; scores, saves and decides after it."""
+_KEEPS_STATE_APART: Final = keras.backend.backend() == "jax"
+"""Whether what is set in mid-epoch is lost: such an epoch has the rate of its middle."""
+
+
+class _Loop(keras.callbacks.Callback):  # type: ignore[misc]  # keras publishes no types
+    """Sets patches and learning rate before each epoch, watches each batch; scores, saves and decides after it."""
 
     def __init__(
-        self, outcome: FitOutcome, batches: PatchBatches, validation: Sequence[Planes], checkpoint: Path, tell: Progress
+        self,
+        patches: Patches,
+        config: TrainConfig,
+        outcome: FitOutcome,
+        checkpoint: Checkpoint,
+        board: Path,
+        tell: Progress,
     ) -> None:
         super().__init__()
-        self.outcome, self.batches, self.validation, self.config = outcome, batches, validation, batches.config
-        self.checkpoint, self.tell = checkpoint, tell
-        self._started = 0.0
+        self.patches, self.config, self.outcome = patches, config, outcome
+        self.checkpoint, self.board, self.tell = checkpoint, TensorBoardLog(board), tell
+        self._started, self._rate, self._scores = 0.0, 0.0, list[float]()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._probe = Probe(self.model, self.config)
+        self._average = _average(self.model) if self.config.ema else None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = time.monotonic()
-        self.batches.epoch = epoch
-        self.model.optimizer.learning_rate = learning_rate(
-            self.outcome.progress(self.config), self.config.learning_rate
-        )
+        self.patches.batches.epoch = epoch
+        _seed_dropout(self.model, self.config.seed, epoch)
+        self._scores = list(series(self.outcome.history, "validation_score"))
+        self._set_rate(0.5 if _KEEPS_STATE_APART else 0.0)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if not _KEEPS_STATE_APART:
+            self._set_rate(batch / len(self.patches.batches))
+
+    def _set_rate(self, share: float) -> None:
+        """The rate at some share of the epoch."""
+        progress = self.outcome.progress(self.config, share, time.monotonic() - self._started)
+        self._rate = learning_rate(progress, self.config, self._scores)
+        self.model.optimizer.learning_rate = self._rate
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
-            raise DataError(
-                f"train: the loss is {loss} in epoch {epoch + 1}; lower train.learning_rate "
-                f"(now {self.config.learning_rate}) or set train.precision to float32"
-            )
-        score = validation_dice(self.model, self.validation, self.config.batch)
-        self._note(epoch + 1, loss, score)
-        self._save(better=self.outcome.best_epoch == epoch + 1)
-        if self.outcome.progress(self.config) >= 1 or self.is_stale():
+            raise DataError(self._explain(loss, batch))
+        limit = seconds_allowed(self.config)
+        if limit and self.outcome.seconds + time.monotonic() - self._started >= limit:
+            self.model.stop_training = True  # in mid-epoch: what was learned so far is still scored and kept
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        with self._averaged():
+            validation, training = self._probe(self.patches.validation), self._probe(self.patches.training)
+        if math.isnan(validation.monitored):
+            raise DataError(self._explain(math.nan, self._first_broken_batch()))
+        seconds = time.monotonic() - self._started
+        row = self._row(epoch + 1, float((logs or {})["loss"]), seconds, validation, training)
+        better = self.outcome.note(row, score=validation.monitored, seconds=seconds)
+        self.board.add(row)
+        self.checkpoint.save(self.model, self.outcome, self._save_best if better else None)
+        total = max(epoch + 1, round((epoch + 1) / max(self.outcome.progress(self.config), 1e-9)))
+        self.tell(epoch + 1, total, f"loss {row['loss']:.3f}, validation {validation.monitored:.3f}")
+        if self.outcome.progress(self.config) >= 1 or _is_stale(self.outcome, self.config):
             self.model.stop_training = True
 
-    def is_stale(self) -> bool:
-        """Whether validation has not risen for `patience` epochs."""
-        waited = len(self.outcome.history) - self.outcome.best_epoch
-        return 0 < self.config.patience <= waited
+    def _row(self, epoch: int, loss: float, seconds: float, validation: Scores, training: Scores) -> Row:
+        row: dict[str, float | None] = {
+            "epoch": epoch,
+            "loss": loss,
+            "validation_score": validation.monitored,
+            "learning_rate": self._rate,
+            "seconds": seconds,
+        }
+        for name, seen, unseen in zip(self.patches.classes, training.dice, validation.dice, strict=True):
+            row |= {dice_column("train", name): seen, dice_column("validation", name): unseen}
+        return row
 
-    def _note(self, epoch: int, loss: float, score: float) -> None:
-        seconds = time.monotonic() - self._started
-        rate = float(self.model.optimizer.learning_rate)
-        row = {"epoch": epoch, "loss": loss, "validation_dice": score, "learning_rate": rate, "seconds": seconds}
-        self.outcome.history.append(row)
-        self.outcome.seconds += seconds
-        if score > self.outcome.best_score:
-            self.outcome.best_score, self.outcome.best_epoch = score, epoch
-        total = max(epoch, round(epoch / max(self.outcome.progress(self.config), 1e-9)))
-        self.tell(epoch, total, f"loss {loss:.3f}, validation Dice {score:.3f}")
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The running mean of the weights in the model, where there is one; the weights themselves afterwards."""
+        if self._average is None:
+            yield
+            return
+        self._average.on_epoch_end(0)
+        try:
+            yield
+        finally:
+            self._average.on_epoch_begin(0)
 
-    def _save(self, *, better: bool) -> None:
-        """Replace the checkpoint as a whole: weights with optimiser, best weights, and what the loop has seen."""
-        best = self.checkpoint / "best.weights.h5"
-        with write_folder(self.checkpoint) as folder:
-            self.model.save_weights(folder / "last.weights.h5")
-            if better:
-                self.model.save_weights(folder / "best.weights.h5")
-            else:
-                shutil.copyfile(best, folder / "best.weights.h5")  # not a link: some shares have none
-            write_json(folder / "outcome.json", vars(self.outcome))
+    def _save_best(self, path: Path) -> None:
+        with self._averaged():
+            self.model.save_weights(path)
+
+    def _first_broken_batch(self) -> int:
+        """Activations can swallow what is no number, so that the loss stays one while the weights do not."""
+        batches = self.patches.batches
+        return next((batch for batch in range(len(batches)) if _broken_inputs(batches, batch)), len(batches) - 1)
+
+    def _explain(self, loss: float, batch: int) -> str:
+        """Which scans, and what to do: data that is no number, or steps that were too large."""
+        batches = self.patches.batches
+        broken = _broken_inputs(batches, batch)
+        cause = (
+            f"their {' and '.join(broken)} hold values that are no numbers: mend the scans, and ingest again"
+            if broken
+            else f"lower train.learning_rate (now {self.config.learning_rate}) or set train.precision to float32 "
+            f"(now {self.config.precision})"
+        )
+        scans = ", ".join(dict.fromkeys(batches.scans_of(batch)))
+        return f"train: the loss is {loss} in epoch {batches.epoch + 1}, batch {batch + 1}, of scans {scans}; {cause}"
 
 
-def _restore(model: keras.Model, checkpoint: Path) -> FitOutcome:
-    """What a killed run had reached, with its weights and optimiser put back; or a fresh start."""
-    if not (checkpoint / "outcome.json").exists():
-        return FitOutcome()
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(checkpoint / "last.weights.h5")
-    return FitOutcome(**read_json(checkpoint / "outcome.json"))
+def _broken_inputs(batches: PatchBatches, batch: int) -> list[str]:
+    return [name for name, planes in batches[batch][0].items() if not np.isfinite(planes).all()]
+
+
+def _average(model: keras.Model) -> keras.callbacks.Callback:
+    """Keras' callback that swaps weights with their running mean, called by hand."""
+    swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    swap.set_model(model)
+    swap.set_params({"epochs": 0})  # never the last one, after which it would not swap back
+    return swap
+
+
+def _seed_dropout(model: keras.Model, seed: int, epoch: int) -> None:
+    """Random states are not saved with the weights: each epoch begins with its own, whatever went before."""
+    # PyTorch's dropout draws from the one generator of the process.
+    keras.utils.set_random_seed(int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0]))
+    layers = [layer for layer in model.layers if hasattr(layer, "seed_generator")]
+    for number, layer in enumerate(layers):
+        layer.seed_generator.state.assign(np.random.SeedSequence([seed, epoch, number]).generate_state(2))
+
+
+def _is_stale(outcome: FitOutcome, config: TrainConfig) -> bool:
+    """Whether validation has not risen for `patience` epochs."""
+    return 0 < config.patience <= len(outcome.history) - outcome.best_epoch

@@ -21,7 +21,7 @@ from unetseg.scan_record import ScanRecord
 
 __all__ = ["Draw", "PatchCentres"]
 
-_POINTS: Final = 2**23  # pixels kept in all, of 8 bytes each ...
+_POINTS: Final = 2**23  # pixels kept in all, of 8 bytes each, unless scans and classes are very many ...
 _FEWEST, _MOST = 256, 16384  # ... which are these many per scan and class
 
 Draw = tuple[int, int | None]

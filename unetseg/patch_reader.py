@@ -62,12 +62,17 @@ class PatchReader:
         window = (rows, slice(None))
         return self._whole(scan).fields[window] if self.held else self.dataset.fields(scan, window)
 
+    def release(self) -> None:
+        """Let go of what is held in memory."""
+        self._scans_held.clear()
+
     def _whole(self, scan: ScanRecord) -> Patch:
-        if scan.id not in self._scans_held:
+        found = self._scans_held.get(scan.id)
+        if found is None:
             with self._loading[scan.id]:  # of several threads that miss it, one reads
-                if scan.id not in self._scans_held:
-                    self._scans_held[scan.id] = self._load(scan, _WHOLE)
-        return self._scans_held[scan.id]
+                found = self._scans_held.get(scan.id) or self._load(scan, _WHOLE)
+                self._scans_held[scan.id] = found
+        return found
 
     def _load(self, scan: ScanRecord, window: tuple[slice, slice]) -> Patch:
         dataset = self.dataset

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from itertools import groupby
+from typing import Any, Final, TypeAlias
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from unetseg.patch_centres import PatchCentres
 from unetseg.patch_reader import PatchReader
 from unetseg.prefetch import Prefetch
 from unetseg.scales import scaled_targets
+from unetseg.scan_record import ScanRecord
 
 __all__ = ["Batch", "PatchBatches", "grid_patches", "stack_batch"]
 
@@ -27,7 +29,8 @@ _MOST_WORKERS: Final = 8  # threads that prepare batches: more than keep a large
 _BATCHES_AHEAD: Final = 2  # besides one per worker
 _GRID_PATCHES: Final = 64  # enough for a steady score; more would cost as much as training on small sets
 
-Batch = tuple[dict[str, NDArray[Any]], NDArray[np.int8] | dict[str, NDArray[Any]]]
+_Place: TypeAlias = tuple[ScanRecord, int, int]  # scan, top, left
+Batch: TypeAlias = tuple[dict[str, NDArray[Any]], NDArray[np.int8] | dict[str, NDArray[Any]]]
 """Inputs by name, and masks: one array, or one per output of a multi-scale network."""
 
 
@@ -37,6 +40,8 @@ class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publis
     Threads prepare the next batches, those of the next epoch too. Whoever calls ``fit`` sets ``epoch`` before each one
     and passes ``shuffle=False``: Keras' own ``on_epoch_end`` is also called after the batches that it peeks at, and its
     shuffling is not seeded by the settings. Everything but ``epoch`` stays as it was given.
+
+    The first error of a batch is kept in ``error``, since a backend may pass on another.
 
     Args:
         reader: of the scans.
@@ -68,6 +73,7 @@ class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publis
         workers = min(max(cores() // 2, 1), _MOST_WORKERS)
         self._ahead = workers + _BATCHES_AHEAD
         self._prefetch = Prefetch(self._make, workers=workers)
+        self.error: Exception | None = None
 
     def __len__(self) -> int:
         return self.steps
@@ -75,7 +81,16 @@ class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publis
     def __getitem__(self, index: int) -> Batch:
         following = (divmod(index + ahead, self.steps) for ahead in range(1, self._ahead + 1))
         epoch = self.epoch
-        return self._prefetch.get((epoch, index), [(epoch + later, number) for later, number in following])
+        try:
+            return self._prefetch.get((epoch, index), [(epoch + later, number) for later, number in following])
+        except Exception as error:
+            self.error = self.error or error
+            raise
+
+    def close(self) -> None:
+        """End the threads and let go of the scans: Keras keeps a data source long after its last batch."""
+        self._prefetch.close()
+        self.reader.release()
 
     def scans_of(self, index: int) -> list[str]:
         """Ids of the scans that a batch of this epoch is cut from, one per patch; nothing is read for it."""
@@ -102,12 +117,15 @@ class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publis
 
 
 def grid_patches(reader: PatchReader, shape: tuple[int, int], limit: int = _GRID_PATCHES) -> list[Planes]:
-    """Patches as they are, the same ones each time: a grid over the scans, thinned evenly.
+    """Patches as they are, the same ones each time: a grid over the scans.
+
+    Where there are more than the limit, half of it is spread evenly over all, and half over those that hold each class:
+    a class in one patch of two hundred would else be missing from the score.
 
     Args:
         reader: of the scans; validation's, or training's to see how well its own scans are known.
         shape: height and width of a patch in pixels.
-        limit: at most so many.
+        limit: about so many at most.
     """
     places = [
         (scan, top, left)
@@ -115,9 +133,39 @@ def grid_patches(reader: PatchReader, shape: tuple[int, int], limit: int = _GRID
         for top in range(0, scan.shape[0], shape[0])
         for left in range(0, scan.shape[1], shape[1])
     ]
-    chosen = np.unique(np.linspace(0, len(places) - 1, min(len(places), limit)).astype(int))
     classes = len(reader.dataset.index.classes)
-    return [reader.read(scan, top, left, shape).planes(classes) for scan, top, left in (places[k] for k in chosen)]
+    if len(places) > limit:
+        places = [places[number] for number in _thinned(_held(reader, places, shape), limit)]
+    return [reader.read(scan, top, left, shape).planes(classes) for scan, top, left in places]
+
+
+def _held(reader: PatchReader, places: Sequence[_Place], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Which patch holds some pixel of which class, ``(P, K)``."""
+    bits = np.arange(len(reader.dataset.index.classes))
+    found = []
+    for (_, top), group in groupby(places, key=lambda place: (place[0].id, place[1])):
+        row = list(group)
+        fields = np.bitwise_or.reduce(reader.fields(row[0][0], slice(top, top + shape[0])), axis=0)
+        found += [int(np.bitwise_or.reduce(fields[left : left + shape[1]])) >> bits & 1 for _, _, left in row]
+    return np.array(found, dtype=bool)
+
+
+def _thinned(held: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
+    """Numbers of the patches that stay, in order."""
+    patches, classes = held.shape
+    each = max(limit // 2 // classes, 1)
+    by_class = [_evenly(np.flatnonzero(held[:, k]), each) for k in range(classes)]
+    chosen = np.unique(np.concatenate([_evenly(np.arange(patches), limit // 2), *by_class]))
+    left = np.setdiff1d(np.arange(patches), chosen)
+    return np.union1d(chosen, _evenly(left, max(limit - len(chosen), 0)))
+
+
+def _evenly(numbers: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """At most so many of them, evenly apart."""
+    count = min(len(numbers), count)
+    chosen = ((np.arange(count) + 0.5) * len(numbers) / max(count, 1)).astype(int)
+    found: NDArray[np.intp] = numbers[chosen]
+    return found
 
 
 def stack_batch(patches: Sequence[Planes]) -> tuple[dict[str, NDArray[Any]], NDArray[np.int8]]:

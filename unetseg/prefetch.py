@@ -44,5 +44,10 @@ class Prefetch(Generic[Key, Value]):
             self._begun = wanted
         return future.result()
 
+    def close(self) -> None:
+        """Forget everything, and end the threads; what is being made is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._begun = {}
+
     def _take(self, key: Key) -> Future[Value]:
         return self._begun.pop(key) if key in self._begun else self._pool.submit(self._make, key)

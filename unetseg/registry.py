@@ -35,7 +35,7 @@ class ModelSummary:
     version: str
     alias: str
     created: str
-    validation_dice: float
+    validation_score: float
     scores: dict[str, Any] | None
 
 
@@ -117,6 +117,6 @@ def _summary(folder: Path, aliases: Aliases) -> ModelSummary:
         version=folder.name,
         alias=alias,
         created=plain["created"],
-        validation_dice=plain["validation_dice"],
+        validation_score=plain.get("validation_score", plain.get("validation_dice")),  # as schema 1 called it
         scores=read_json(evaluation)["scores"] if evaluation.exists() else None,
     )

@@ -1,43 +1,34 @@
-"""Train a U-Net on the dataset and leave an immutable bundle.
-
-A run that was killed goes on from its last complete epoch, with the optimiser's state, when the same command is given
-again. Keras is imported inside the functions, since it takes seconds.
-"""
+"""Train a network on a project's dataset: plan, patches, loss, fit, bundle."""
 
 from __future__ import annotations
 
-import csv
 import logging
-import math
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from unetseg.bundle import BundleInfo, save_bundle, software_versions
-from unetseg.class_statistics import class_weights
-from unetseg.config import Settings, TrainConfig, to_plain
+from unetseg.config import Settings, to_plain
 from unetseg.dataset import Dataset, open_dataset
+from unetseg.errors import DataError, UsageError
 from unetseg.parallel import Progress, silent
+from unetseg.plan import Plan, make_plan
 from unetseg.project import Project
-from unetseg.scan_record import ScanRecord
-from unetseg.storage import text_hash, write_json
+from unetseg.storage import is_remote, read_json, text_hash, write_json
 
 if TYPE_CHECKING:
     import keras
 
-    from unetseg.fitting import FitOutcome
+    from unetseg.checkpoint import FitOutcome
 
-__all__ = ["TrainResult", "train", "training_fingerprint"]
+__all__ = ["TrainResult", "plan_training", "train", "training_fingerprint"]
 
 logger = logging.getLogger(__name__)
-
-_MIN_STEPS = 10  # per epoch: fewer would spend the time on validation
 
 
 @dataclass(frozen=True)
@@ -47,11 +38,13 @@ class TrainResult:
     Attributes:
         version: of the new bundle, such as ``0003``.
         bundle: its folder.
-        run: folder with the history.
+        run: folder with the history, curves, plan and a drawing of the network.
         epochs: epochs trained.
         best_epoch: whose weights the bundle holds, counted from 1.
-        validation_dice: best Dice over thresholds on validation patches, mean over classes.
+        validation_score: highest score on validation patches, by what ``train.monitor`` says.
         seconds: time spent training.
+        plan: settings that were chosen from data and machine, such as ``train.batch``, each with its reason.
+        notes: what was noticed, such as overfitting.
     """
 
     version: str
@@ -59,8 +52,10 @@ class TrainResult:
     run: Path
     epochs: int
     best_epoch: int
-    validation_dice: float
+    validation_score: float
     seconds: float
+    plan: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def train(project: Project, *, progress: Progress = silent) -> TrainResult:
@@ -71,76 +66,135 @@ def train(project: Project, *, progress: Progress = silent) -> TrainResult:
         progress: told about every epoch.
 
     Raises:
-        UsageError: there is no dataset.
+        UsageError: there is no dataset, or settings that do not fit each other.
         DataError: the loss became not-a-number.
     """
+    if is_remote(project.folder):
+        raise UsageError(
+            f"{project.folder}: a project in an object store can be ingested, but not trained yet; "
+            "keep the project in a local folder and leave scans and masks where they are"
+        )
     dataset = open_dataset(project.dataset)
     fingerprint = training_fingerprint(dataset.index.fingerprint, project.settings)
     run = _run_folder(project, fingerprint)
     started = time.monotonic()
-    model, outcome = _fit(dataset, project.settings, run, progress)
-    bundle = save_bundle(project.models, model, _describe(dataset, project.settings, fingerprint, outcome))
-    shutil.rmtree(run / "checkpoint", ignore_errors=True)
+    trained = _train(project, dataset, run, progress)
+    info = _describe(dataset, trained, fingerprint)
+    _write_course(run, trained.outcome, info.classes)
+    bundle = save_bundle(project.models, trained.model, info)
     result = TrainResult(
         version=bundle.name,
         bundle=bundle,
         run=run,
-        epochs=len(outcome.history),
-        best_epoch=outcome.best_epoch,
-        validation_dice=outcome.best_score,
+        epochs=len(trained.outcome.history),
+        best_epoch=trained.outcome.best_epoch,
+        validation_score=trained.outcome.best_score,
         seconds=time.monotonic() - started,
+        plan=info.plan,
+        notes=info.notes,
     )
     write_json(run / "result.json", to_plain(result))
+    shutil.rmtree(run / "checkpoint", ignore_errors=True)
     return result
 
 
 def training_fingerprint(dataset_fingerprint: str, settings: Settings) -> str:
     """Hash of the data and of every setting that changes what training leaves."""
     plain = to_plain(settings)
-    return text_hash(dataset_fingerprint, plain["model"], plain["train"])
+    return text_hash(dataset_fingerprint, *(plain[section] for section in ("model", "loss", "augment", "train")))
 
 
-def _fit(dataset: Dataset, settings: Settings, run: Path, progress: Progress) -> tuple[keras.Model, FitOutcome]:
-    """Build the network, the patches and the loss, and fit."""
-    import keras
-
-    from unetseg.fitting import fit
-    from unetseg.patches import PatchBatches, PatchReader, grid_patches, patch_shape
-
-    config = settings.train
-    keras.utils.set_random_seed(config.seed)
-    keras.mixed_precision.set_global_policy(config.precision)
-    _say_device()
-    scans = dataset.scans("train")
-    fractions = dataset.class_fractions()
-    model = _build(dataset, settings, fractions)
-    shape = patch_shape(scans, config.patch, 2**settings.model.depth)
-    reader = PatchReader(dataset, scans)
-    batches = PatchBatches(reader, config, shape, steps=_steps(scans, config, shape))
-    validation = grid_patches(PatchReader(dataset, dataset.scans("validation")), shape)
-    logger.info("training on %d scans, patches of %d x %d, %d steps an epoch", len(scans), *shape, batches.steps)
-    outcome = fit(model, batches, validation, config, class_weights(fractions, config), run, progress)
-    _write_history(run / "history.csv", outcome.history)
-    return model, outcome
+# --------------------------------------------------------------------------- one run
 
 
-def _build(dataset: Dataset, settings: Settings, fractions: NDArray[np.float64]) -> keras.Model:
-    from unetseg.model import build_unet
+@dataclass(frozen=True)
+class _Trained:
+    """A network with its best weights, and how it came about."""
 
-    index = dataset.index
-    return build_unet(
-        settings.model,
-        input_shape=(None, None, len(index.channels)),
-        classes=len(index.classes),
-        guides=len(index.guides),
-        # An absent or all-covering class must not start at an infinite bias.
-        class_prior=[float(np.clip(fraction, 0.001, 0.999)) for fraction in fractions],
-    )
+    model: keras.Model
+    outcome: FitOutcome
+    plan: Plan
+    notes: tuple[str, ...]
 
 
-def _steps(scans: Sequence[ScanRecord], config: TrainConfig, shape: tuple[int, int]) -> int:
-    pixels = sum(scan.shape[0] * scan.shape[1] for scan in scans)
-    return config.steps_per_epoch or max(_MIN_STEPS, math.ceil(pixels / (config.batch * shape[0] * shape[1])))
+def _train(project: Project, dataset: Dataset, run: Path, progress: Progress) -> _Trained:
+    """Plan and fit; where the device has too little memory for a batch, go on with half of it."""
+    from unetseg.attempt import attempt
+    from unetseg.devices import is_out_of_memory
+    from unetseg.overfitting import fitting_notes
+
+    plan, notes = _plan(project, run), list[str]()
+    while True:
+        try:
+            model, outcome = attempt(project, dataset, plan, run, progress)
+        except Exception as error:  # each backend has an error of its own for this
+            batch, devices = plan.settings.train.batch, plan.settings.train.devices
+            smaller = batch // 2 // devices * devices
+            if not is_out_of_memory(error) or not smaller:
+                raise
+            notes.append(f"out of memory with batches of {batch}: went on with {smaller}")
+            logger.warning("train: %s", notes[-1])
+        else:
+            break
+        # Outside of the handler, whose traceback holds the network and its batch.
+        plan = _with_batch(project, smaller, notes[-1], run)
+    if outcome.best_score == 0:
+        notes.append(
+            "validation had nothing to tell the epochs apart by (its score was always 0): the last weights are kept"
+        )
+    notes += fitting_notes(outcome.history, dataset.index.classes, plan.settings)
+    return _Trained(model, outcome, plan, tuple(notes))
+
+
+# --------------------------------------------------------------------------- plan
+
+
+def plan_training(project: Project) -> Plan:
+    """What training would choose where the settings leave it open.
+
+    Args:
+        project: with a dataset.
+
+    Raises:
+        UsageError: there is no dataset.
+        DataError: it has no scans to train on.
+    """
+    from unetseg.devices import find_device
+
+    dataset = open_dataset(project.dataset)
+    shapes = [scan.shape for scan in dataset.scans("train")]
+    if not shapes:
+        raise DataError(f"{dataset.folder}: has no training scans; look at its quarantine and its splits")
+    device = find_device()
+    if device.gpus:
+        logger.info("training on %s", device.name)
+    else:
+        logger.warning("no GPU was found: training on the CPU")
+    return make_plan(project.settings, shapes, device)
+
+
+def _plan(project: Project, run: Path) -> Plan:
+    """The plan of this run: that of the killed one where there was one, so that it goes on as it began."""
+    stored = run / "plan.json"
+    if stored.exists():
+        return TypeAdapter(Plan).validate_python(read_json(stored))
+    plan = plan_training(project)
+    for name, choice in plan.choices.items():
+        logger.info("%s = %s", name, choice)
+    write_json(stored, to_plain(plan))
+    return plan
+
+
+def _with_batch(project: Project, batch: int, reason: str, run: Path) -> Plan:
+    """The plan for another batch: steps and epochs follow it, so that as many pixels are seen."""
+    train = replace(project.settings.train, batch=batch)
+    plan = plan_training(replace(project, settings=replace(project.settings, train=train)))
+    plan = replace(plan, reasons={**plan.reasons, "train.batch": reason})
+    write_json(run / "plan.json", to_plain(plan))
+    return plan
+
+
+# --------------------------------------------------------------------------- what stays
 
 
 def _run_folder(project: Project, fingerprint: str) -> Path:
@@ -152,7 +206,16 @@ def _run_folder(project: Project, fingerprint: str) -> Path:
     return run
 
 
-def _describe(dataset: Dataset, settings: Settings, fingerprint: str, outcome: FitOutcome) -> BundleInfo:
+def _write_course(run: Path, outcome: FitOutcome, classes: Sequence[str]) -> None:
+    """How training went, as numbers and as a picture."""
+    from unetseg.history import write_history
+    from unetseg.training_curves import write_curves
+
+    write_history(run / "history.csv", outcome.history)
+    write_curves(run / "curves.png", outcome.history, classes)
+
+
+def _describe(dataset: Dataset, trained: _Trained, fingerprint: str) -> BundleInfo:
     index = dataset.index
     sizes = {scan.pixel_size for scan in dataset.scans("train")}
     return BundleInfo(
@@ -160,27 +223,12 @@ def _describe(dataset: Dataset, settings: Settings, fingerprint: str, outcome: F
         guides=index.guides,
         channels=index.channels,
         # The dataset's own settings: the scans were normalised by these, whatever the project says by now.
-        settings=replace(settings, ingest=index.ingest),
+        settings=replace(trained.plan.settings, ingest=index.ingest),
         pixel_size=next(iter(sizes)) if len(sizes) == 1 else None,
         dataset_fingerprint=index.fingerprint,
         training_fingerprint=fingerprint,
-        validation_dice=outcome.best_score,
+        validation_score=trained.outcome.best_score,
         software=software_versions(),
+        plan=trained.plan.choices,
+        notes=trained.notes,
     )
-
-
-def _write_history(path: Path, history: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]) if history else ["epoch"])
-        writer.writeheader()
-        writer.writerows(history)
-
-
-def _say_device() -> None:
-    import keras
-
-    gpus = keras.distribution.list_devices("gpu")
-    if gpus:
-        logger.info("training on %s with %s", gpus[0], keras.backend.backend())
-    else:
-        logger.warning("no GPU was found: training on the CPU with %s", keras.backend.backend())

@@ -60,8 +60,8 @@ def test_a_missing_file_is_refused(trained: Project):
 
 
 def test_a_newer_schema_is_refused(trained: Project):
-    edit(trained.models / "0001", schema_version=2)
-    with pytest.raises(BundleError, match="bundle schema 2"):
+    edit(trained.models / "0001", schema_version=3)
+    with pytest.raises(BundleError, match="bundle schema 3"):
         load_bundle(trained.models / "0001")
 
 

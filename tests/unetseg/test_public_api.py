@@ -10,7 +10,9 @@ from unetseg import config, errors
 
 SOURCE = Path(unetseg.__file__).parent
 # Those that need Keras would take eight seconds: the test of the model loads them.
-LIGHT = [name for name in unetseg.__all__[1:] if unetseg._HOMES[name] not in ("losses", "model", "synth")]
+LIGHT = [
+    name for name in unetseg.__all__[1:] if unetseg._HOMES[name] not in ("heads", "losses", "metrics", "model", "synth")
+]
 
 
 def top_level_names(module):

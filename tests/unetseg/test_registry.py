@@ -183,7 +183,7 @@ def test_the_list_tells_alias_score_and_time_of_each_version(models):
     scores = {"macro": {"f1": 0.75}}
     (models / "0002" / "evaluation").mkdir()
     (models / "0002" / "evaluation" / "evaluation.json").write_text(json.dumps({"scores": scores, "thresholds": {}}))
-    rows = [(item["version"], item["alias"], item["validation_dice"], item["scores"]) for item in listed(models)]
+    rows = [(item["version"], item["alias"], item["validation_score"], item["scores"]) for item in listed(models)]
     assert rows == [
         ("0001", "previous", 0.01, None),
         ("0002", "", 0.02, scores),

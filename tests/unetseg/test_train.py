@@ -1,51 +1,66 @@
-"""Training: patches, schedule, resume."""
+"""Training: the loop, what it leaves, and how it goes on."""
 
 from __future__ import annotations
 
+import math
 import shutil
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from unetseg import fitting
-from unetseg.config import TrainConfig
+from unetseg import attempt as attempts
+from unetseg import bundle, fitting
+from unetseg.checkpoint import FitOutcome
+from unetseg.config import LossConfig, ModelConfig, TrainConfig
 from unetseg.dataset import open_dataset
+from unetseg.engines import load_network, open_engine
 from unetseg.errors import DataError, UsageError
-from unetseg.fitting import FitOutcome, compile_model, learning_rate
+from unetseg.fitting import compile_model, composite_loss, scale_weights
+from unetseg.history import read_history
 from unetseg.model import build_unet
-from unetseg.patches import PatchBatches, PatchReader, grid_patches, patch_shape, stack_batch
-from unetseg.project import Project, load_project, override
-from unetseg.train import class_weights, train, training_fingerprint
+from unetseg.patches import PatchBatches
+from unetseg.probes import Scores
+from unetseg.project import Project, override
+from unetseg.storage import locate, read_json
+from unetseg.train import plan_training, train, training_fingerprint
+
+
+@pytest.fixture(autouse=True)
+def _no_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporting for another engine takes seconds, and is tested elsewhere."""
+    monkeypatch.setattr(bundle, "export_openvino", lambda model, path: None)
+
+
+SMALLEST = ("model.depth=1", "model.width=2", "train.steps_per_epoch=1")
 
 
 def with_settings(project: Project, *texts: str) -> Project:
     return replace(project, settings=override(project.settings, texts))
 
 
-# --------------------------------------------------------------------------- weights and schedule
+def weights_of(folder: Path) -> list[np.ndarray]:
+    return load_network(folder).get_weights()
 
 
-def test_class_weights_follow_their_formulas():
-    fractions = np.array([0.5, 0.1, 0.001, 0.0])
+def scored(monkeypatch: pytest.MonkeyPatch, scores: list[float], seen: Callable[[keras.Model], None]) -> None:
+    """Let validation find these scores, epoch by epoch."""
+    found: Iterator[float] = (score for score in scores for _ in ("validation", "training"))
 
-    def weights(rule: str) -> list[float]:
-        return class_weights(fractions, TrainConfig(class_weights=rule, max_class_weight=50.0))
+    class Probe:
+        def __init__(self, model: keras.Model, config: TrainConfig) -> None:
+            self.model = model
 
-    assert weights("none") == [1, 1, 1, 1]
-    assert weights("total_over_class") == pytest.approx([2, 10, 50, 1])
-    assert weights("inverse_frequency") == pytest.approx([1, 9, 50, 1])
+        def __call__(self, patches: object) -> Scores:
+            seen(self.model)
+            score = next(found)
+            return Scores((score,) * 3, score)
 
-
-def test_learning_rate_rises_then_falls():
-    rates = [learning_rate(progress, 0.1) for progress in np.linspace(0, 1, 101)]
-    assert max(rates) == pytest.approx(0.1)
-    assert np.argmax(rates) == 5
-    assert rates[-1] == pytest.approx(0.001)
-    assert all(a > b for a, b in pairwise(rates[5:]))
+    monkeypatch.setattr(fitting, "Probe", Probe)
 
 
 def test_progress_is_by_epochs_or_by_time_whichever_is_further():
@@ -55,102 +70,22 @@ def test_progress_is_by_epochs_or_by_time_whichever_is_further():
     assert outcome.progress(TrainConfig(epochs=10, max_minutes=1)) == 1.0
 
 
-# --------------------------------------------------------------------------- patches
+def test_progress_within_an_epoch_counts():
+    outcome = FitOutcome(history=[{}] * 5, seconds=60.0)
+    assert outcome.progress(TrainConfig(epochs=10, max_minutes=0), share=0.5) == 0.55
+    assert outcome.progress(TrainConfig(epochs=10, max_minutes=2), share=0.5, seconds=30.0) == 0.75
 
 
-def test_patches_are_no_larger_than_scans_and_fit_the_stride(trained_folder: Path):
-    scans = open_dataset(load_project(trained_folder).dataset).scans("train")
-    assert patch_shape(scans, 64, 16) == (64, 64)
-    assert patch_shape(scans, 100, 16) == (80, 96)
-    assert patch_shape(scans, 512, 16) == (80, 112)
-    assert patch_shape(scans, 512, 32) == (96, 128)
+def test_while_validation_tells_nothing_the_last_epoch_is_best():
+    outcome = FitOutcome()
+    assert [outcome.note({}, score=score, seconds=1.0) for score in (0.0, 0.0, 0.4, 0.0, 0.4)] == [
+        *(True, True, True),
+        *(False, False),
+    ]
+    assert (outcome.best_epoch, outcome.best_score, outcome.seconds) == (3, 0.4, 5.0)
 
 
-def test_windows_that_stick_out_are_padded_with_ignore(trained_folder: Path):
-    dataset = open_dataset(load_project(trained_folder).dataset)
-    scan = dataset.scans("train")[0]
-    reader = PatchReader(dataset, [scan])
-    patch = reader.read(scan, -8, 100, (32, 32))
-    image, masks = dataset.image(scan), dataset.masks(scan)
-    assert patch.image.shape == (32, 32, 1)
-    assert np.array_equal(patch.image[8:, :12], image[:24, 100:112].astype(np.float32))
-    assert np.array_equal(patch.masks[8:, :12], masks[:24, 100:112])
-    assert (patch.masks[:8] == -1).all()
-    assert (patch.masks[:, 12:] == -1).all()
-    assert (patch.image[:8] == 0).all()
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_cached_and_uncached_reading_are_the_same(share: float, trained_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("unetseg.patches._MEMORY_SHARE", share)
-    dataset = open_dataset(load_project(trained_folder).dataset)
-    scan = dataset.scans("train")[0]
-    patch = PatchReader(dataset, [scan]).read(scan, 3, 5, (16, 16))
-    assert patch.image.dtype == np.float32
-    assert np.array_equal(patch.image, dataset.image(scan)[3:19, 5:21].astype(np.float32))
-    assert np.array_equal(patch.masks, dataset.masks(scan)[3:19, 5:21])
-
-
-def batches(folder: Path, epoch: int = 0, **settings) -> PatchBatches:
-    dataset = open_dataset(load_project(folder).dataset)
-    config = TrainConfig(**({"batch": 4, "intensity": 0.0, "flips": False} | settings))
-    return PatchBatches(PatchReader(dataset, dataset.scans("train")), config, (32, 32), steps=3, epoch=epoch)
-
-
-def test_a_batch_depends_on_seed_epoch_and_number_alone(trained_folder: Path):
-    first = batches(trained_folder, intensity=0.2, flips=True)
-    again = batches(trained_folder, intensity=0.2, flips=True)
-    again[2]
-    assert np.array_equal(first[1][0]["image"], again[1][0]["image"])
-    assert not np.array_equal(first[0][0]["image"], first[1][0]["image"])
-    assert not np.array_equal(first[1][0]["image"], batches(trained_folder, epoch=1)[1][0]["image"])
-    assert not np.array_equal(first[1][0]["image"], batches(trained_folder, seed=3)[1][0]["image"])
-    first.epoch = 1
-    assert np.array_equal(
-        first[1][0]["image"], batches(trained_folder, epoch=1, intensity=0.2, flips=True)[1][0]["image"]
-    )
-
-
-def test_foreground_patches_hold_foreground(trained_folder: Path):
-    always = batches(trained_folder, foreground_fraction=1.0, batch=16)
-    never = batches(trained_folder, foreground_fraction=0.0, batch=16)
-    held = [(source[i][1] == 1).any(axis=(1, 2, 3)).mean() for source in (always, never) for i in range(3)]
-    assert min(held[:3]) > 0.9  # a scan with closed eyes has little to centre on
-    assert max(held[3:]) < min(held[:3])
-
-
-def test_masks_and_images_are_moved_together(trained_folder: Path):
-    source = batches(trained_folder, flips=True, batch=8)
-    dataset = source.reader.dataset
-    pairs = set()
-    for scan in source.reader.scans:
-        image, masks = dataset.image(scan), dataset.masks(scan)
-        pairs |= {(float(v), *map(int, m)) for v, m in zip(image.ravel(), masks.reshape(-1, 3), strict=True)}
-    inputs, masks = source[0]
-    counted = masks[..., 0] >= 0
-    found = {(float(v), *map(int, m)) for v, m in zip(inputs["image"][counted].ravel(), masks[counted], strict=True)}
-    assert found <= pairs
-
-
-def test_validation_patches_cover_the_scans(trained_folder: Path):
-    dataset = open_dataset(load_project(trained_folder).dataset)
-    scans = dataset.scans("validation")
-    patches = grid_patches(PatchReader(dataset, scans), (32, 32))
-    assert len(patches) == len(scans) * 3 * 4
-    counted = sum(int((patch.masks[..., 0] >= 0).sum()) for patch in patches)
-    assert counted == sum(scan.shape[0] * scan.shape[1] for scan in scans)
-
-
-def test_batches_carry_guides_where_there_are_some():
-    from unetseg.dataset import Planes
-
-    plain = Planes(np.zeros((4, 4, 1), np.float32), np.zeros((4, 4, 0), np.uint8), np.zeros((4, 4, 2), np.int8))
-    guided = replace(plain, guides=np.ones((4, 4, 2), np.uint8))
-    assert set(stack_batch([plain])[0]) == {"image"}
-    assert stack_batch([guided, guided])[0]["guides"].shape == (2, 4, 4, 2)
-
-
-# --------------------------------------------------------------------------- training
+# --------------------------------------------------------------------------- going on
 
 
 def test_training_without_a_dataset_is_wrong_usage(trained: Project):
@@ -159,78 +94,250 @@ def test_training_without_a_dataset_is_wrong_usage(trained: Project):
         train(trained)
 
 
+ALL_STATES = (
+    *("train.epochs=3", "train.steps_per_epoch=3", "train.seed=11", "train.schedule=plateau", "train.patience=3"),
+    *("train.ema=0.9", "model.dropout=0.5", "model.depth=1"),
+)
+
+
 def test_a_killed_training_goes_on_and_ends_where_an_undisturbed_one_does(
     trained: Project, monkeypatch: pytest.MonkeyPatch
 ):
-    project = with_settings(trained, "train.epochs=3", "train.steps_per_epoch=3", "train.seed=11")
+    project = with_settings(trained, *ALL_STATES)
     undisturbed = train(project)
     shutil.rmtree(undisturbed.run)
-    note = fitting._Loop.on_epoch_begin
+    begin = fitting._Loop.on_epoch_begin
+    begun: list[int] = []
 
     def killed(self, epoch, logs=None):
         if epoch == 2:
             raise KeyboardInterrupt
-        note(self, epoch, logs)
+        begin(self, epoch, logs)
+
+    def noted(self, epoch, logs=None):
+        begun.append(epoch)
+        begin(self, epoch, logs)
 
     with monkeypatch.context() as patch:
         patch.setattr(fitting._Loop, "on_epoch_begin", killed)
         with pytest.raises(KeyboardInterrupt):
             train(project)
-    trained_epochs = []
-    monkeypatch.setattr(
-        fitting._Loop,
-        "on_epoch_begin",
-        lambda self, epoch, logs=None: (trained_epochs.append(epoch), note(self, epoch)),
-    )
+    monkeypatch.setattr(fitting._Loop, "on_epoch_begin", noted)
     resumed = train(project)
-    assert trained_epochs == [2]
+    assert begun == [2]
     assert resumed.epochs == 3
-    models = [
-        keras.saving.load_model(result.bundle / "model.keras", compile=False) for result in (undisturbed, resumed)
+    pairs = zip(weights_of(undisturbed.bundle), weights_of(resumed.bundle), strict=True)
+    assert max(float(np.abs(a - b).max()) for a, b in pairs) < 1e-6
+    columns = ("loss", "validation_score", "learning_rate")
+    rows = [
+        [[row[name] for name in columns] for row in read_history(run.run / "history.csv")]
+        for run in (undisturbed, resumed)
     ]
-    differences = [float(np.abs(a - b).max()) for a, b in zip(*(model.get_weights() for model in models), strict=True)]
-    assert max(differences) < 1e-5
+    assert np.allclose(*rows, rtol=1e-5)
 
 
-def test_history_has_a_row_per_epoch(trained_folder: Path):
-    rows = next(trained_folder.glob("runs/*/history.csv")).read_text().splitlines()
-    assert rows[0] == "epoch,loss,validation_dice,learning_rate,seconds"
-    assert len(rows) == 1 + 6
+def test_a_run_goes_on_with_the_plan_that_it_began_with(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    project = with_settings(trained, *SMALLEST, "train.epochs=1", "train.batch=0")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "attempt", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(project)
+    (stored,) = (path for path in trained.runs.glob("*/plan.json") if not (path.parent / "result.json").exists())
+    text = stored.read_text().replace('"batch": 8', '"batch": 3')
+    stored.write_text(text)
+    result = train(project)
+    assert read_json(result.bundle / "bundle.json")["settings"]["train"]["batch"] == 3
+
+
+def test_half_a_batch_where_memory_is_out(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    fit, batches = attempts.fit, []
+
+    def small_device(model, patches, config, run, progress):
+        batches.append(config.batch)
+        if config.batch > 2:
+            raise MemoryError
+        return fit(model, patches, config, run, progress)
+
+    monkeypatch.setattr(attempts, "fit", small_device)
+    result = train(with_settings(trained, *SMALLEST, "train.epochs=1", "train.batch=8"))
+    assert batches == [8, 4, 2]
+    assert "out of memory with batches of 4: went on with 2" in result.notes
+    assert read_json(result.bundle / "bundle.json")["settings"]["train"]["batch"] == 2
+
+
+def test_out_of_memory_with_a_batch_of_one_is_an_error(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    def no_device(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(attempts, "fit", no_device)
+    with pytest.raises(MemoryError):
+        train(with_settings(trained, "train.batch=1"))
+
+
+def test_a_warm_start_begins_with_the_weights_of_production(trained: Project):
+    still = ("train.epochs=1", "train.steps_per_epoch=1", "train.learning_rate=1e-12", "train.warm_start=yes")
+    result = train(with_settings(trained, *still))
+    kernels = [weights_of(folder)[0] for folder in (trained.models / "0001", result.bundle)]
+    assert np.abs(kernels[0]).max() > 0.01
+    assert np.allclose(*kernels, atol=1e-6)
+
+
+def test_a_warm_start_from_a_model_of_other_classes_is_told(trained: Project, caplog: pytest.LogCaptureFixture):
+    path = trained.models / "0001" / "bundle.json"
+    path.write_text(path.read_text().replace('"iris"', '"cornea"'))
+    train(with_settings(trained, *SMALLEST, "train.epochs=1", "train.warm_start=yes"))
+    assert "model 0001 has other classes; training begins anew" in caplog.text
+
+
+def test_a_warm_start_from_another_network_is_told(trained: Project, caplog: pytest.LogCaptureFixture):
+    changed = (*SMALLEST, "train.epochs=1", "train.warm_start=yes")
+    train(with_settings(trained, *changed))
+    assert "model 0001 is another network; training begins anew" in caplog.text
+
+
+# --------------------------------------------------------------------------- ending
 
 
 def test_patience_stops_training(trained: Project, monkeypatch: pytest.MonkeyPatch):
-    scores = iter([0.5, 0.4, 0.3, 0.2, 0.1])
-    monkeypatch.setattr(fitting, "validation_dice", lambda *arguments: next(scores))
-    result = train(with_settings(trained, "train.epochs=5", "train.patience=2", "train.steps_per_epoch=1"))
-    assert (result.epochs, result.best_epoch, result.validation_dice) == (3, 1, 0.5)
+    scored(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1], lambda model: None)
+    result = train(with_settings(trained, *SMALLEST, "train.epochs=5", "train.patience=2"))
+    assert (result.epochs, result.best_epoch, result.validation_score) == (3, 1, 0.5)
 
 
 def test_the_best_weights_are_kept_not_the_last(trained: Project, monkeypatch: pytest.MonkeyPatch):
-    seen = []
-
-    def score(model, *arguments):
-        seen.append(model.get_weights()[0].copy())
-        return [0.3, 0.9, 0.1][len(seen) - 1]
-
-    monkeypatch.setattr(fitting, "validation_dice", score)
-    result = train(with_settings(trained, "train.epochs=3", "train.steps_per_epoch=1"))
-    kept = keras.saving.load_model(result.bundle / "model.keras", compile=False).get_weights()[0]
-    assert np.array_equal(kept, seen[1])
-    assert not np.array_equal(kept, seen[2])
+    seen: list[np.ndarray] = []
+    scored(monkeypatch, [0.3, 0.9, 0.1], lambda model: seen.append(model.get_weights()[0].copy()))
+    result = train(with_settings(trained, *SMALLEST, "train.epochs=3"))
+    kept = weights_of(result.bundle)[0]
+    assert np.array_equal(kept, seen[2])  # two probes an epoch
+    assert not np.array_equal(kept, seen[4])
 
 
-def test_a_loss_that_is_no_number_is_said(trained: Project, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(PatchBatches, "__getitem__", _not_a_number(PatchBatches.__getitem__))
-    with pytest.raises(DataError, match="the loss is nan in epoch 1"):
-        train(with_settings(trained, "train.epochs=1", "train.steps_per_epoch=1"))
+def test_the_time_budget_ends_an_epoch_early_and_keeps_what_was_learned(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+    watch = fitting._Loop.on_train_batch_end
+    monkeypatch.setattr(
+        fitting._Loop,
+        "on_train_batch_end",
+        lambda self, batch, logs=None: (seen.append(batch), watch(self, batch, logs)),
+    )
+    result = train(
+        with_settings(trained, *SMALLEST, "train.epochs=5", "train.steps_per_epoch=50", "train.max_minutes=0.0001")
+    )
+    assert result.epochs == 1
+    assert seen == [0]
+    assert result.bundle.exists()
 
 
-def _not_a_number(original):
+@pytest.mark.parametrize(
+    ("spoil", "normalisation", "cause"),
+    [
+        (lambda planes: planes * np.nan, "batch", "their image hold values that are no numbers"),
+        # Activations may swallow it: the loss stays a number, the weights do not.
+        (lambda planes: planes * np.nan, "none", "their image hold values that are no numbers"),
+        (lambda planes: planes * np.float32(1e38), "batch", "lower train.learning_rate"),
+    ],
+    ids=["no numbers", "no numbers, swallowed", "too large"],
+)
+def test_a_loss_that_is_no_number_names_the_scans_of_its_batch(
+    trained: Project, monkeypatch: pytest.MonkeyPatch, spoil, normalisation: str, cause: str
+):
+    original = PatchBatches.__getitem__
+
     def spoiled(self, index):
         inputs, masks = original(self, index)
-        return {name: value * np.nan for name, value in inputs.items()}, masks
+        return ({name: spoil(value) for name, value in inputs.items()} if index == 1 else inputs), masks
 
-    return spoiled
+    monkeypatch.setattr(PatchBatches, "__getitem__", spoiled)
+    quick = (*SMALLEST, "train.epochs=1", "train.steps_per_epoch=2", "train.batch=1")
+    project = with_settings(trained, *quick, f"model.normalisation={normalisation}")
+    with pytest.raises(DataError, match=rf"the loss is \w+ in epoch 1, batch 2, of scans s\d\d_\d; {cause}"):
+        train(project)
+
+
+def test_an_error_of_the_loader_stays_what_it_is(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    make, before = PatchBatches._make, set(threading.enumerate())
+
+    def lost_disk(self, place):
+        if place[1] == 5:
+            raise OSError(5, "Input/output error", "/mnt/scans")
+        return make(self, place)
+
+    monkeypatch.setattr(PatchBatches, "_make", lost_disk)
+    with pytest.raises(OSError, match="Input/output error: '/mnt/scans'"):
+        train(with_settings(trained, *SMALLEST, "train.epochs=1", "train.steps_per_epoch=8"))
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("unetseg-patches"):
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_a_project_in_an_object_store_is_refused_before_any_work(trained: Project):
+    with pytest.raises(UsageError, match="can be ingested, but not trained yet"):
+        train(replace(trained, folder=locate("s3://bucket/project")))
+
+
+def test_exclusive_classes_must_not_overlap(trained: Project):
+    # The whole eye: sclera, iris and pupil lie in each other.
+    dataset = open_dataset(trained.dataset)
+    over = {**dataset.index.scans}
+    for key, scan in over.items():
+        over[key] = replace(scan, class_pixels=dict.fromkeys(dataset.index.classes, scan.shape[0] * scan.shape[1] // 2))
+    crowded = replace(dataset, index=replace(dataset.index, scans=over))
+    softmax = override(trained.settings, ["model.head=softmax"])
+    with pytest.raises(UsageError, match=r"model.head: softmax .* these cover 150% of the training scans together"):
+        attempts._build(crowded, softmax)
+    rare = {key: replace(scan, class_pixels={"iris": 1}) for key, scan in over.items()}
+    attempts._build(replace(dataset, index=replace(dataset.index, scans=rare)), softmax)
+
+
+# --------------------------------------------------------------------------- what it leaves
+
+
+def test_what_was_trained_in_mixed_precision_runs_in_every_engine(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()  # this one is exported
+    settings = ("train.epochs=1", "train.precision=mixed_bfloat16", "train.ema=0.5", "model.outputs=2")
+    result = train(with_settings(trained, "train.steps_per_epoch=2", *settings))
+    assert keras.config.dtype_policy().name == "float32"
+    image = np.random.default_rng(0).random((1, 32, 32, 1), dtype=np.float32)
+    answers = [open_engine(result.bundle, name)({"image": image}) for name in ("keras", "openvino")]
+    assert np.allclose(*answers, atol=1e-4)
+
+
+def test_a_run_folder_tells_how_it_went(trained_folder: Path):
+    (run,) = trained_folder.glob("runs/train-*")
+    rows = read_history(run / "history.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert {"loss", "validation_score", "train_dice_iris", "validation_dice_iris"} <= set(rows[0])
+    assert all(math.isfinite(row["loss"]) for row in rows)
+    for name in ("curves.png", "network.png", "network.txt", "plan.json", "result.json"):
+        assert (run / name).stat().st_size > 100, name
+    assert list(run.glob("tensorboard/*/events*"))
+    assert not (run / "checkpoint").exists()
+
+
+def test_what_was_chosen_stays_with_the_model(trained_folder: Path):
+    (run,) = trained_folder.glob("runs/train-*")
+    plain = read_json(trained_folder / "models" / "0001" / "bundle.json")
+    assert plain["settings"]["train"]["precision"] == "float32"
+    assert plain["plan"] == {"train.precision": "float32: CPU gains nothing from less"}
+    assert read_json(run / "result.json")["plan"] == plain["plan"]
+
+
+def test_a_plan_can_be_asked_for_without_training(trained: Project):
+    plan = plan_training(with_settings(trained, "model.depth=0", "train.patch=0"))
+    assert plan.choices["train.patch"] == "112: the median scan is 80 x 112, and CPU gets at most 256"
+    assert plan.shape == (80, 112)
+    assert plan.settings.model.depth == 2
+
+
+# --------------------------------------------------------------------------- settings
 
 
 @pytest.mark.parametrize(
@@ -240,24 +347,68 @@ def _not_a_number(original):
         ("train.weight_decay=0.25", lambda m: m.optimizer.weight_decay == 0.25),
         ("train.clip_norm=0.125", lambda m: m.optimizer.global_clipnorm == 0.125),
         ("train.clip_norm=0", lambda m: m.optimizer.global_clipnorm is None),
-        ("train.dice_weight=3", lambda m: "3.0" in str(m.loss.get_config())),
-        ("train.cross_entropy_weight=7", lambda m: "7.0" in str(m.loss.get_config())),
+        ("train.ema=0.75", lambda m: m.optimizer.use_ema and m.optimizer.ema_momentum == 0.75),
+        ("train.ema=0", lambda m: not m.optimizer.use_ema),
     ],
+    ids=["learning rate", "weight decay", "clip norm", "no clipping", "mean of weights", "no mean"],
 )
-def test_optimiser_and_loss_settings_reach_the_model(text: str, reaches, trained: Project):
-    config = with_settings(trained, text).settings.train
-    model = build_unet(with_settings(trained).settings.model, classes=3)
-    compile_model(model, config, [1.0, 2.0, 4.0])
+def test_optimiser_settings_reach_the_model(text: str, reaches, trained: Project):
+    settings = with_settings(trained, text).settings
+    model = build_unet(settings.model, classes=3)
+    compile_model(model, settings.train, settings.loss, [1.0, 2.0, 4.0])
     assert reaches(model)
-    assert "4.0" in str(model.loss.get_config())
+    assert model.loss.get_config()["class_weights"] == [1.0, 2.0, 4.0]
 
 
-def test_fingerprint_changes_with_data_model_and_training_alone(trained: Project):
-    def fingerprint(data: str, *texts: str) -> str:
-        return training_fingerprint(data, override(trained.settings, texts))
+@pytest.mark.parametrize(
+    ("changed", "path", "expected"),
+    [
+        ({"cross_entropy": 7.0}, ("weights", "weighted_binary_crossentropy"), 7.0),
+        ({"dice": 3.0}, ("weights", "dice"), 3.0),
+        ({"focal": 2.0}, ("weights", "focal"), 2.0),
+        ({"tversky": 2.0}, ("weights", "tversky"), 2.0),
+        ({"focal_tversky": 2.0}, ("weights", "focal_tversky"), 2.0),
+        ({"focal_gamma": 3.0}, ("options", "focal", "gamma"), 3.0),
+        ({"tversky_alpha": 0.1}, ("options", "tversky", "alpha"), 0.1),
+        ({"tversky_alpha": 0.1}, ("options", "focal_tversky", "alpha"), 0.1),
+        ({"tversky_beta": 0.9}, ("options", "tversky", "beta"), 0.9),
+        ({"focal_tversky_gamma": 2.0}, ("options", "focal_tversky", "gamma"), 2.0),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple | dict) else str(value),
+)
+def test_loss_settings_reach_the_loss(changed: dict[str, float], path: tuple[str, ...], expected: float):
+    found = composite_loss(LossConfig(**changed), [1.0]).get_config()
+    for key in path:
+        found = found[key]
+    assert found == expected
 
-    base = fingerprint("data")
-    assert fingerprint("other") != base
-    assert fingerprint("data", "train.seed=9") != base
-    assert fingerprint("data", "model.width=8") != base
-    assert fingerprint("data", "predict.tile=512", "evaluate.beta=2", "gate.floor=0.9") == base
+
+def test_outputs_share_the_loss_by_halves_or_as_told():
+    assert scale_weights(LossConfig(), 3) == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+    assert scale_weights(LossConfig(scale_weights=(3, 1)), 2) == [0.75, 0.25]
+    with pytest.raises(UsageError, match=r"loss.scale_weights: must be 2 numbers.*found \[1.0\]"):
+        scale_weights(LossConfig(scale_weights=(1,)), 2)
+
+
+def test_each_output_of_a_multi_scale_network_has_its_loss():
+    model = build_unet(ModelConfig(depth=2, width=2, outputs=2), classes=1)
+    compile_model(model, TrainConfig(), LossConfig(), [1.0])
+    image = np.random.default_rng(0).random((1, 8, 8, 1), dtype=np.float32)
+    masks = {"probabilities": np.ones((1, 8, 8, 1), np.int8), "probabilities_2": np.ones((1, 4, 4, 1), np.int8)}
+    total = float(model.test_on_batch(image, masks, return_dict=True)["loss"])
+    found = model.predict_on_batch(image)
+    parts = [float(composite_loss(LossConfig(), [1.0])(masks[name], found[name])) for name in masks]
+    assert total == pytest.approx(2 / 3 * parts[0] + 1 / 3 * parts[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("section", ["model.width=8", "loss.dice=2", "augment.noise=0", "train.seed=9"])
+def test_fingerprint_changes_with_each_section_that_training_reads(section: str, trained: Project):
+    base = training_fingerprint("data", trained.settings)
+    assert training_fingerprint("data", override(trained.settings, [section])) != base
+
+
+def test_fingerprint_changes_with_data_and_with_nothing_else(trained: Project):
+    base = training_fingerprint("data", trained.settings)
+    assert training_fingerprint("other", trained.settings) != base
+    other = ["predict.tile=512", "evaluate.beta=2", "gate.floor=0.9"]
+    assert training_fingerprint("data", override(trained.settings, other)) == base

@@ -1,0 +1,112 @@
+"""What a killed training goes on from: weights, optimiser and random states after the last whole epoch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+
+from unetseg.config import TrainConfig
+from unetseg.history import Row
+from unetseg.storage import read_json, write_folder, write_json
+
+__all__ = ["Checkpoint", "FitOutcome"]
+
+_SECONDS_PER_MINUTE = 60
+
+
+@dataclass
+class FitOutcome:
+    """What the loop has seen so far; stored with each checkpoint.
+
+    Attributes:
+        history: one row per epoch.
+        best_score: highest validation score.
+        best_epoch: when that was, counted from 1; 0 before the first.
+        seconds: time spent in epochs, over all attempts.
+    """
+
+    history: list[Row] = field(default_factory=list)
+    best_score: float = -1.0
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+    def progress(self, config: TrainConfig, share: float = 0.0, seconds: float = 0.0) -> float:
+        """How far training is, in [0, 1]: by epochs or by time, whichever is further.
+
+        Args:
+            config: with the epochs and the time.
+            share: of the epoch that has begun.
+            seconds: since it began.
+        """
+        by_epochs = (len(self.history) + share) / config.epochs
+        by_time = (self.seconds + seconds) / seconds_allowed(config) if config.max_minutes else 0.0
+        return min(1.0, max(by_epochs, by_time))
+
+    def note(self, row: Row, *, score: float, seconds: float) -> bool:
+        """Add an epoch; returns whether it is the best so far."""
+        self.history.append(row)
+        self.seconds += seconds
+        # While validation has nothing to tell, what has learned longest is best.
+        better = score > self.best_score or score == self.best_score == 0
+        if better:
+            self.best_score, self.best_epoch = score, len(self.history)
+        return better
+
+
+class Checkpoint:
+    """A folder with the last and the best weights; it is replaced as a whole, so that a kill leaves one or the other.
+
+    ::
+
+        last.weights.h5     the network, its random generators and the optimiser after the last epoch
+        best.weights.h5     the network of the best epoch
+        outcome.json        the history so far
+
+    Args:
+        folder: of this training.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._last, self._best = folder / "last.weights.h5", folder / "best.weights.h5"
+
+    def save(self, model: keras.Model, outcome: FitOutcome, save_best: Callable[[Path], None] | None) -> None:
+        """Write all of it.
+
+        Args:
+            model: as it goes on.
+            outcome: so far.
+            save_best: writes the best weights to a path, where this epoch is the best; None keeps the ones before.
+        """
+        with write_folder(self.folder) as folder:
+            model.save_weights(folder / self._last.name)
+            if save_best:
+                save_best(folder / self._best.name)
+            else:
+                shutil.copyfile(self._best, folder / self._best.name)  # not a link: some shares have none
+            write_json(folder / "outcome.json", vars(outcome))
+
+    def restore(self, model: keras.Model) -> FitOutcome:
+        """What a killed run had reached, with its weights and optimiser put back; or a fresh start.
+
+        Args:
+            model: compiled.
+        """
+        if not (self.folder / "outcome.json").exists():
+            return FitOutcome()
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._last)
+        return FitOutcome(**read_json(self.folder / "outcome.json"))
+
+    def load_best(self, model: keras.Model) -> None:
+        """Put the best weights into the model."""
+        model.load_weights(self._best)
+
+
+def seconds_allowed(config: TrainConfig) -> float:
+    """The time budget; 0 where there is none."""
+    return config.max_minutes * _SECONDS_PER_MINUTE
