@@ -5,16 +5,19 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= demo
 NAPARI := .venv-napari
+BACKENDS := .venv-backends
 
 # The tests of a file stay in one process, since they share datasets; models are trained once per process.
 # A thread each: processes that all take every core only get in each other's way.
 PARALLEL := -n auto --maxprocesses=4 --dist loadfile
 ALONE    := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
+USES_KERAS := '^(import|from) keras|build_unet|\btrained(_folder)?[:,)]'
+
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test drills test-napari check format bench lock clean
+.PHONY: help setup demo test drills test-napari test-backends test-jax test-torch check format bench lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -38,6 +41,15 @@ test-napari: $(VENV)/.dev  ## Open a scan of a dataset in napari, in an environm
 	UNETSEG_NAPARI="$$folder" $(NAPARI)/bin/python -m pytest -m napari -W ignore -p no:cacheprovider \
 		--confcutdir=tests/drills tests/drills/test_napari.py
 
+test-backends: test-jax test-torch  ## The tests that use Keras, on JAX and on PyTorch, where these can be installed.
+
+# JAX compiles anew for every network; its cache spares what several tests have in common.
+test-jax test-torch: test-%: $(VENV)/.dev
+	@$(MAKE) --no-print-directory $(BACKENDS)/.$* || { echo "skipped: $* cannot be installed here, see above"; exit 0; }; \
+	echo "on $*:" && $(ALONE) KERAS_BACKEND=$* CUDA_VISIBLE_DEVICES=-1 \
+		JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(BACKENDS)/cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+		$(BACKENDS)/bin/python -m pytest $(PARALLEL) $$(grep -lE $(USES_KERAS) tests/unetseg/test_*.py)
+
 check: $(VENV)/.dev  ## Style, types, layers.
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
@@ -55,7 +67,7 @@ lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh
 
 clean:           ## Remove what the targets above made.
-	rm -rf $(VENV) $(NAPARI) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) $(NAPARI) $(BACKENDS) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'unetseg needs Python 3.11 or newer, found ' + sys.version.split()[0])"
@@ -72,4 +84,13 @@ $(NAPARI)/.ready: requirements-napari.txt
 	$(PYTHON) -m venv $(NAPARI)
 	echo '*' > $(NAPARI)/.gitignore
 	$(NAPARI)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+	touch $@
+
+# It sees what is in $(VENV), and holds only what that lacks.
+$(BACKENDS)/.jax $(BACKENDS)/.torch: $(BACKENDS)/.%: requirements-backends.txt $(VENV)/.dev
+	$(BIN)/python -m venv $(BACKENDS)
+	echo '*' > $(BACKENDS)/.gitignore
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(BACKENDS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dev.pth
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint $< $*
 	touch $@
