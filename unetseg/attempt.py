@@ -60,7 +60,6 @@ def attempt(
         DataError: the loss became not-a-number.
     """
     settings = plan.settings
-    keras.utils.clear_session()  # nothing of an attempt that failed for memory may stay
     keras.utils.set_random_seed(settings.train.seed)
     with _policy(settings.train.precision), spread(settings.train.devices):
         model = _build(dataset, settings)
@@ -92,7 +91,6 @@ def _policy(name: str) -> Iterator[None]:
 
 
 def _patches(dataset: Dataset, plan: Plan, model: keras.Model) -> Patches:
-
     config, scans = plan.settings.train, dataset.scans("train")
     reader = PatchReader(dataset, scans)
     batches = PatchBatches(
@@ -112,7 +110,6 @@ def _patches(dataset: Dataset, plan: Plan, model: keras.Model) -> Patches:
 
 
 def _build(dataset: Dataset, settings: Settings) -> keras.Model:
-
     index, fractions = dataset.index, dataset.class_fractions()
     if settings.model.head == "softmax" and fractions.sum() > _FULL:
         raise UsageError(

@@ -119,31 +119,42 @@ class _Trained:
 
 def _train(project: Project, dataset: Dataset, run: Path, progress: Progress) -> _Trained:
     """Plan and fit; where the device has too little memory for a batch, go on with half of it."""
-    from unetseg.attempt import attempt
-    from unetseg.devices import is_out_of_memory
     from unetseg.overfitting import fitting_notes
 
     plan, notes = _plan(project, run), list[str]()
-    while True:
-        try:
-            model, outcome = attempt(project, dataset, plan, run, progress)
-        except Exception as error:  # each backend has an error of its own for this
-            batch, devices = plan.settings.train.batch, plan.settings.train.devices
-            smaller = batch // 2 // devices * devices
-            if not is_out_of_memory(error) or not smaller:
-                raise
-            notes.append(f"out of memory with batches of {batch}: went on with {smaller}")
-            logger.warning("train: %s", notes[-1])
-        else:
-            break
-        # Outside of the handler, whose traceback holds the network and its batch.
-        plan = _with_batch(project, smaller, notes[-1], run)
+    while (found := _try(project, dataset, plan, run, progress)) is None:
+        notes.append(f"out of memory with batches of {plan.settings.train.batch}: went on with {_half(plan)}")
+        logger.warning("train: %s", notes[-1])
+        plan = _with_batch(project, _half(plan), notes[-1], run)
+    model, outcome = found
     if outcome.best_score == 0:
-        notes.append(
-            "validation had nothing to tell the epochs apart by (its score was always 0): the last weights are kept"
-        )
+        notes.append("validation told no epoch from another (its score was always 0): the last weights are kept")
     notes += fitting_notes(outcome.history, dataset.index.classes, plan.settings)
     return _Trained(model, outcome, plan, tuple(notes))
+
+
+def _try(
+    project: Project, dataset: Dataset, plan: Plan, run: Path, progress: Progress
+) -> tuple[keras.Model, FitOutcome] | None:
+    """One attempt; None where memory was out and a smaller batch may do."""
+    import keras
+
+    from unetseg.attempt import attempt
+    from unetseg.devices import is_out_of_memory
+
+    try:
+        return attempt(project, dataset, plan, run, progress)
+    except Exception as error:  # each backend has an error of its own for this
+        if not is_out_of_memory(error) or not _half(plan):
+            raise
+    keras.utils.clear_session()  # outside of the handler, whose traceback holds the network and its batch
+    return None
+
+
+def _half(plan: Plan) -> int:
+    """Half the batch, in equal parts for the devices that share it; 0 where there is no less."""
+    train = plan.settings.train
+    return train.batch // 2 // train.devices * train.devices
 
 
 # --------------------------------------------------------------------------- plan
