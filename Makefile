@@ -17,10 +17,10 @@ USES_KERAS := '^(import|from) keras|build_unet|\btrained(_folder)?[:,)]'
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test drills test-napari test-backends test-jax test-torch check format bench lock clean
+.PHONY: help setup demo test drills test-napari test-backends test-jax test-torch check format bench bench-systems bench-real bench-ablation lock clean
 
 help:            ## Show this list.
-	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 setup: $(VENV)/.ready  ## Make .venv from the lock.
 
@@ -62,6 +62,15 @@ format: $(VENV)/.dev  ## Format the code.
 
 bench: $(VENV)/.dev  ## Measure; writes docs/benchmarks/latest.json and latest.md.
 	$(BIN)/python -m benchmarks.run
+
+bench-systems: $(VENV)/.dev  ## Train the five systems on synthetic eyes; writes docs/benchmarks/five-systems.md.
+	$(BIN)/python -m benchmarks.five_systems
+
+bench-real: $(VENV)/.dev  ## Train on the real scans named by UNETSEG_DATA, 20 minutes each; writes docs/benchmarks/real-scans.md.
+	$(BIN)/python -m benchmarks.real_scans 20
+
+bench-ablation: $(VENV)/.dev  ## What each part of training brings on one of them; writes docs/benchmarks/ablation.md.
+	$(BIN)/python -m benchmarks.ablation 12
 
 lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh
