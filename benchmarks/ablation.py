@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from benchmarks.pipeline import prepare, run, score_rows, table
+from benchmarks.pipeline import HEAD, prepare, run, score_rows, table
 from benchmarks.real_scans import SETS
 
 _OUT: Final = Path(__file__).parents[1] / "docs" / "benchmarks" / "ablation.md"
@@ -42,19 +42,25 @@ def main(epochs: int, name: str) -> None:
         project = prepare(scans, masks, Path(folder) / name)
         for title, settings in VARIANTS.items():
             for seed in _SEEDS:
-                fixed = (f"train.epochs={epochs}", "train.max_minutes=0", "train.patience=0", f"train.seed={seed}")
+                fixed = (
+                    "train.patch=128",
+                    f"train.epochs={epochs}",
+                    "train.max_minutes=0",
+                    "train.patience=0",
+                    f"train.seed={seed}",
+                )
                 found = score_rows(title, run(project, [*fixed, *settings]).scores, [str(seed)])
                 rows += found
                 print(*(" | ".join(row) for row in found), sep="\n", flush=True)
-    _OUT.write_text(_page(name, epochs, rows))
+                _OUT.write_text(_page(name, epochs, rows))
 
 
 def _page(name: str, epochs: int, rows: list[list[str]]) -> str:
     text = (
-        f"Set `{name}`, {epochs} epochs of the planned number of steps for each variant, test split at the thresholds "
+        f"Set `{name}`, patches of 128 pixels, {epochs} epochs of the planned number of steps for each variant, test split at the thresholds "
         f"that validation chose. {platform.machine()}, {os.cpu_count()} cores. Two seeds show how much is chance."
     )
-    head = ["variant", "class", "Dice", "recall", "precision", "average precision", "seed"]
+    head = ["variant", "class", *HEAD, "seed"]
     return "\n\n".join(["# What each part of training brings", text, table(head, rows) + "\n"])
 
 

@@ -18,7 +18,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from benchmarks.marked_discs import draw_discs, write_discs
-from benchmarks.pipeline import Outcome, prepare, run, score_rows, table
+from benchmarks.pipeline import HEAD, Outcome, prepare, run, score_rows, table
 from unetseg.config import ModelConfig
 from unetseg.dataset import open_dataset
 from unetseg.scales import scaled_targets
@@ -167,7 +167,7 @@ def _scales(name: str, model: Any, test: Arrays) -> Iterator[list[str]]:  # noqa
 def _rows(name: str, probabilities: NDArray[Any], masks: NDArray[Any], classes: Sequence[str]) -> Rows:
     counts = count(masks, probabilities >= 0.5)
     scores = [function(counts) for function in (f_beta, recall, precision)]
-    return [[name, label, *(f"{score[k]:.3f}" for score in scores), "–"] for k, label in enumerate(classes)]
+    return [[name, label, "–", *(f"{score[k]:.3f}" for score in scores), "–"] for k, label in enumerate(classes)]
 
 
 # --------------------------------------------------------------------------- data
@@ -211,7 +211,7 @@ def load(outcome: Outcome) -> Any:  # noqa: ANN401
 
 
 def _page(rows: Rows) -> str:
-    head = ["system", "class", "Dice", "recall", "precision", "average precision"]
+    head = ["system", "class", *HEAD]
     text = (
         "Synthetic eyes (64 scans of 16 people) and marked discs (48 scans); the scores are of the test split. In the "
         "pipeline thresholds come from the validation split, except for system 4; alone they are one half. "

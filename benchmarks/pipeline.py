@@ -14,9 +14,10 @@ from unetseg.init import init
 from unetseg.project import Project, load_project
 from unetseg.train import TrainResult, train
 
-__all__ = ["Outcome", "prepare", "run", "score_rows", "table"]
+__all__ = ["COLUMNS", "HEAD", "Outcome", "prepare", "run", "score_rows", "table"]
 
-COLUMNS = ("dice", "recall", "precision", "average_precision")
+COLUMNS = ("dice", "f1", "recall", "precision", "average_precision")
+HEAD = ("Dice, mean of scans", "Dice of all pixels", "recall", "precision", "average precision")
 
 
 @dataclass(frozen=True)

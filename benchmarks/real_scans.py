@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pipeline import COLUMNS, Outcome, prepare, run, score_rows, table
+from benchmarks.pipeline import COLUMNS, HEAD, Outcome, prepare, run, score_rows, table
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.curves import Histograms
 from unetseg.dataset import Dataset, open_dataset
@@ -118,8 +118,8 @@ def page(found: dict[str, Any]) -> str:
         for row in score_rows(name, item["scores"], [f"{item['minutes']:.1f}", f"{item['epochs']}"]):
             rows.append([*row[:-2], f"{item['grey_dice'].get(row[1], float('nan')):.3f}", *row[-2:]])
         if item["left_over_dice"] is not None:
-            rows.append([name, "what the class leaves over", f"{item['left_over_dice']:.3f}", *["–"] * 6])
-    head = ["set", "class", "Dice", "recall", "precision", "average precision", "best grey value", "minutes", "epochs"]
+            rows.append([name, "what the class leaves over", "–", f"{item['left_over_dice']:.3f}", *["–"] * 6])
+    head = ["set", "class", *HEAD, "best grey value", "minutes", "epochs"]
     machines = "; ".join(sorted({item["machine"] for item in found.values()}))
     return "\n\n".join(
         [
