@@ -57,8 +57,9 @@ def main(epochs: int, name: str) -> None:
 
 def _page(name: str, epochs: int, rows: list[list[str]]) -> str:
     text = (
-        f"Set `{name}`, patches of 128 pixels, {epochs} epochs of the planned number of steps for each variant, test split at the thresholds "
-        f"that validation chose. {platform.machine()}, {os.cpu_count()} cores. Two seeds show how much is chance."
+        f"Set `{name}`, patches of 128 pixels, {epochs} epochs of the planned number of steps for each variant. The "
+        "scores are of the test split, at the thresholds that validation chose. "
+        f"{platform.machine()}, {os.cpu_count()} cores. Two seeds show how much is chance."
     )
     head = ["variant", "class", *HEAD, "seed"]
     return "\n\n".join(["# What each part of training brings", text, table(head, rows) + "\n"])
