@@ -138,8 +138,10 @@ def fitted(
     shape = (*inputs["image"].shape[1:3], 1)
     model = build_unet(config, input_shape=shape, classes=masks.shape[-1], guides=guides)
     loss = CompositeLoss({"weighted_binary_crossentropy": 1.0, "dice": dice}, class_weights=weights)
-    model.compile(keras.optimizers.Adam(0.002), loss=dict.fromkeys(output_scales(model), loss), jit_compile=False)
-    targets = scaled_targets(masks, output_scales(model))
+    scales = output_scales(model)
+    several = len(scales) > 1
+    model.compile(keras.optimizers.Adam(0.002), dict.fromkeys(scales, loss) if several else loss, jit_compile=False)
+    targets = scaled_targets(masks, scales) if several else masks
     model.fit(inputs, targets, batch_size=4, epochs=epochs, verbose=0)
     return model
 

@@ -36,6 +36,24 @@ def _no_export(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle, "export_openvino", lambda model, path: None)
 
 
+@pytest.fixture
+def compiled() -> None:
+    """For tests of what only a compiled step may get wrong."""
+
+
+@pytest.fixture(autouse=True)
+def _eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling a step takes seconds, and most tests take few steps."""
+    if "compiled" in request.fixturenames:
+        return
+    compile_ = keras.Model.compile
+
+    def eagerly(self: keras.Model, *arguments: object, **named: object) -> None:
+        compile_(self, *arguments, **(named | {"run_eagerly": True, "jit_compile": False}))
+
+    monkeypatch.setattr(keras.Model, "compile", eagerly)
+
+
 SMALLEST = ("model.depth=1", "model.width=2", "train.steps_per_epoch=1")
 
 
@@ -100,6 +118,7 @@ ALL_STATES = (
 )
 
 
+@pytest.mark.usefixtures("compiled")
 def test_a_killed_training_goes_on_and_ends_where_an_undisturbed_one_does(
     trained: Project, monkeypatch: pytest.MonkeyPatch
 ):
@@ -261,6 +280,7 @@ def test_a_loss_that_is_no_number_names_the_scans_of_its_batch(
         train(project)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_an_error_of_the_loader_stays_what_it_is(trained: Project, monkeypatch: pytest.MonkeyPatch):
     make, before = PatchBatches._make, set(threading.enumerate())
 
@@ -300,6 +320,7 @@ def test_exclusive_classes_must_not_overlap(trained: Project):
 # --------------------------------------------------------------------------- what it leaves
 
 
+@pytest.mark.usefixtures("compiled")
 def test_what_was_trained_in_mixed_precision_runs_in_every_engine(trained: Project, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.undo()  # this one is exported
     settings = ("train.epochs=1", "train.precision=mixed_bfloat16", "train.ema=0.5", "model.outputs=2")
@@ -393,7 +414,7 @@ def test_outputs_share_the_loss_by_halves_or_as_told():
 def test_each_output_of_a_multi_scale_network_has_its_loss():
     model = build_unet(ModelConfig(depth=2, width=2, outputs=2), classes=1)
     compile_model(model, TrainConfig(), LossConfig(), [1.0])
-    image = np.random.default_rng(0).random((1, 8, 8, 1), dtype=np.float32)
+    image = {"image": np.random.default_rng(0).random((1, 8, 8, 1), dtype=np.float32)}
     masks = {"probabilities": np.ones((1, 8, 8, 1), np.int8), "probabilities_2": np.ones((1, 4, 4, 1), np.int8)}
     total = float(model.test_on_batch(image, masks, return_dict=True)["loss"])
     found = model.predict_on_batch(image)
