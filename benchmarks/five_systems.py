@@ -163,7 +163,7 @@ def _scales(name: str, model: Any, test: Arrays) -> Iterator[list[str]]:  # noqa
         yield from _rows(f"{name}, 1/{factor}", found[output], targets[output], _CLASSES)
         if factor > 1:
             picked = test["masks"][:, ::factor, ::factor].astype(np.float32)
-            yield from _rows(f"{name}, every {factor}th pixel of the masks", picked, targets[output], _CLASSES)
+            yield from _rows(f"{name}, one pixel in {factor} of the masks", picked, targets[output], _CLASSES)
 
 
 def _rows(name: str, probabilities: NDArray[Any], masks: NDArray[Any], classes: Sequence[str]) -> Rows:
