@@ -48,7 +48,8 @@ def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
 
 
 def _batches(folder: Path) -> PatchBatches:
-    from unetseg.patches import PatchBatches, PatchReader
+    from unetseg.patch_reader import PatchReader
+    from unetseg.patches import PatchBatches
 
     eyes = write_eyes(folder / "eyes", subjects=8)
     init(eyes.scans, eyes.masks, project=folder / "project")
@@ -56,7 +57,7 @@ def _batches(folder: Path) -> PatchBatches:
     ingest(project)
     dataset = open_dataset(project.dataset)
     reader = PatchReader(dataset, dataset.scans("train"))
-    return PatchBatches(reader, TrainConfig(), AugmentConfig(), _SHAPE, batch=_BATCH, steps=_STEPS)
+    return PatchBatches(reader, TrainConfig(batch=_BATCH, steps_per_epoch=_STEPS), AugmentConfig(), _SHAPE)
 
 
 def _fitted(model: keras.Model, batches: keras.utils.PyDataset) -> Callable[[], object]:

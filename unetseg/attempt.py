@@ -17,7 +17,6 @@ from unetseg.dataset import Dataset
 from unetseg.dataset_index import Index
 from unetseg.devices import spread
 from unetseg.engines import load_network
-from unetseg.errors import UsageError
 from unetseg.fitting import Patches, compile_model, fit
 from unetseg.heads import output_scales
 from unetseg.model import build_unet
@@ -37,7 +36,6 @@ logger = logging.getLogger(__name__)
 # half as many of the training split, which is enough to see overfitting.
 _PROBED_SHARE = 6
 _PROBED = (16, 64)
-_FULL = 1.01  # share of the pixels that exclusive classes cover at most, and what rounding adds
 
 
 def attempt(
@@ -98,24 +96,17 @@ def _patches(dataset: Dataset, plan: Plan, model: keras.Model) -> Patches:
         config,
         plan.settings.augment,
         plan.shape,
-        batch=config.batch,
-        steps=config.steps_per_epoch,
         scales=output_scales(model),
     )
     probed = min(max(config.steps_per_epoch * config.batch // _PROBED_SHARE, _PROBED[0]), _PROBED[1])
     validation = grid_patches(PatchReader(dataset, dataset.scans("validation"), held=False), plan.shape, probed)
     training = grid_patches(PatchReader(dataset, scans, held=False), plan.shape, probed // 2)
-    logger.info("training on %d scans, patches of %d x %d, %d steps an epoch", len(scans), *plan.shape, batches.steps)
+    logger.info("training on %d scans, patches of %d x %d, %d steps an epoch", len(scans), *plan.shape, len(batches))
     return Patches(batches, validation, training, dataset.index.classes)
 
 
 def _build(dataset: Dataset, settings: Settings) -> keras.Model:
     index, fractions = dataset.index, dataset.class_fractions()
-    if settings.model.head == "softmax" and fractions.sum() > _FULL:
-        raise UsageError(
-            f"model.head: softmax is for classes that exclude each other, and these cover {fractions.sum():.0%} of the "
-            "training scans together; use sigmoid"
-        )
     return build_unet(
         settings.model,
         input_shape=(None, None, len(index.channels)),

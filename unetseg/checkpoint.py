@@ -13,7 +13,7 @@ from unetseg.config import TrainConfig
 from unetseg.history import Row
 from unetseg.storage import read_json, write_folder, write_json
 
-__all__ = ["Checkpoint", "FitOutcome"]
+__all__ = ["Checkpoint", "FitOutcome", "seconds_allowed"]
 
 _SECONDS_PER_MINUTE = 60
 

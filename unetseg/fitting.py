@@ -31,7 +31,7 @@ from unetseg.probes import Probe, Scores
 from unetseg.schedules import learning_rate
 from unetseg.tensorboard_log import TensorBoardLog
 
-__all__ = ["Patches", "compile_model", "fit"]
+__all__ = ["Patches", "compile_model", "composite_loss", "fit", "scale_weights"]
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,9 @@ def prior_logits(prior: Sequence[float], classes: int, config: ModelConfig) -> l
     if config.head == "sigmoid":
         return list(np.log(p) - np.log1p(-p))
     if sum(prior) > 1 + _PRIOR_SLACK:
-        raise UsageError(f"class_prior: exclusive classes (softmax) must sum to at most 1, received {prior!r}")
+        raise UsageError(
+            f"class_prior: exclusive classes (softmax) must sum to at most 1, received {prior!r}; "
+            "for classes that overlap set model.head to sigmoid"
+        )
     background = max(1 - p.sum(), _SMALLEST_PRIOR)
     return list(np.log([background, *p]))

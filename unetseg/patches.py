@@ -45,30 +45,26 @@ class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publis
 
     Args:
         reader: of the scans.
-        config: seed, and share of foreground patches.
+        config: seed, share of foreground patches, patches per batch and batches per epoch; without gaps.
         augment: how patches are varied.
         shape: height and width of a patch in pixels.
-        batch: patches per batch.
-        steps: batches per epoch.
         scales: factor of each output by its name, for a network with more than one.
         epoch: the first one.
     """
 
-    def __init__(  # noqa: PLR0913 (what a batch depends on)
+    def __init__(
         self,
         reader: PatchReader,
         config: TrainConfig,
         augment: AugmentConfig,
         shape: tuple[int, int],
         *,
-        batch: int,
-        steps: int,
         scales: Mapping[str, int] | None = None,
         epoch: int = 0,
     ) -> None:
         super().__init__()
         self.reader, self.config, self.augment, self.shape = reader, config, augment, shape
-        self.batch, self.steps, self.scales, self.epoch = batch, steps, dict(scales or {}), epoch
+        self.scales, self.epoch = dict(scales or {}), epoch
         self._centres = PatchCentres(reader, config.foreground_fraction, config.seed)
         workers = min(max(cores() // 2, 1), _MOST_WORKERS)
         self._ahead = workers + _BATCHES_AHEAD
@@ -76,10 +72,10 @@ class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publis
         self.error: Exception | None = None
 
     def __len__(self) -> int:
-        return self.steps
+        return self.config.steps_per_epoch
 
     def __getitem__(self, index: int) -> Batch:
-        following = (divmod(index + ahead, self.steps) for ahead in range(1, self._ahead + 1))
+        following = (divmod(index + ahead, len(self)) for ahead in range(1, self._ahead + 1))
         epoch = self.epoch
         try:
             return self._prefetch.get((epoch, index), [(epoch + later, number) for later, number in following])
@@ -94,11 +90,11 @@ class PatchBatches(keras.utils.PyDataset):  # type: ignore[misc]  # keras publis
 
     def scans_of(self, index: int) -> list[str]:
         """Ids of the scans that a batch of this epoch is cut from, one per patch; nothing is read for it."""
-        draws = [self._centres.draw(self._random(self.epoch, index, number)) for number in range(self.batch)]
+        draws = [self._centres.draw(self._random(self.epoch, index, number)) for number in range(self.config.batch)]
         return [self.reader.scans[scan].id for scan, _ in draws]
 
     def _make(self, place: tuple[int, int]) -> Batch:
-        patches = [self._patch(self._random(*place, number)) for number in range(self.batch)]
+        patches = [self._patch(self._random(*place, number)) for number in range(self.config.batch)]
         masks = unpack(np.stack([patch.fields for patch in patches]), len(self.reader.dataset.index.classes))
         inputs = _inputs(patches)
         if len(self.scales) < 2:

@@ -282,13 +282,11 @@ def test_without_any_foreground_patches_lie_anywhere():
 
 
 def batches(
-    dataset: Dataset, augment: AugmentConfig = PLAIN, *, epoch: int = 0, batch: int = 4, **more
+    dataset: Dataset, augment: AugmentConfig = PLAIN, *, epoch: int = 0, scales: dict[str, int] | None = None, **more
 ) -> PatchBatches:
-    options = {key: more.pop(key) for key in ("scales", "steps") if key in more}
+    config = TrainConfig(**({"batch": 4, "steps_per_epoch": 3} | more))
     reader = PatchReader(dataset, dataset.scans("train"))
-    return PatchBatches(
-        reader, TrainConfig(**more), augment, (32, 32), batch=batch, epoch=epoch, **{"steps": 3} | options
-    )
+    return PatchBatches(reader, config, augment, (32, 32), scales=scales, epoch=epoch)
 
 
 def image(batch) -> np.ndarray:
@@ -363,8 +361,10 @@ def test_several_scales_give_a_mask_per_output(dataset: Dataset):
 
 
 def test_fit_sees_the_batches_of_each_epoch_in_order(dataset: Dataset):
-    source = batches(dataset, steps=4, batch=2)
-    expected = [float(image(batches(dataset, steps=4, batch=2, epoch=e)[i]).sum()) for e in (0, 1) for i in range(4)]
+    source = batches(dataset, steps_per_epoch=4, batch=2)
+    expected = [
+        float(image(batches(dataset, steps_per_epoch=4, batch=2, epoch=e)[i]).sum()) for e in (0, 1) for i in range(4)
+    ]
     inputs = {"image": keras.Input((32, 32, 1), name="image"), "guides": keras.Input((32, 32, 2), name="guides")}
     # A network that changes nothing and learns nothing: its loss is the mean of the batch.
     model = keras.Model(inputs, keras.layers.Conv2D(1, 1, kernel_initializer="ones")(inputs["image"]))

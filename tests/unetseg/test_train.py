@@ -311,7 +311,9 @@ def test_exclusive_classes_must_not_overlap(trained: Project):
         over[key] = replace(scan, class_pixels=dict.fromkeys(dataset.index.classes, scan.shape[0] * scan.shape[1] // 2))
     crowded = replace(dataset, index=replace(dataset.index, scans=over))
     softmax = override(trained.settings, ["model.head=softmax"])
-    with pytest.raises(UsageError, match=r"model.head: softmax .* these cover 150% of the training scans together"):
+    with pytest.raises(
+        UsageError, match=r"exclusive classes \(softmax\).*received \[0.5, 0.5, 0.5\]; .*set model.head to sigmoid"
+    ):
         attempts._build(crowded, softmax)
     rare = {key: replace(scan, class_pixels={"iris": 1}) for key, scan in over.items()}
     attempts._build(replace(dataset, index=replace(dataset.index, scans=rare)), softmax)
