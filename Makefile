@@ -70,7 +70,7 @@ bench-real: $(VENV)/.dev  ## Train on the real scans named by UNETSEG_DATA, 20 m
 	$(BIN)/python -m benchmarks.real_scans 20
 
 bench-ablation: $(VENV)/.dev  ## What each part of training brings on one of them; writes docs/benchmarks/ablation.md.
-	$(BIN)/python -m benchmarks.ablation 8
+	$(BIN)/python -m benchmarks.ablation 4
 
 lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh
