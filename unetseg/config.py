@@ -22,6 +22,7 @@ from pydantic.dataclasses import dataclass
 
 __all__ = [
     "AugmentConfig",
+    "CardConfig",
     "ClassSource",
     "EvaluateConfig",
     "GateConfig",
@@ -398,19 +399,64 @@ class TrainConfig:
     ] = "auto"
 
 
+_NUMBER = r"\d*\.?\d+"
+_CRITERION = re.compile(rf"[^=]+=(dice|(f_beta|recall_at_precision|precision_at_recall|fixed):{_NUMBER})")
+_TOLERANCE = re.compile(rf"[^=]+={_NUMBER}")
+
+
+def _checked_criterion(text: str) -> str:
+    if not _CRITERION.fullmatch(text):
+        raise ValueError(
+            "must be CLASS=CRITERION, where the criterion is dice, f_beta:2, recall_at_precision:0.95, "
+            f"precision_at_recall:0.9 or fixed:0.3 with a number of yours; found {text!r}"
+        )
+    return text
+
+
+def _checked_tolerance(text: str) -> str:
+    if not _TOLERANCE.fullmatch(text):
+        raise ValueError(f"must be CLASS=NUMBER, such as pupil=0.05; found {text!r}")
+    return text
+
+
 @dataclass(frozen=True, config=_FORBID)
 class EvaluateConfig:
     """How thresholds are chosen (validation split) and scores are reported (test split)."""
 
     criterion: Annotated[
-        Literal["f_beta", "recall_at_precision", "precision_at_recall", "fixed"],
-        Field(description="What a class's threshold is chosen for; fixed takes fixed_threshold."),
+        Literal["f_beta", "dice", "recall_at_precision", "precision_at_recall", "fixed"],
+        Field(description="What thresholds are chosen for; dice is f_beta with beta 1; fixed takes fixed_threshold."),
     ] = "f_beta"
+    average: Annotated[
+        Literal["class", "micro", "macro"],
+        Field(
+            description="What the criterion is about: class: each class on its own; micro: the pixels of all classes "
+            "together; macro: the mean over classes. For the last two, thresholds are chosen together."
+        ),
+    ] = "class"
+    class_criteria: Annotated[
+        tuple[Annotated[str, AfterValidator(_checked_criterion)], ...],
+        Field(
+            description="Classes with a criterion of their own, such as iris=recall_at_precision:0.95, "
+            "pupil=f_beta:2, sclera=dice or pupil=fixed:0.3; stronger than criterion and average."
+        ),
+        BeforeValidator(_several),
+    ] = ()
     beta: Annotated[float, Field(description="f_beta: 1 weighs both alike, 2 leans to recall.", gt=0, le=10)] = 1.0
     target: Annotated[
         float, Field(description="The precision (or recall) that must be reached by the criterion.", gt=0, le=1)
     ] = 0.9
     fixed_threshold: Annotated[float, Field(description="fixed: the threshold of every class.", ge=0, le=1)] = 0.5
+    decision: Annotated[
+        Literal["auto", "thresholds", "argmax"],
+        Field(
+            description="What a pixel is: every class above its threshold, or (argmax) the most probable of exclusive "
+            "classes and background; auto: argmax for exclusive classes (model.head: softmax), else thresholds."
+        ),
+    ] = "auto"
+    surface_tolerance: Annotated[
+        float, Field(description="Surface Dice: how far outlines may lie apart, in pixels.", ge=0, le=1000)
+    ] = 2.0
     draws: Annotated[int, Field(description="Bootstrap draws over groups.", ge=100, le=100_000)] = 1000
     confidence: Annotated[float, Field(description="Coverage of the intervals.", gt=0.5, lt=1)] = 0.95
     seed: Annotated[int, Field(description="Start of the bootstrap's random numbers.", ge=0, lt=2**31)] = 0
@@ -421,10 +467,24 @@ class GateConfig:
     """When a new model replaces production."""
 
     score: Annotated[
-        Literal["dice", "f1", "recall", "average_precision"], Field(description="Macro score that must rise.")
+        Literal["f1", "dice", "iou", "recall"],
+        Field(description="Macro score that must rise: f1 and recall of all pixels, dice and iou as means over scans."),
     ] = "f1"
     tolerance: Annotated[float, Field(description="No class may lose more than this of the score.", ge=0, le=1)] = 0.02
+    class_tolerances: Annotated[
+        tuple[Annotated[str, AfterValidator(_checked_tolerance)], ...],
+        Field(description="Classes that may lose another amount, such as pupil=0.05; stronger than tolerance."),
+        BeforeValidator(_several),
+    ] = ()
     floor: Annotated[float, Field(description="The first model must reach this macro score.", ge=0, le=1)] = 0.5
+    keep_models: Annotated[
+        int,
+        Field(
+            description="After each night only so many newest models are kept, besides production and previous; "
+            "0: all.",
+            ge=0,
+        ),
+    ] = 0
 
 
 @dataclass(frozen=True, config=_FORBID)
@@ -446,12 +506,29 @@ class PredictConfig:
     ] = 2048
     probabilities: Annotated[bool, Field(description="Also write the probabilities, as 8-bit planes.")] = False
     workers: Annotated[int, Field(description="Scans in flight at once; 0: one per processor core.", ge=0, le=1024)] = 0
+    pixel_size: Annotated[
+        Literal["ignore", "warn", "refuse", "rescale"],
+        Field(
+            description="What happens to a scan whose pixels have another size than those the model was trained on: "
+            "rescale: it is segmented at the model's pixel size, and the masks are brought back to its own."
+        ),
+    ] = "warn"
     max_failed_fraction: Annotated[
         float, Field(description="More quarantined scans than this share fail the run.", ge=0, le=1)
     ] = 1.0
     max_scan_gigabytes: Annotated[
         float, Field(description="A scan that decodes to more is refused from its header.", gt=0)
     ] = 4.0
+
+
+@dataclass(frozen=True, config=_FORBID)
+class CardConfig:
+    """What a model's card says that no number can tell."""
+
+    licence: Annotated[str, Field(description="Licence of the models, as an SPDX identifier such as CC-BY-4.0.")] = ""
+    intended_use: Annotated[str, Field(description="What the models are for, and for which scans.")] = ""
+    limitations: Annotated[str, Field(description="What they are not for, and what is known to fail.")] = ""
+    authors: Annotated[str, Field(description="Who answers for them.")] = ""
 
 
 @dataclass(frozen=True, config=_FORBID)
@@ -466,6 +543,7 @@ class Settings:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
+    card: CardConfig = field(default_factory=CardConfig)
 
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401 (any settings class)

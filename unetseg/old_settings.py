@@ -1,11 +1,13 @@
-"""Settings as older versions wrote them: what has moved to another name since."""
+"""Settings as older versions wrote them: what has moved to another name, or is no choice any more."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any, Final
 
-__all__ = ["renew_settings"]
+from pydantic import TypeAdapter, ValidationError
+
+__all__ = ["renew_settings", "same_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +23,7 @@ _NOISE_SHARE: Final = 0.25  # of the strength that was one number for all three
 
 
 def renew_settings(plain: dict[str, Any], where: str) -> dict[str, Any]:
-    """Give settings the names that they have now, and say so.
+    """Give settings the names and values that they have now, and say so.
 
     Args:
         plain: sections of settings, as read from JSON or YAML; not changed.
@@ -36,7 +38,15 @@ def renew_settings(plain: dict[str, Any], where: str) -> dict[str, Any]:
         logger.info("%s: %s is called %s now", where, old, " and ".join(names))
         for name in names:
             _put(renewed, name, value)
+    _renew_gate(renewed.get("gate"), where)
     return renewed
+
+
+def _renew_gate(gate: Any, where: str) -> None:  # noqa: ANN401 (a section, or what stands in its place)
+    """Average precision cannot be drawn from counts, so the gate compares F1 instead."""
+    if isinstance(gate, dict) and gate.get("score") == "average_precision":
+        gate["score"] = "f1"
+        logger.warning("%s: gate.score average_precision has no interval and is f1 now", where)
 
 
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:  # noqa: ANN401 (any setting)
@@ -44,3 +54,18 @@ def _put(settings: dict[str, Any], name: str, value: Any) -> None:  # noqa: ANN4
     if name == "augment.noise" and isinstance(value, int | float):
         value = value * _NOISE_SHARE
     settings[section] = {field: value} | (settings.get(section) or {})
+
+
+def same_settings(stored: object, current: object) -> bool:
+    """Whether stored settings of a stage mean what its current ones do.
+
+    Settings that are newer than what was stored had their defaults then; a new version changes no decision by itself.
+
+    Args:
+        stored: of one section, as read from JSON.
+        current: the section now.
+    """
+    try:
+        return bool(TypeAdapter(type(current)).validate_python(stored) == current)
+    except ValidationError:
+        return False

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unetseg.config import Settings, TrainConfig
-from unetseg.old_settings import renew_settings
+import pytest
+
+from unetseg.config import EvaluateConfig, Settings, TrainConfig, to_plain
+from unetseg.old_settings import renew_settings, same_settings
 from unetseg.project import load_project
 
 
@@ -33,10 +35,32 @@ def test_what_is_no_section_is_left_for_the_check_that_follows():
     assert renew_settings({"train": 3}, "here") == {"train": 3}
 
 
+def test_a_gate_on_average_precision_compares_f1_now_and_says_so(caplog: pytest.LogCaptureFixture):
+    old = {"gate": {"score": "average_precision", "floor": 0.4}}
+    assert renew_settings(old, "unetseg.yaml") == {"gate": {"score": "f1", "floor": 0.4}}
+    assert old["gate"]["score"] == "average_precision"
+    assert "unetseg.yaml: gate.score average_precision" in caplog.text
+    caplog.clear()
+    assert renew_settings({"gate": {"score": "iou"}}, "unetseg.yaml") == {"gate": {"score": "iou"}}
+    assert not caplog.text
+
+
 def test_a_project_file_of_an_older_version_is_read(tmp_path: Path):
     text = "schema_version: 1\nsources: {scans: {path: scans}}\ntrain: {class_weights: none, epochs: 5}\n"
+    text += "gate: {score: average_precision}\n"
     (tmp_path / "unetseg.yaml").write_text(text)
     settings = load_project(tmp_path).settings
     assert settings.train == TrainConfig(epochs=5)
     assert settings.loss.class_weights == "none"
+    assert settings.gate.score == "f1"
     assert settings.ingest == Settings().ingest
+
+
+def test_settings_stored_before_a_field_was_there_are_the_same_where_it_has_its_default():
+    stored = to_plain(EvaluateConfig(beta=2))
+    del stored["average"]
+    assert same_settings(stored, EvaluateConfig(beta=2))
+    assert not same_settings(stored, EvaluateConfig(beta=2, average="micro"))
+    assert not same_settings(stored, EvaluateConfig())
+    assert not same_settings({"gone": 1}, EvaluateConfig())
+    assert not same_settings(None, EvaluateConfig())

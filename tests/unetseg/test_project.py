@@ -181,7 +181,7 @@ def test_two_overrides_that_are_only_right_together_are_taken():
         ("train.epochs=-1", "--set: train.epochs: Input should be greater than or equal to 0, found '-1'"),
         ("train.epochs=[1", "--set: train.epochs: Input should be a valid integer"),
         ("train.epochs=", "--set: train.epochs: Input should be a valid integer"),
-        ("gate.score=dise", "--set: gate.score: Input should be 'dice', 'f1'"),
+        ("gate.score=dise", "--set: gate.score: Input should be 'f1', 'dice'"),
     ],
 )
 def test_a_wrong_override_is_named(tmp_path, text, message):
