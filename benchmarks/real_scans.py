@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.pipeline import COLUMNS, HEAD, Outcome, prepare, run, score_rows, table
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.curves import Histograms
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.engines import open_engine
 from unetseg.evaluate import score_split
+from unetseg.histograms import Histograms
 from unetseg.inference import predict_tiles
 
 SETS: Final = {

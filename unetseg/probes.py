@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from unetseg.config import TrainConfig
-from unetseg.curves import Curve, Histograms
+from unetseg.curves import Curve
 from unetseg.dataset import Planes
 from unetseg.heads import main_output
+from unetseg.histograms import Histograms
 from unetseg.patches import stack_batch
 
 __all__ = ["Probe", "Scores"]

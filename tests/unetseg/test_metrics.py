@@ -8,8 +8,9 @@ import pytest
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
 from unetseg import metrics, scores
-from unetseg.curves import Histograms
 from unetseg.errors import UsageError
+from unetseg.histograms import Histograms
+from unetseg.score_table import score_table
 
 METRICS = {
     "recall": (metrics.Recall, recall_score),
@@ -97,7 +98,7 @@ def test_averages_are_those_of_the_report(pixels, name, column, average, absent)
     histograms = Histograms.empty(3)
     histograms.add(y_true, y_pred)
     counts = scores.count(y_true, y_pred >= 0.5)[None]
-    expected = scores.score_table(counts, ["a", "b", "c"], [0.5] * 3, histograms)[average][column]
+    expected = score_table(counts, ["a", "b", "c"], [0.5] * 3, histograms)[average][column]
     assert result_of(METRICS[name][0](3, average=average), y_true, y_pred) == pytest.approx(expected, abs=1e-6)
 
 
