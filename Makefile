@@ -17,7 +17,7 @@ USES_KERAS := '^(import|from) keras|build_unet|\btrained(_folder)?[:,)]'
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test drills test-napari test-backends test-jax test-torch check format bench bench-systems bench-real bench-ablation lock clean
+.PHONY: help setup demo test drills test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -41,7 +41,7 @@ test-napari: $(VENV)/.dev  ## Open a scan of a dataset in napari, in an environm
 	UNETSEG_NAPARI="$$folder" $(NAPARI)/bin/python -m pytest -m napari -W ignore -p no:cacheprovider \
 		--confcutdir=tests/drills tests/drills/test_napari.py
 
-test-backends: test-jax test-torch  ## The tests that use Keras, on JAX and on PyTorch, where these can be installed.
+test-backends: test-jax test-torch test-monai  ## Tests on JAX and on PyTorch, and against MONAI, where these can be installed.
 
 # JAX compiles anew for every network; its cache spares what several tests have in common.
 test-jax test-torch: test-%: $(VENV)/.dev
@@ -49,6 +49,10 @@ test-jax test-torch: test-%: $(VENV)/.dev
 	echo "on $*:" && $(ALONE) KERAS_BACKEND=$* CUDA_VISIBLE_DEVICES=-1 \
 		JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(BACKENDS)/cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 		$(BACKENDS)/bin/python -m pytest $(PARALLEL) $$(grep -lE $(USES_KERAS) tests/unetseg/test_*.py)
+
+test-monai: $(VENV)/.dev  ## Distances of outlines against MONAI, which needs PyTorch.
+	@$(MAKE) --no-print-directory $(BACKENDS)/.torch $(BACKENDS)/.monai || { echo "skipped: MONAI cannot be installed here"; exit 0; }; \
+	$(BACKENDS)/bin/python -m pytest tests/unetseg/test_surface_distances_monai.py
 
 check: $(VENV)/.dev  ## Style, types, layers.
 	$(BIN)/ruff format --check --quiet .
@@ -102,4 +106,9 @@ $(BACKENDS)/.jax $(BACKENDS)/.torch: $(BACKENDS)/.%: requirements-backends.txt $
 	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
 		> $$($(BACKENDS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dev.pth
 	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint $< $*
+	touch $@
+
+# Without what it asks for: all of that is in $(VENV) already, but for what these tests do not need.
+$(BACKENDS)/.monai: requirements-backends.txt $(BACKENDS)/.torch
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --constraint $< monai
 	touch $@

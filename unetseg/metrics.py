@@ -11,7 +11,7 @@ puts into the logs and the history one by one.
 Every class has its own counts, and these are added up over batches: the result is that of all pixels together, however
 unequal the batches. The counts are whole numbers, exact up to 2**61 pixels; a float32 counter would stop at 2**24.
 
-Conventions where something is missing, those of the tables of `unetseg.scores`:
+Conventions where something is missing, those of `unetseg.score_sums`:
 
 - A class without a single true pixel is not measurable: it is nan by itself, and left out of macro and weighted.
 - 0 / 0 is nan and left out likewise: precision where nothing is predicted.
