@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,3 +102,17 @@ def object_store() -> Iterator[str]:
 def bucket(object_store: str) -> Path:
     """An empty place in an object store, another for each test."""
     return locate(f"s3://unetseg/{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def atomic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conditional puts that are atomic, as a real store's are: the server here looks first and then puts."""
+    from moto.s3.responses import S3Response
+
+    put_object, lock = S3Response.put_object, threading.Lock()
+
+    def one_at_a_time(self: object) -> object:
+        with lock:
+            return put_object(self)
+
+    monkeypatch.setattr(S3Response, "put_object", one_at_a_time)

@@ -3,16 +3,18 @@
 ::
 
     models/0001/
-      bundle.json      schema version, names, settings, fingerprints, software, SHA-256 of the files below
+      bundle.json      schema version, names, settings, fingerprints, software, SHA-256 of itself and of the files below
       model.keras      network and weights
       openvino.xml     the same network for OpenVINO (and openvino.bin), where OpenVINO is installed
       replay.npz       a small test input and its expected output
-      evaluation/      scores, curves and thresholds, added by evaluate
+      evaluation/      scores, curves and thresholds, added by evaluate; evaluation.json with SHA-256 as bundle.json
 
-A bundle that is damaged, comes from a newer schema or does not reproduce its test output is refused. Keras' safe mode
-and NumPy without pickles mean that a bundle from elsewhere cannot run code.
+A bundle that is damaged, comes from a newer schema or does not reproduce its test output is refused. Keras' safe mode,
+a look into the network's description before that (:mod:`unetseg.network_file`) and NumPy without pickles mean that a
+bundle from elsewhere cannot run code.
 
-Schema version 2. Bundles of version 1 are read too; their settings get the names that they have now.
+Schema version 3. Bundles of versions 1 and 2 are read too: their bundle.json has no digest of itself, and the settings
+of version 1 get the names that they have now.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ import datetime
 import logging
 import platform
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,21 +36,37 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from unetseg.bundle_checks import check_file, check_files, check_schema, checked_record
 from unetseg.config import Settings, to_plain
+from unetseg.decisions import Decision, decision_rule
 from unetseg.errors import BundleError, UsageError
 from unetseg.old_settings import renew_settings
 from unetseg.openvino_export import export_openvino
-from unetseg.storage import file_hash, locked, read_json, write_folder, write_json
+from unetseg.records import write_record
+from unetseg.storage import add_folder, file_hash, find, local_copy
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Bundle", "BundleInfo", "load_bundle", "save_bundle", "software_versions", "versions"]
+__all__ = [
+    "EVALUATION_SCHEMA",
+    "Bundle",
+    "BundleInfo",
+    "load_bundle",
+    "read_description",
+    "read_evaluation",
+    "save_bundle",
+    "software_versions",
+    "versions",
+]
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
-_READABLE = (1, 2)
+SCHEMA_VERSION = 3
+EVALUATION_SCHEMA = 2
+"""Of evaluation.json."""
+_SEALED = 3  # the first schema whose bundle.json has a digest of itself
+_SEALED_EVALUATION = 2
 _VERSION_NAME = re.compile(r"\d{4,}")
 _REPLAY_SIDE = 4  # strides: the smallest picture in which the lowest level still has neighbours
 _TELL_SOFTWARE = ("unetseg", "keras", "tensorflow", "jax", "torch", "openvino", "numpy", "zarr")
@@ -71,6 +91,8 @@ class BundleInfo:
         exact: whether tiles with that halo equal the whole-image result.
         plan: settings that were chosen from data and machine, each with its reason.
         notes: what was noticed while it was trained, such as overfitting.
+        training_scans: marks of the scans that trained and validated it, as :func:`unetseg.leakage.scan_marks` makes
+            them: they tell whether a scan is among them, and name no patient. Empty in old bundles.
         created: time in UTC.
     """
 
@@ -88,15 +110,23 @@ class BundleInfo:
     exact: bool = True
     plan: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    training_scans: tuple[str, ...] = ()
     created: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk, its files checked."""
+    """A bundle on disk or in an object store, its files checked.
+
+    Attributes:
+        folder: where it is.
+        info: what it says of itself.
+        digest: SHA-256 that stands for all of it, evaluation aside; empty before schema 3.
+    """
 
     folder: Path
     info: BundleInfo
+    digest: str = ""
 
     @property
     def version(self) -> str:
@@ -105,9 +135,8 @@ class Bundle:
 
     @cached_property
     def evaluation(self) -> dict[str, Any] | None:
-        """What evaluate found, or None before it."""
-        path = self.folder / "evaluation" / "evaluation.json"
-        return read_json(path) if path.exists() else None
+        """What evaluate found, or None before it; see `read_evaluation`."""
+        return read_evaluation(self.folder)
 
     @property
     def thresholds(self) -> NDArray[np.float32]:
@@ -117,15 +146,38 @@ class Bundle:
         chosen = self.evaluation["thresholds"]
         return np.array([chosen[name]["value"] for name in self.info.classes], np.float32)
 
+    @property
+    def decision(self) -> Decision:
+        """What a pixel is, as it was evaluated; before that, as the settings of the training say."""
+        settings = self.info.settings
+        if self.evaluation is None:
+            rule = decision_rule(settings.evaluate, settings.model)
+        else:
+            rule = self.evaluation.get("decision", "thresholds")  # before schema 2 of evaluations there was no other
+        return Decision(rule, tuple(self.thresholds.tolist()))
+
     def replay(self) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32]]:
-        """The test input, by input name, and the output it must give, ``(1, H, W, K)``."""
-        with np.load(self.folder / "replay.npz", allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        return {name: value for name, value in arrays.items() if name != "expected"}, arrays["expected"]
+        """The test input, by input name, and the output it must give, ``(1, H, W, K)``.
+
+        Raises:
+            BundleError: there is none, or it is not made of plain arrays.
+        """
+        path = self.folder / "replay.npz"
+        try:
+            with local_copy(path) as local, np.load(local, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            return {name: value for name, value in arrays.items() if name != "expected"}, arrays["expected"]
+        except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            raise BundleError(
+                f"{path}: holds no plain arrays of a test input and its output ({error}); pickles are never loaded; "
+                "copy the bundle again, or use another version"
+            ) from error
 
 
 def save_bundle(models: Path, model: keras.Model, info: BundleInfo) -> Path:
     """Write a model as the next version; it appears at once, complete.
+
+    Of several processes that end at once each gets a number of its own, also in an object store.
 
     Args:
         models: the project's folder of models.
@@ -135,11 +187,14 @@ def save_bundle(models: Path, model: keras.Model, info: BundleInfo) -> Path:
     Returns:
         The new bundle's folder.
     """
-    with locked(models):  # the number is taken until the folder is there
-        path = models / f"{_next_number(models):04d}"
-        with write_folder(path, replace=False) as folder:
-            _fill(folder, model, info)
-    return path
+    return add_folder(models, lambda folder: _fill(folder, model, info), _next_names(models))
+
+
+def _next_names(models: Path) -> Iterator[str]:
+    """Numbers above all that are taken; looked for when the first is asked for."""
+    taken = (int(item.name) for item in find(models, "*") if _VERSION_NAME.fullmatch(item.name))
+    for number in count(max(taken, default=0) + 1):
+        yield f"{number:04d}"
 
 
 def _fill(folder: Path, model: keras.Model, info: BundleInfo) -> None:
@@ -159,7 +214,7 @@ def _fill(folder: Path, model: keras.Model, info: BundleInfo) -> None:
     np.savez_compressed(folder / "replay.npz", **(inputs | {"expected": expected}))  # type: ignore[arg-type]
     files = {item.name: file_hash(item) for item in sorted(folder.iterdir())}
     plain = to_plain(info) | vars(seen) | {"files": files}
-    write_json(folder / "bundle.json", {"schema_version": SCHEMA_VERSION, **plain})
+    write_record(folder / "bundle.json", {"schema_version": SCHEMA_VERSION, **plain})
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -167,30 +222,63 @@ def load_bundle(folder: Path) -> Bundle:
 
     Raises:
         UsageError: no bundle is there.
-        BundleError: it is damaged or from another schema version.
+        BundleError: it is damaged or from a newer schema version.
     """
     path = folder / "bundle.json"
     if not path.is_file():
         raise UsageError(f"{folder}: no bundle is there (no bundle.json); unetseg models list shows what there is")
+    plain = _plain(path)
+    check_files(folder, plain.get("files"))
+    return Bundle(folder, _info(path, plain), plain.get("sha256", ""))
+
+
+def read_description(folder: Path) -> BundleInfo:
+    """What a bundle says of itself; of its files only ``bundle.json`` is read and checked.
+
+    Raises:
+        BundleError: it is damaged or from a newer schema version.
+    """
+    path = folder / "bundle.json"
+    return _info(path, _plain(path))
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    plain = checked_record(path, _SEALED, "use another version, or train again")
+    check_schema(path, plain, SCHEMA_VERSION)
+    return plain
+
+
+def _info(path: Path, plain: dict[str, Any]) -> BundleInfo:
     try:
-        plain = read_json(path)
-    except ValueError as error:
-        raise BundleError(f"{path}: damaged, not valid JSON ({error}); use another version or train again") from None
-    _check_schema(folder, plain)
-    _check_files(folder, plain.pop("files", {}))
-    plain = _renewed(plain, str(path))
-    try:
-        info = TypeAdapter(BundleInfo).validate_python({k: v for k, v in plain.items() if k != "schema_version"})
+        return TypeAdapter(BundleInfo).validate_python(_renewed(plain, str(path)))
     except ValidationError as error:
         raise BundleError(f"{path}: damaged, {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from None
-    return Bundle(folder, info)
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """What evaluate found of a bundle, or None before it.
+
+    Args:
+        folder: of the bundle.
+
+    Raises:
+        BundleError: ``evaluation.json``, or a file that its ``files`` names with its SHA-256, is no longer what
+            evaluate wrote: a threshold that was changed by hand must not become the operating point unseen.
+    """
+    path = folder / "evaluation" / "evaluation.json"
+    if not path.is_file():
+        return None
+    plain = checked_record(path, _SEALED_EVALUATION, "run unetseg evaluate again")
+    check_schema(path, plain, EVALUATION_SCHEMA)
+    for name, digest in plain.get("files", {}).items():
+        check_file(path.parent, name, digest, "run unetseg evaluate again")
+    return plain
 
 
 def versions(models: Path) -> list[str]:
-    """All versions, oldest first."""
-    if not models.exists():
-        return []
-    return sorted((item.name for item in models.iterdir() if _VERSION_NAME.fullmatch(item.name)), key=int)
+    """All complete versions, oldest first."""
+    found = (path.parent.name for path in find(models, "*/bundle.json"))
+    return sorted((name for name in found if _VERSION_NAME.fullmatch(name)), key=int)
 
 
 def software_versions() -> dict[str, str]:
@@ -211,29 +299,6 @@ def _renewed(plain: dict[str, Any], where: str) -> dict[str, Any]:
     if isinstance(plain.get("settings"), dict):
         plain["settings"] = renew_settings(plain["settings"], where)
     return plain
-
-
-def _check_schema(folder: Path, plain: object) -> None:
-    found = plain.get("schema_version") if isinstance(plain, dict) else None
-    if found not in _READABLE:
-        raise BundleError(
-            f"{folder}: bundle schema {found!r}, this version of unetseg reads {_READABLE[0]} to {SCHEMA_VERSION}; "
-            "use the unetseg version that wrote it, or train again"
-        )
-
-
-def _check_files(folder: Path, files: Mapping[str, str]) -> None:
-    if "model.keras" not in files:
-        raise BundleError(f"{folder}: bundle.json lists no model.keras; use another version or train again")
-    for name, digest in files.items():
-        if Path(name).name != name or not (folder / name).is_file():
-            raise BundleError(f"{folder}: {name} is missing; copy the bundle again or use another version")
-        if file_hash(folder / name) != digest:
-            raise BundleError(f"{folder}: {name} was changed or damaged (SHA-256 differs); copy the bundle again")
-
-
-def _next_number(models: Path) -> int:
-    return max(map(int, versions(models)), default=0) + 1
 
 
 def _replay_input(info: BundleInfo, stride: int) -> dict[str, NDArray[np.float32]]:

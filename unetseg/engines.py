@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.errors import BundleError, UsageError
+from unetseg.network_file import check_network_file
 from unetseg.openvino_export import silence_openvino
-from unetseg.storage import file_hash
+from unetseg.storage import file_hash, local_copy
 
 if TYPE_CHECKING:
     import keras
@@ -75,7 +76,11 @@ class KerasEngine:
 
 
 class OpenVinoEngine:
-    """The network as OpenVINO compiles it for this processor, in float32."""
+    """The network as OpenVINO compiles it for this processor, in float32.
+
+    The export is a graph of OpenVINO's own operations with its weights; no extension is loaded, so a stranger's cannot
+    run code. That it is the network of ``model.keras`` is not taken on trust: it must reproduce the test output.
+    """
 
     name = "openvino"
 
@@ -84,10 +89,15 @@ class OpenVinoEngine:
         import openvino
 
         core = openvino.Core()
-        model = core.read_model(bundle.folder / "openvino.xml")
-        self._names = _input_names(model, bundle)
+        core.set_property({"ENABLE_MMAP": False})  # the file may be a copy, gone when the network still runs
+        path = bundle.folder / "openvino.xml"
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        self._model = core.compile_model(model, "CPU", settings)
+        try:
+            model = core.read_model(path)
+            self._names = _input_names(model, bundle)
+            self._model = core.compile_model(model, "CPU", settings)
+        except RuntimeError as error:
+            raise BundleError(f"{path}: OpenVINO cannot read it ({error}); use predict.engine=keras") from error
         self._requests = threading.local()
 
     def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
@@ -102,13 +112,15 @@ class OpenVinoEngine:
 def open_engine(folder: Path, name: str = "auto") -> Engine:
     """Open a bundle's network, once per process, and replay its test input.
 
+    Whatever the engine, no network is opened whose ``model.keras`` holds code.
+
     Args:
-        folder: of the bundle.
+        folder: of the bundle, also in an object store.
         name: ``openvino``, ``keras``, or ``auto``: OpenVINO where bundle and machine have it and no GPU is there.
 
     Raises:
         UsageError: OpenVINO is asked for but not there.
-        BundleError: the network does not reproduce its test output.
+        BundleError: it is damaged, holds code, or does not reproduce its test output.
     """
     bundle = folder.absolute() / "bundle.json"
     # The digest is part of the key: another model may have taken the place of one that was opened before.
@@ -124,19 +136,29 @@ def load_network(folder: Path) -> keras.Model:
         folder: of the bundle.
 
     Raises:
-        BundleError: it cannot be loaded so.
+        BundleError: it holds code, or cannot be loaded so.
     """
     import keras
 
-    try:
-        return keras.saving.load_model(folder / "model.keras", compile=False, safe_mode=True)
-    except Exception as error:  # whatever is wrong with a foreign file, it is refused in one way
-        raise BundleError(f"{folder}: model.keras cannot be loaded safely: {error}") from error
+    with local_copy(folder / "model.keras") as path:
+        check_network_file(path)
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:  # whatever is wrong with a foreign file, it is refused in one way
+            raise BundleError(f"{path}: cannot be loaded safely: {error}") from error
 
 
 @lru_cache(maxsize=2)  # production and challenger
 def _open_engine(folder: Path, name: str, digest: str) -> Engine:
+    with local_copy(folder) as local:
+        engine = _checked_engine(local, name)
+    logger.info("engine %s runs %s", engine.name, folder)
+    return engine
+
+
+def _checked_engine(folder: Path, name: str) -> Engine:
     bundle = load_bundle(folder)
+    check_network_file(folder / "model.keras")
     exported = (folder / "openvino.xml").exists() and find_spec("openvino") is not None
     if name == "openvino" and not exported:
         raise UsageError(f"predict.engine: openvino is not installed or {folder} has no openvino.xml; use keras")
@@ -147,13 +169,15 @@ def _open_engine(folder: Path, name: str, digest: str) -> Engine:
         logger.warning(
             "%s: its normalisation sees whole tiles, so large scans are segmented nearly as in one piece", folder
         )
-    logger.info("engine %s runs %s", engine.name, folder)
     return engine
 
 
 def _replay(engine: Engine, bundle: Bundle) -> None:
     inputs, expected = bundle.replay()
-    found = engine(inputs)
+    try:
+        found = engine(inputs)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{bundle.folder}: its network does not take its test input ({error})") from error
     if found.shape != expected.shape or not np.allclose(found, expected, atol=_REPLAY_TOLERANCE, rtol=0):
         raise BundleError(
             f"{bundle.folder}: does not reproduce its test output with {engine.name} (allowed difference "
@@ -169,6 +193,11 @@ def _gpu_is_near() -> bool:
 def _input_names(model: Any, bundle: Bundle) -> dict[int, str]:  # noqa: ANN401 (openvino.Model)
     """Which of the exported network's inputs is which: by number of channels where exporting lost the names."""
     wanted = ["image", *(["guides"] if bundle.info.guides else [])]
+    if len(model.inputs) != len(wanted) or len(model.outputs) != 1:
+        raise BundleError(
+            f"{bundle.folder}: openvino.xml has {len(model.inputs)} inputs and {len(model.outputs)} outputs, the model "
+            f"has {len(wanted)} and 1; copy the bundle again, or use another version"
+        )
     named: dict[int, str] = {}
     for place, port in enumerate(model.inputs):
         hit = [name for name in wanted if any(name in alias for alias in port.get_names())]

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -15,14 +15,18 @@ from stat import S_ISDIR
 from typing import IO
 
 __all__ = [
+    "add_folder",
     "find",
+    "leftovers",
     "listing_version",
     "local_copy",
     "locked",
     "modified",
     "read_bytes",
     "refresh",
+    "remove",
     "state",
+    "update_bytes",
     "write_bytes",
     "write_folder",
     "zarr_store",
@@ -30,6 +34,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+_TEMPORARY = ".tmp-"
 _CLOCK_TICK = 2_000_000_000  # nanoseconds: the coarsest that file systems use
 
 
@@ -98,19 +103,46 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def update_bytes(path: Path, change: Callable[[bytes | None], bytes | None]) -> None:
+    """Read, change and replace a file while its folder is locked."""
+    with locked(path.parent):
+        new = change(path.read_bytes() if path.exists() else None)
+        if new is not None:
+            write_bytes(path, new)
+
+
 @contextmanager
-def write_folder(path: Path, *, replace: bool) -> Iterator[Path]:
+def write_folder(path: Path) -> Iterator[Path]:
     """Fill a folder beside ``path``, which takes its place by a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(path)
-    temporary.mkdir()
-    try:
+    with _temporary_folder(path) as temporary:
         yield temporary
-        if path.exists() and not replace:
-            raise FileExistsError(f"{path}: is there already, and is never replaced")
         _take_place(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def add_folder(parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path:
+    """Fill a folder in ``parent``, and rename it to the first free name; only for that the parent is locked."""
+    with _temporary_folder(parent / "new") as temporary:
+        fill(temporary)
+        with locked(parent):
+            path = next(parent / name for name in names if not (parent / name).exists())
+            temporary.rename(path)
+    return path
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or rename a folder away and then remove it."""
+    if path.is_file():
+        path.unlink()
+        return
+    aside = _temporary_name(path)
+    path.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)  # what stays is a leftover, which the next cleaning finds
+
+
+def leftovers(folder: Path, *, seconds: float) -> list[Path]:
+    """Temporary files and folders in a folder and in those below it that are older than that."""
+    found = [*folder.glob(f"{_TEMPORARY}*"), *folder.glob(f"*/{_TEMPORARY}*")]
+    return sorted(path for path in found if time.time() - _last_touched(path) > seconds)
 
 
 @contextmanager
@@ -135,6 +167,23 @@ def _wait_for(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside ``path``, gone at the end unless it was renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(path)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _last_touched(path: Path) -> float:
+    """The newest time of change of a file, or of a folder and all in it, in seconds."""
+    return max(item.stat().st_mtime for item in [path, *path.rglob("*")])
+
+
 def _take_place(temporary: Path, path: Path) -> None:
     """Rename a folder over another; where that fails the old one is back."""
     if not path.exists():
@@ -153,4 +202,4 @@ def _take_place(temporary: Path, path: Path) -> None:
 
 def _temporary_name(path: Path) -> Path:
     """A name beside ``path`` (same disk, so that a rename is atomic) that listings skip."""
-    return path.with_name(f".tmp-{path.name}-{uuid.uuid4().hex[:8]}")
+    return path.with_name(f"{_TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
@@ -23,7 +24,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from upath import UPath
 
+from unetseg.conditional_puts import put_if_unchanged, update_bytes
 from unetseg.errors import BadFileError, UsageError
+from unetseg.store_access import file_system, key_of, read_bytes
 from unetseg.store_errors import naming, reaching
 from unetseg.store_listings import Listings
 
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 __all__ = [
+    "add_folder",
     "find",
+    "leftovers",
     "listing_version",
     "local_copy",
     "locate",
@@ -39,7 +44,9 @@ __all__ = [
     "modified",
     "read_bytes",
     "refresh",
+    "remove",
     "state",
+    "update_bytes",
     "write_bytes",
     "write_folder",
     "zarr_store",
@@ -49,8 +56,8 @@ logger = logging.getLogger(__name__)
 
 _SECOND = 1_000_000_000  # nanoseconds
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")  # what stores call the time of change
-_READ_ONCE = {"s3": {"max_concurrency": 1}}  # else s3fs asks for the size first, or believes a listing
 _TEMPORARY = "unetseg-"
+_TAKEN = ".being-written"  # the object by which a process takes a name; gone when all files are there
 
 _copies = threading.local()  # what `local_copy` holds in a thread, by path
 
@@ -76,9 +83,9 @@ def locate(url: str) -> Path:
 
 def find(root: Path, pattern: str) -> Iterable[Path]:
     """What a pattern means below a folder."""
-    base = _key(root)
+    base = key_of(root)
     with reaching(root):
-        found = sorted(_fs(root).glob(f"{escape(base)}/{pattern}"))
+        found = sorted(file_system(root).glob(f"{escape(base)}/{pattern}"))
     # A name that ends in '/' is an empty object by which some tools keep a folder.
     return [root / name.removeprefix(base).lstrip("/") for name in found if not name.endswith("/")]
 
@@ -88,25 +95,25 @@ def refresh(folder: Path) -> None:
 
     Asks for it too: what is wrong with address or credentials is told before the work.
     """
-    fs = _fs(folder)
+    fs = file_system(folder)
     if not isinstance(fs.dircache, Listings):
         fs.dircache = Listings()
-    fs.dircache.renew(_key(folder))
+    fs.dircache.renew(key_of(folder))
     with reaching(folder):
-        fs.exists(_key(folder))
+        fs.exists(key_of(folder))
 
 
 def listing_version(folder: Path) -> int | None:
     """Changes when a folder is listed anew; None for a folder that is listed each time."""
-    listings = _fs(folder).dircache
-    return listings.version(_key(folder)) if isinstance(listings, Listings) else None
+    listings = file_system(folder).dircache
+    return listings.version(key_of(folder)) if isinstance(listings, Listings) else None
 
 
 def modified(path: Path) -> int:
     """When an object was put, in nanoseconds but to the second; 0 where there is none."""
     try:
         with reaching(path):
-            return _changed(_fs(path).info(_key(path)))
+            return _changed(file_system(path).info(key_of(path)))
     except FileNotFoundError:
         return 0
 
@@ -114,7 +121,7 @@ def modified(path: Path) -> int:
 def state(path: Path) -> tuple[int, int]:
     """Size in bytes; and time of change in seconds, whose nanoseconds are made from names and entity tags."""
     with reaching(path):
-        info = _fs(path).info(_key(path))
+        info = file_system(path).info(key_of(path))
         infos = [info] if info["type"] != "directory" else list(_below(path).values())
         if not infos:
             raise FileNotFoundError
@@ -147,24 +154,17 @@ def zarr_store(path: Path) -> Store:
     from zarr.storage import FsspecStore
 
     bucket = str(cast("UPath", path).with_segments(path.anchor))
-    return FsspecStore(_asynchronous(bucket, os.getpid()), read_only=True, path=_key(path))
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of an object."""
-    with reaching(path):
-        content: bytes = _fs(path).cat_file(_key(path), **_READ_ONCE.get(cast("UPath", path).protocol, {}))
-        return content
+    return FsspecStore(_asynchronous(bucket, os.getpid()), read_only=True, path=key_of(path))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Put an object: stores show the old one or the new, never a part of it."""
     with reaching(path):
-        _fs(path).pipe_file(_key(path), data)
+        file_system(path).pipe_file(key_of(path), data)
 
 
 @contextmanager
-def write_folder(path: Path, *, replace: bool) -> Iterator[Path]:
+def write_folder(path: Path) -> Iterator[Path]:
     """Fill a local folder, then put its files.
 
     The JSON files at the top (``zarr.json``, ``bundle.json``) say what the rest is. The old ones go first and the new
@@ -173,10 +173,36 @@ def write_folder(path: Path, *, replace: bool) -> Iterator[Path]:
     with TemporaryDirectory(prefix=_TEMPORARY) as folder:
         yield Path(folder)
         with reaching(path):
-            old = _below(path)
-            if old and not replace:
-                raise FileExistsError(f"{path}: is there already, and is never replaced")
-            _upload(Path(folder), path, set(old))
+            _upload(Path(folder), path, set(_below(path)))
+
+
+def add_folder(parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path:
+    """Fill a local folder, take the first free name, and put the files there."""
+    with TemporaryDirectory(prefix=_TEMPORARY) as folder:
+        fill(Path(folder))
+        path = next(parent / name for name in names if _take(parent / name))
+        with reaching(path):
+            _upload(Path(folder), path, set())
+            _remove(path, [_TAKEN])
+    return path
+
+
+def remove(path: Path) -> None:
+    """Remove an object; or all below a name, those that say what the rest is first."""
+    with reaching(path):
+        names = _below(path)
+        markers = _markers(names)
+        _remove(path, markers)
+        _remove(path, set(names) - markers)
+        if not names:
+            file_system(path).rm_file(key_of(path))
+
+
+def leftovers(folder: Path, *, seconds: float) -> list[Path]:
+    """Folders whose name was taken by a process that never finished."""
+    with reaching(folder):
+        found = [folder / name.removesuffix(f"/{_TAKEN}") for name in _below(folder) if name.endswith(f"/{_TAKEN}")]
+        return [path for path in found if _is_old_leftover(path, seconds)]
 
 
 @contextmanager
@@ -186,21 +212,12 @@ def locked(folder: Path) -> Iterator[None]:
     yield
 
 
-def _fs(path: Path) -> Any:  # noqa: ANN401 (fsspec publishes no types)
-    return cast("UPath", path).fs
-
-
-def _key(path: Path) -> str:
-    """What the file system calls a path."""
-    return cast("UPath", path).path.rstrip("/")
-
-
 def _below(path: Path) -> dict[str, Mapping[str, Any]]:
     """All objects below a name, by the rest of their names; asked for anew each time."""
-    prefix = _key(path) + "/"
+    prefix = key_of(path) + "/"
     found = {
         name.removeprefix(prefix): info
-        for name, info in _fs(path).find(_key(path), detail=True).items()
+        for name, info in file_system(path).find(key_of(path), detail=True).items()
         if name.startswith(prefix) and not name.endswith("/")
     }
     if outside := next((name for name in found if ".." in PurePosixPath(name).parts), None):
@@ -218,7 +235,7 @@ def _changed(info: Mapping[str, Any]) -> int:
 
 def _download(path: Path, copy: Path) -> None:
     """Copy an object, or all objects below a name, to where nothing is yet."""
-    fs, key = _fs(path), _key(path)
+    fs, key = file_system(path), key_of(path)
     with reaching(path):
         with suppress(FileNotFoundError, IsADirectoryError):
             fs.get_file(key, str(copy))
@@ -233,22 +250,42 @@ def _download(path: Path, copy: Path) -> None:
 def _upload(folder: Path, path: Path, old: set[str]) -> None:
     """Put all files of a folder, and remove old ones that are no longer among them."""
     new = {item.relative_to(folder).as_posix() for item in folder.rglob("*") if item.is_file()}
-    markers = {name for name in old | new if "/" not in name and name.endswith(".json")}
+    markers = _markers(old | new)
     _remove(path, old & markers)
     _remove(path, old - new - markers)
     _put(folder, path, new - markers)
     _put(folder, path, new & markers)
 
 
+def _take(path: Path) -> bool:
+    """Take a name, unless somebody has it or has just filled it."""
+    taken = put_if_unchanged(path / _TAKEN, b"", None)
+    with reaching(path):
+        if taken and set(_below(path)) != {_TAKEN}:
+            _remove(path, [_TAKEN])
+            return False
+    return taken
+
+
+def _is_old_leftover(path: Path, seconds: float) -> bool:
+    below = _below(path)
+    return not _markers(below) and time.time() - max(map(_changed, below.values())) / _SECOND > seconds
+
+
+def _markers(names: Iterable[str]) -> set[str]:
+    """The JSON files at the top, which say what the rest is."""
+    return {name for name in names if "/" not in name and name.endswith(".json")}
+
+
 def _remove(path: Path, names: Iterable[str]) -> None:
     for name in sorted(names):
-        _fs(path).rm_file(f"{_key(path)}/{name}")
+        file_system(path).rm_file(f"{key_of(path)}/{name}")
 
 
 def _put(folder: Path, path: Path, names: Iterable[str]) -> None:
     """Upload files, several at once."""
     order = sorted(names)
-    _fs(path).put([str(folder / name) for name in order], [f"{_key(path)}/{name}" for name in order])
+    file_system(path).put([str(folder / name) for name in order], [f"{key_of(path)}/{name}" for name in order])
 
 
 @lru_cache

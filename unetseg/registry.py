@@ -1,51 +1,75 @@
 """The models of a project: numbered versions, and two aliases that move atomically.
 
-``aliases.json`` is replaced as a whole, never edited in place::
+``aliases.json`` is replaced as a whole, never edited in place, and of several processes that change it at once none
+loses what another did (:func:`unetseg.records.update_json`)::
 
-    {"production": "0007", "previous": "0006", "history": [{"time": ..., "production": "0007", "why": ...}, ...]}
+    {"production": "0007", "previous": "0006", "history": [
+        {"time": ..., "who": "ada@lab", "production": "0007", "previous": "0006", "why": ...}, ...]}
 """
 
 from __future__ import annotations
 
 import datetime
+import getpass
+import os
+import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from unetseg.bundle import load_bundle, versions
-from unetseg.errors import UsageError
-from unetseg.storage import locked, read_json, write_json
+from unetseg.errors import BundleError, UsageError
+from unetseg.records import update_json
+from unetseg.storage import read_json
 
-__all__ = ["Aliases", "ModelSummary", "list_models", "model_folder", "promote", "read_aliases", "rollback", "versions"]
+__all__ = [
+    "Aliases",
+    "change_aliases",
+    "history",
+    "model_folder",
+    "noted",
+    "promote",
+    "read_aliases",
+    "rollback",
+    "versions",
+]
+
+WHO = "UNETSEG_WHO"
+"""Environment variable with the name that the history tells, where user and machine say little (a container)."""
 
 
 @dataclass(frozen=True)
 class Aliases:
-    """Which version is in production, which was before, and how it came so."""
+    """Which version is in production, which was before, and how it came so.
+
+    Attributes:
+        production: the version in use.
+        previous: what `rollback` goes back to.
+        history: what was done, oldest first: ``time`` in UTC, ``who``, ``why``, what ``production`` and ``previous``
+            were then, and what was ``removed``, if anything.
+        removing: versions that are being removed, which nobody may promote any more.
+    """
 
     production: str | None = None
     previous: str | None = None
     history: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """One line of ``unetseg models list``."""
-
-    version: str
-    alias: str
-    created: str
-    validation_score: float
-    scores: dict[str, Any] | None
+    removing: tuple[str, ...] = ()
 
 
 def read_aliases(models: Path) -> Aliases:
-    """The aliases of a project; empty where nothing was promoted yet."""
+    """The aliases of a project; empty where nothing was promoted yet.
+
+    Raises:
+        DamagedFileError: they cannot be read.
+    """
     path = models / "aliases.json"
-    if not path.exists():
-        return Aliases()
-    plain = read_json(path)
-    return Aliases(plain["production"], plain["previous"], tuple(plain["history"]))
+    return _from_plain(read_json(path)) if path.exists() else Aliases()
+
+
+def history(models: Path) -> tuple[dict[str, Any], ...]:
+    """What was promoted, rolled back and removed, when, by whom and why; oldest first."""
+    return read_aliases(models).history
 
 
 def model_folder(models: Path, name: str = "production") -> Path:
@@ -65,25 +89,24 @@ def model_folder(models: Path, name: str = "production") -> Path:
     return models / version
 
 
-def list_models(models: Path) -> list[ModelSummary]:
-    """All versions with their scores, oldest first."""
-    aliases = read_aliases(models)
-    return [_summary(models / version, aliases) for version in versions(models)]
-
-
 def promote(models: Path, version: str, *, why: str) -> Aliases:
     """Make a version production; what was production becomes previous.
 
     Raises:
-        UsageError: there is no such version.
+        UsageError: there is no such version, or it is being removed.
         BundleError: it is damaged.
     """
     name = load_bundle(model_folder(models, version)).version
-    with locked(models):
-        before = read_aliases(models)
+
+    def move(before: Aliases) -> Aliases:
         if before.production == name:
             return before
-        return _write(models, replace(before, production=name, previous=before.production), why)
+        # Once more, since a cleaning may have come between.
+        if name in before.removing or name not in versions(models):
+            raise UsageError(f"promote: version {name} was removed meanwhile; promote another, or train again")
+        return noted(replace(before, production=name, previous=before.production), why)
+
+    return change_aliases(models, move)
 
 
 def rollback(models: Path, *, why: str = "rolled back by hand") -> Aliases:
@@ -91,32 +114,71 @@ def rollback(models: Path, *, why: str = "rolled back by hand") -> Aliases:
 
     Raises:
         UsageError: there is no previous version.
+        BundleError: it is damaged; the message names the newest other version that is not.
     """
-    with locked(models):
-        before = read_aliases(models)
+
+    def move(before: Aliases) -> Aliases:
         if before.previous is None:
             raise UsageError(f"rollback: {models} has no previous version to go back to; promote one by its number")
-        load_bundle(model_folder(models, before.previous))
-        return _write(models, replace(before, production=before.previous, previous=before.production), why)
+        _check_way_back(models, before, before.previous)
+        return noted(replace(before, production=before.previous, previous=before.production), why)
+
+    return change_aliases(models, move)
 
 
-def _write(models: Path, aliases: Aliases, why: str) -> Aliases:
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry = {"time": now, "production": aliases.production, "previous": aliases.previous, "why": why}
-    aliases = replace(aliases, history=(*aliases.history, entry))
-    write_json(models / "aliases.json", asdict(aliases))
-    return aliases
+def change_aliases(models: Path, change: Callable[[Aliases], Aliases]) -> Aliases:
+    """Change the aliases so that what others do at the same time is not lost.
 
-
-def _summary(folder: Path, aliases: Aliases) -> ModelSummary:
-    # Not load_bundle: a list of versions must not hash every file of each.
-    plain = read_json(folder / "bundle.json")
-    evaluation = folder / "evaluation" / "evaluation.json"
-    alias = {aliases.production: "production", aliases.previous: "previous"}.get(folder.name, "")
-    return ModelSummary(
-        version=folder.name,
-        alias=alias,
-        created=plain["created"],
-        validation_score=plain.get("validation_score", plain.get("validation_dice")),  # as schema 1 called it
-        scores=read_json(evaluation)["scores"] if evaluation.exists() else None,
+    Args:
+        models: the project's folder of models.
+        change: makes the new aliases of the old; may be called several times.
+    """
+    plain = update_json(
+        models / "aliases.json", lambda old: _to_plain(change(_from_plain(old))), default=_to_plain(Aliases())
     )
+    return _from_plain(plain)
+
+
+def noted(aliases: Aliases, why: str, **more: Any) -> Aliases:  # noqa: ANN401 (JSON)
+    """Aliases with one more line of history."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    state = {"production": aliases.production, "previous": aliases.previous}
+    return replace(aliases, history=(*aliases.history, {"time": now, "who": _who(), **state, "why": why, **more}))
+
+
+def _from_plain(plain: dict[str, Any]) -> Aliases:
+    removing = tuple(plain.get("removing", ()))
+    return Aliases(plain["production"], plain["previous"], tuple(plain["history"]), removing)
+
+
+def _to_plain(aliases: Aliases) -> dict[str, Any]:
+    plain = asdict(aliases)
+    return plain if aliases.removing else {name: value for name, value in plain.items() if name != "removing"}
+
+
+def _check_way_back(models: Path, aliases: Aliases, previous: str) -> None:
+    try:
+        load_bundle(model_folder(models, previous))
+    except (BundleError, UsageError) as error:
+        others = [name for name in reversed(versions(models)) if name not in {previous, aliases.production}]
+        sound = next((name for name in others if _is_sound(models / name)), None)
+        way_out = f"unetseg models promote {sound}, the newest other version" if sound else "there is no other version"
+        raise type(error)(f"rollback: previous version {previous} cannot be used: {error}; {way_out}") from error
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        load_bundle(folder)
+    except BundleError:
+        return False
+    return True
+
+
+def _who() -> str:
+    if named := os.environ.get(WHO):
+        return named
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
@@ -23,20 +23,26 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 __all__ = [
+    "add_folder",
+    "as_json",
     "file_hash",
     "find",
     "is_disk_error",
     "is_remote",
+    "leftovers",
     "listing_version",
     "local_copy",
     "locate",
     "locked",
     "modified",
+    "parse_json",
     "read_bytes",
     "read_json",
     "refresh",
+    "remove",
     "state",
     "text_hash",
+    "update_bytes",
     "write_bytes",
     "write_folder",
     "write_json",
@@ -145,19 +151,33 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON)
     Raises:
         DamagedFileError: it cannot be read as such.
     """
+    return parse_json(path, read_bytes(path))
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 (JSON)
+    """Replace a JSON file at once; not-a-number becomes ``null`` (strict JSON)."""
+    write_bytes(path, as_json(value))
+
+
+def parse_json(path: Path, data: bytes) -> Any:  # noqa: ANN401 (JSON)
+    """The JSON value in what was read from a file.
+
+    Raises:
+        DamagedFileError: it cannot be read as such.
+    """
     try:
-        return json.loads(read_bytes(path).decode("utf-8"))
+        return json.loads(data.decode("utf-8"))
     except ValueError as error:
         raise DamagedFileError(
             f"{path}: damaged, not valid JSON ({error}); restore it from a copy, or remove it"
         ) from error
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 (JSON)
-    """Replace a JSON file at once; not-a-number becomes ``null`` (strict JSON)."""
+def as_json(value: Any) -> bytes:  # noqa: ANN401 (JSON)
+    """What `write_json` writes."""
     text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     # File names may hold bytes that are no text: as escapes they come back as they were.
-    write_bytes(path, text.encode(errors="backslashreplace"))
+    return text.encode(errors="backslashreplace")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -165,15 +185,59 @@ def write_bytes(path: Path, data: bytes) -> None:
     _place(path).write_bytes(path, data)
 
 
-def write_folder(path: Path, *, replace: bool = True) -> AbstractContextManager[Path]:
+def update_bytes(path: Path, change: Callable[[bytes | None], bytes | None]) -> None:
+    """Change a file so that, of several processes that do so at once, each builds on what the others left.
+
+    On a local disk the folder is locked meanwhile. In an object store the new content is put only where the old one is
+    still there (a conditional put); else all begins again. A store that knows no such condition is told of in the log,
+    and is then changed without it.
+
+    Args:
+        path: of the file.
+        change: makes the new content of the old one, which is None where there is no file; None leaves all as it is.
+            Called once for each attempt, so it must do nothing else.
+
+    Raises:
+        OSError: others changed it at each of many attempts.
+    """
+    _place(path).update_bytes(path, change)
+
+
+def write_folder(path: Path) -> AbstractContextManager[Path]:
     """Fill a temporary folder, which takes the place of ``path`` at the end; on an error nothing changes.
 
     In an object store the files are put one by one, and the JSON files at the top, which say what the rest is, last.
-
-    Raises:
-        FileExistsError: something has come to be at ``path``, and ``replace`` is off.
     """
-    return _place(path).write_folder(path, replace=replace)
+    return _place(path).write_folder(path)
+
+
+def add_folder(parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path:
+    """Fill a new folder, which appears under the first name that is free; of several processes, each gets its own.
+
+    In an object store the name is taken first, by an object that only one process can make; the files are put then.
+
+    Args:
+        parent: where the folder comes to be.
+        fill: writes the files into a local folder.
+        names: to choose from, in order, without end; asked for when the folder is full.
+
+    Returns:
+        The new folder.
+    """
+    return _place(parent).add_folder(parent, fill, names)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder so that nobody sees a part of it.
+
+    A local folder is renamed first. In an object store the JSON files at its top, which say what the rest is, go first.
+    """
+    _place(path).remove(path)
+
+
+def leftovers(folder: Path, *, seconds: float) -> list[Path]:
+    """What killed writes left in a folder, and nobody has touched for so long; `remove` takes them."""
+    return _place(folder).leftovers(folder, seconds=seconds)
 
 
 def is_disk_error(error: object) -> TypeGuard[OSError]:
@@ -184,7 +248,8 @@ def is_disk_error(error: object) -> TypeGuard[OSError]:
 def locked(folder: Path) -> AbstractContextManager[None]:
     """Wait until no other process holds the folder, then hold it; a process that dies lets go.
 
-    Object stores have no locks: two runs at once on one project are then the user's to avoid.
+    Object stores have no locks: two runs at once on one project are then the user's to avoid. `update_bytes` and
+    `add_folder` need none.
     """
     return _place(folder).locked(folder)
 
@@ -216,7 +281,11 @@ class _Place(Protocol):
     def zarr_store(self, path: Path) -> Path | Store: ...
     def read_bytes(self, path: Path) -> bytes: ...
     def write_bytes(self, path: Path, data: bytes) -> None: ...
-    def write_folder(self, path: Path, *, replace: bool) -> AbstractContextManager[Path]: ...
+    def update_bytes(self, path: Path, change: Callable[[bytes | None], bytes | None]) -> None: ...
+    def write_folder(self, path: Path) -> AbstractContextManager[Path]: ...
+    def add_folder(self, parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path: ...
+    def remove(self, path: Path) -> None: ...
+    def leftovers(self, folder: Path, *, seconds: float) -> list[Path]: ...
     def locked(self, folder: Path) -> AbstractContextManager[None]: ...
 
 

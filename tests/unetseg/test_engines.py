@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-from unetseg.project import Project
+from unetseg.bundle import BundleInfo, save_bundle
+from unetseg.config import ModelConfig, Settings
+from unetseg.model import build_unet
 
 _OPEN_IN_THREADS = """
 import sys, threading
@@ -22,9 +25,10 @@ print(len(engines), len(set(map(id, engines))))
 """
 
 
-def test_threads_that_open_at_once_share_one_engine_and_none_waits_for_ever(trained: Project):
+def test_threads_that_open_at_once_share_one_engine_and_none_waits_for_ever(tmp_path: Path):
+    model = build_unet(ModelConfig(depth=1, width=2), classes=1)
+    folder = save_bundle(tmp_path, model, BundleInfo(("a",), (), ("grey",), Settings(), None, "d", "t", 0.5, {}))
     # A fresh process, since it is the first use of OpenVINO in a process that could dead-lock.
-    folder = str(trained.models / "0001")
     for _ in range(3):
         done = subprocess.run(
             [sys.executable, "-c", _OPEN_IN_THREADS, folder], capture_output=True, text=True, timeout=60, check=True

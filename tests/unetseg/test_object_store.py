@@ -6,27 +6,34 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from botocore.exceptions import ClientError
 from s3fs import S3FileSystem
 
+from unetseg.conditional_puts import _told
 from unetseg.config import ClassSource, GuideSource, ScanSource, Settings, Sources
 from unetseg.errors import BadFileError, DamagedFileError, MissingMaskError, UsageError
 from unetseg.formats import open_plane, plane_count, plane_header, read_plane
 from unetseg.patterns import find_mask, find_objects
 from unetseg.project import Project, load_project, save_project
 from unetseg.readers import list_scans
+from unetseg.records import update_json
 from unetseg.sources import describe_file, same_files
 from unetseg.storage import (
+    add_folder,
     file_hash,
     find,
     is_disk_error,
     is_remote,
+    leftovers,
     listing_version,
     local_copy,
     locate,
@@ -35,6 +42,7 @@ from unetseg.storage import (
     read_bytes,
     read_json,
     refresh,
+    remove,
     state,
     write_bytes,
     write_folder,
@@ -217,8 +225,8 @@ def test_a_refusal_names_the_address(bucket, monkeypatch):
 # Folders are written with what describes them last
 
 
-def fill(path, *files, replace=True):
-    with write_folder(path, replace=replace) as folder:
+def fill(path, *files):
+    with write_folder(path) as folder:
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(name)
@@ -276,11 +284,163 @@ def fill_and_fail(path):
         raise ZeroDivisionError
 
 
-def test_a_folder_that_is_never_replaced_stays(bucket):
-    fill(bucket / "a", "old", replace=False)
-    with pytest.raises(FileExistsError, match=rf"{bucket}/a: is there already, and is never replaced"):
-        fill(bucket / "a", "new", replace=False)
-    assert names(bucket / "a") == ["old"]
+# Several processes at once
+
+
+def at_once(work, count):
+    """Begin the same work in several threads together; what they return."""
+    start = threading.Barrier(count)
+
+    def run(number):
+        start.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def appended(item):
+    return lambda old: {"items": [*old["items"], item]}
+
+
+@pytest.mark.usefixtures("atomic")
+def test_no_change_of_a_file_is_lost_when_several_change_it_at_once(bucket):
+    def change(number):
+        for turn in range(3):
+            update_json(bucket / "a.json", appended([number, turn]), default={"items": []})
+
+    at_once(change, 4)
+    items = read_json(bucket / "a.json")["items"]
+    assert sorted(items) == [[number, turn] for number in range(4) for turn in range(3)]
+    assert [item for item in items if item[0] == 2] == [[2, 0], [2, 1], [2, 2]]
+    assert names(bucket) == ["a.json"]
+
+
+def test_a_change_begins_again_when_somebody_else_was_faster(bucket):
+    write_json(bucket / "a.json", {"items": [1]})
+    seen = []
+
+    def change(old):
+        seen.append(old["items"])
+        if len(seen) == 1:
+            put_elsewhere(bucket / "a.json", b'{"items": [2]}')
+        return appended(3)(old)
+
+    assert update_json(bucket / "a.json", change, default={"items": []}) == {"items": [2, 3]}
+    assert seen == [[1], [2]]
+
+
+def test_a_change_gives_up_when_others_are_always_faster(bucket, monkeypatch):
+    monkeypatch.setattr("unetseg.conditional_puts._ATTEMPTS", 3)
+    other = S3FileSystem(skip_instance_cache=True)
+
+    def change(old):
+        other.pipe_file(str(bucket / "a.json"), str(len(calls)).encode())
+        calls.append(old)
+        return "mine"
+
+    calls = []
+    with pytest.raises(OSError, match=rf"at each of 3 attempts; try again: '{bucket}/a\.json'"):
+        update_json(bucket / "a.json", change, default=None)
+    assert calls == [None, 0, 1]
+
+
+def test_a_put_that_the_client_repeats_counts_once(bucket, monkeypatch):
+    # Its first answer is lost, so the second is a refusal: by the client's own put.
+    update_json(bucket / "a.json", appended(1), default={"items": []})
+    call = S3FileSystem._call_s3
+
+    async def twice(self, method, *args, **kwargs):
+        if method == "put_object" and "IfMatch" in kwargs:
+            await call(self, method, *args, **kwargs)
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", twice)
+    update_json(bucket / "a.json", appended(2), default={"items": []})
+    assert read_json(bucket / "a.json") == {"items": [1, 2]}
+
+
+def test_what_does_not_change_is_not_put(bucket, requests):
+    write_json(bucket / "a.json", {"items": []})
+    requests.clear()
+    update_json(bucket / "a.json", lambda old: old, default=None)
+    assert [method for method, _ in requests] == ["head_object", "get_object"]
+
+
+@pytest.mark.parametrize("answer", ["refuses", "ignores"])
+def test_a_store_without_conditions_is_changed_after_a_warning(bucket, monkeypatch, caplog, answer):
+    call, conditions = S3FileSystem._call_s3, {"IfMatch", "IfNoneMatch"}
+
+    async def old_store(self, method, *args, **kwargs):
+        if answer == "refuses" and conditions & set(kwargs):
+            error = {"Error": {"Code": "NotImplemented", "Message": "A header implies functionality"}}
+            raise OSError(5, "not implemented") from ClientError(error, method)
+        return await call(self, method, *args, **{key: kwargs[key] for key in set(kwargs) - conditions})
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", old_store)
+    monkeypatch.setattr("unetseg.conditional_puts._heeding", {})
+    _told.cache_clear()
+    for number in (1, 2):
+        update_json(bucket / "a.json", appended(number), default={"items": []})
+    assert read_json(bucket / "a.json") == {"items": [1, 2]}
+    assert names(bucket) == ["a.json"]
+    assert [add(bucket / "models").name for _ in range(2)] == ["1", "2"]
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["unetseg/: this store knows no conditional puts; let only one process at a time write there"]
+
+
+def add(parent):
+    def fill(folder):
+        for name in ("bundle.json", "a/b"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(name)
+
+    return add_folder(parent, fill, map(str, count(1)))
+
+
+@pytest.mark.usefixtures("atomic")
+def test_folders_that_are_added_at_once_get_names_of_their_own(bucket):
+    assert sorted(path.name for path in at_once(lambda _: add(bucket), 4)) == ["1", "2", "3", "4"]
+    assert names(bucket) == [f"{k}/{name}" for k in range(1, 5) for name in ("a/b", "bundle.json")]
+    assert leftovers(bucket, seconds=-1) == []
+
+
+def test_a_name_that_was_filled_meanwhile_is_not_taken(bucket):
+    first = add(bucket)
+    assert add(bucket) == bucket / "2"
+    put_elsewhere(first / ".being-written", b"")  # killed just after it had taken the name in vain
+    assert leftovers(bucket, seconds=-1) == []
+
+
+def test_a_folder_whose_upload_broke_off_is_a_leftover_and_its_name_is_not_used_again(bucket, monkeypatch):
+    put, seen = S3FileSystem._put_file, []
+
+    async def fail(self, local, remote, **rest):
+        seen.append(remote)
+        if remote.endswith("bundle.json"):
+            raise OSError(5, "connection lost")
+        await put(self, local, remote, **rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(S3FileSystem, "_put_file", fail)
+        with pytest.raises(OSError, match="connection lost"):
+            add(bucket)
+    assert not (bucket / "1" / "bundle.json").exists()
+    assert add(bucket) == bucket / "2"
+    assert leftovers(bucket, seconds=3600) == []
+    assert leftovers(bucket, seconds=-1) == [bucket / "1"]
+    remove(bucket / "1")
+    assert names(bucket) == ["2/a/b", "2/bundle.json"]
+
+
+def test_a_folder_goes_with_its_marker_first(bucket, requests):
+    put(bucket, "a/zarr.json", "a/0/zarr.json", "a/c", "ab", "b")
+    requests.clear()
+    remove(bucket / "a")
+    gone = [key.rpartition("/a/")[2] for method, key in requests if method == "delete_object"]
+    assert gone == ["zarr.json", "0/zarr.json", "c"]
+    remove(bucket / "b")
+    assert names(bucket) == ["ab"]
 
 
 def test_a_lock_is_none_and_is_said_so_once(bucket, caplog):

@@ -4,19 +4,26 @@ import math
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from unetseg.errors import UsageError
+from unetseg.errors import DamagedFileError, UsageError
+from unetseg.records import read_record, update_json, write_record
 from unetseg.storage import (
+    add_folder,
     file_hash,
     is_remote,
+    leftovers,
     listing_version,
     local_copy,
     locate,
     modified,
     read_json,
+    remove,
     text_hash,
     write_bytes,
     write_folder,
@@ -173,3 +180,127 @@ def test_the_hash_of_values_is_that_of_their_canonical_json():
     )
     assert text_hash({"a": 1, "b": 2}) == text_hash({"b": 2, "a": 1})
     assert text_hash("ab", "c") != text_hash("a", "bc")
+
+
+# Records
+
+
+def test_a_record_comes_back_with_its_digest(tmp_path):
+    path, value = tmp_path / "a.json", {"schema_version": 3, "a": [1.5, math.nan], "µ": "é", "surrogate": "\udc80"}
+    write_record(path, value | {"sha256": "another's"})
+    found = read_record(path, since=3)
+    digest = found.pop("sha256")
+    assert found == {**value, "a": [1.5, None]}
+    text = path.read_bytes()
+    assert text.count(digest.encode()) == 1
+    assert hashlib.sha256(text.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
+
+
+def test_each_byte_of_a_record_counts(tmp_path):
+    path = tmp_path / "a.json"
+    write_record(path, {"schema_version": 3, "threshold": 0.25, "name": "µ"})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in (1, 2, 32):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :])
+            with pytest.raises(DamagedFileError, match=r"a\.json: .*damaged.*; restore it from a copy"):
+                read_record(path, since=3)
+
+
+@pytest.mark.parametrize("schema", [1, 2, 3, None, "2"])
+def test_only_records_older_than_the_digest_may_have_none(tmp_path, schema):
+    write_json(tmp_path / "a.json", {"schema_version": schema})
+    if schema in (1, 2):
+        assert read_record(tmp_path / "a.json", since=3) == {"schema_version": schema}
+        return
+    with pytest.raises(DamagedFileError, match="it names no SHA-256"):
+        read_record(tmp_path / "a.json", since=3)
+
+
+def test_a_record_must_be_an_object(tmp_path):
+    write_json(tmp_path / "a.json", [1])
+    with pytest.raises(DamagedFileError, match="holds no JSON object"):
+        read_record(tmp_path / "a.json", since=3)
+
+
+# Several processes at once
+
+_APPEND = """
+import sys
+from pathlib import Path
+from unetseg.records import update_json
+for turn in range(20):
+    update_json(Path(sys.argv[1]), lambda old: [*old, [int(sys.argv[2]), turn]], default=[])
+"""
+
+
+def test_no_change_of_a_file_is_lost_when_processes_change_it_at_once(tmp_path):
+    command = [sys.executable, "-c", _APPEND, str(tmp_path / "a.json")]
+    processes = [subprocess.Popen([*command, str(number)]) for number in range(3)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    items = read_json(tmp_path / "a.json")
+    assert sorted(items) == [[number, turn] for number in range(3) for turn in range(20)]
+
+
+def test_a_change_that_raises_or_changes_nothing_writes_nothing(tmp_path):
+    path = tmp_path / "a.json"
+    assert update_json(path, lambda old: old, default={"a": 1}) == {"a": 1}
+    assert not path.exists()
+    path.write_text('{"a":1}')
+    assert update_json(path, lambda old: old | {"a": 1}, default=None) == {"a": 1}
+    with pytest.raises(ZeroDivisionError):
+        update_json(path, lambda old: 1 / 0, default=None)
+    assert path.read_text() == '{"a":1}'
+
+
+def test_a_change_in_place_is_written_too(tmp_path):
+    default = {"a": []}
+
+    def change(old):
+        old["a"].append(1)
+        return old
+
+    update_json(tmp_path / "a.json", change, default=default)
+    assert update_json(tmp_path / "a.json", change, default=default) == {"a": [1, 1]} == read_json(tmp_path / "a.json")
+    assert default == {"a": []}
+
+
+def fill(folder):
+    (folder / "x").write_text("1")
+
+
+def test_folders_that_are_added_at_once_get_names_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(lambda _: add_folder(tmp_path / "m", fill, map(str, count(1))), range(8)))
+    assert sorted(path.name for path in added) == [*"12345678"]
+    assert names(tmp_path / "m") == [".lock", *"12345678"]
+    assert [names(path) for path in added] == [["x"]] * 8
+
+
+def test_a_folder_that_is_removed_is_renamed_first(tmp_path, monkeypatch):
+    add_folder(tmp_path, fill, ["a"])
+    monkeypatch.setattr("unetseg.local_disk.shutil.rmtree", lambda path, **_: None)  # killed here
+    remove(tmp_path / "a")
+    monkeypatch.undo()
+    [rest] = leftovers(tmp_path, seconds=-1)
+    assert rest.name.startswith(".tmp-a-")
+    assert not (tmp_path / "a").exists()
+    remove(rest)
+    assert names(tmp_path) == [".lock"]
+
+
+def test_only_old_leftovers_are_told(tmp_path):
+    long_ago = time.time() - 1000
+    for name in (".tmp-old/b", ".tmp-new/b", "a/.tmp-old/b", "a/b/.tmp-deep/b", "b/kept"):
+        write_bytes(tmp_path / name, b"")
+    write_bytes(tmp_path / ".tmp-file", b"")
+    for path in sorted(tmp_path.rglob("*"), reverse=True):
+        if ".tmp-new" not in path.as_posix():
+            os.utime(path, (long_ago, long_ago))
+    os.utime(tmp_path / ".tmp-new", (long_ago, long_ago))  # the file in it is new
+    found = leftovers(tmp_path, seconds=900)
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [".tmp-file", ".tmp-old", "a/.tmp-old"]
+    assert leftovers(tmp_path, seconds=1100) == []
+    for path in found:
+        remove(path)
+    assert names(tmp_path) == [".tmp-new", "a", "b"]
