@@ -7,6 +7,8 @@ from typing import Any
 
 import jinja2
 
+from unetseg.score_words import interval_text, measured, score_number, score_title
+
 __all__ = ["render"]
 
 
@@ -21,7 +23,13 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("unetseg"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["score"] = lambda value: "not measurable" if value is None else f"{value:.3f}"
+    environment.filters["score"] = lambda value: score_number("", value)
+    environment.globals |= {
+        "interval_text": interval_text,
+        "measured": measured,
+        "score_number": score_number,
+        "score_title": score_title,
+    }
     environment.filters["share"] = lambda value: f"{value:.2%}"
     environment.filters["digits"] = lambda value: (
         "–" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

@@ -1,29 +1,45 @@
-"""The report of an evaluation: one self-contained HTML page."""
+"""The report of an evaluation: one self-contained HTML page, for screens, phones and paper."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle
-from unetseg.curves import Histograms
+from unetseg.charts import CurveLine, curve_chart, strip_chart
+from unetseg.class_statistics import ClassStatistics, class_statistics
 from unetseg.dataset import Dataset
+from unetseg.histograms import Histograms
 from unetseg.ome import COLOURS
 from unetseg.pages import render
 from unetseg.pictures import INVENTED, MISSED, RIGHT, data_uri, error_picture, overlay, to_rgb
+from unetseg.score_words import (
+    OUTLINE_SCORES,
+    PIXEL_SCORES,
+    conventions,
+    measured,
+    percent,
+    score_number,
+    score_title,
+    scores_in,
+)
+from unetseg.scores import FN, TP, count, f_beta
+from unetseg.splits import SPLITS
 from unetseg.storage import write_bytes
 
-__all__ = ["ErrorPicture", "ReportPage", "write_report"]
+__all__ = ["ErrorPicture", "ReportPage", "class_colours", "working_point", "write_report"]
 
-_PICTURE_SIDE = 384  # pixels: sharp on a screen, and the page stays below a few megabytes
-_WORST_SHOWN = 25  # scans listed; all of them are in evaluation.json
-_SCORES = ("recall", "precision", "f1", "dice", "iou", "average_precision", "specificity")
+_PICTURE_SIDE: Final = 384  # pixels: sharp on a screen, and the page stays below a few megabytes
+_DRAWN_SIDE: Final = 4 * _PICTURE_SIDE  # larger scans are thinned before they are drawn: nothing more would be seen
+_WORST_SHOWN: Final = 25  # scans listed; all of them are in evaluation.json
+_COMPARED: Final = ("recall", "precision", "f1", "dice", "iou", "surface_dice", "hausdorff95")
+
+Evaluation = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,85 +61,136 @@ class ErrorPicture:
 
 @dataclass(frozen=True)
 class ReportPage:
-    """All that the page shows."""
+    """All that the page shows.
+
+    Attributes:
+        bundle: that was evaluated.
+        dataset: that it was evaluated on.
+        evaluation: the record, as ``evaluation.json`` has it; keys that older versions did not write may be missing.
+        histograms: of the probabilities on the test scans.
+        pictures: scans with their errors.
+    """
 
     bundle: Bundle
     dataset: Dataset
-    evaluation: dict[str, Any]
+    evaluation: Evaluation
     histograms: Histograms
     pictures: Sequence[ErrorPicture]
 
 
 def write_report(path: Path, page: ReportPage) -> None:
-    """Render the page."""
-    classes = page.bundle.info.classes
+    """Render the page.
+
+    Args:
+        path: of the HTML file, which is replaced.
+        page: what it shows.
+    """
+    classes, evaluation = page.bundle.info.classes, page.evaluation
+    scores = evaluation["scores"]
     html = render(
         "report.html",
         bundle=page.bundle,
         info=page.bundle.info,
-        evaluation=page.evaluation,
-        score_names=_SCORES,
-        colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(classes)},
-        curves=_curves(page.histograms, classes, page.evaluation["thresholds"]),
+        evaluation=evaluation,
+        unit=evaluation.get("unit", "pixels"),
+        decision=evaluation.get("decision", "thresholds"),
+        elsewhere=evaluation.get("data"),
+        tables=[found for wanted in (PIXEL_SCORES, OUTLINE_SCORES) if (found := scores_in(scores, wanted))],
+        conventions=conventions(evaluation),
+        production=_production(evaluation, classes),
+        colours=class_colours(classes),
+        charts=_charts(page.histograms, classes, scores),
+        strip=evaluation["scans"]
+        and strip_chart(_per_scan(evaluation, classes), class_colours(classes), label="Dice of a scan"),
         pictures=[_panels(picture, classes) for picture in page.pictures],
         statistics=_statistics(page.dataset),
-        worst=page.evaluation["scans"][:_WORST_SHOWN],
+        worst=evaluation["scans"][:_WORST_SHOWN],
         legend={"found": RIGHT, "missed": MISSED, "invented": INVENTED},
     )
     write_bytes(path, html.encode())
 
 
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """The colour of each class, as ``RRGGBB``."""
+    return {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(classes)}
+
+
+def working_point(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Recall and precision of a row of scores; None where one of them is not measurable."""
+    recall, precision = (measured(row.get(name)) for name in ("recall", "precision"))
+    return None if recall is None or precision is None else (recall, precision)
+
+
+# --------------------------------------------------------------------------- curves and scans
+
+
+def _charts(histograms: Histograms, classes: Sequence[str], scores: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Precision over recall of each class that can be measured, as SVG, with the point that the model works at."""
+    curves = {name: histograms.curve(k) for k, name in enumerate(classes)}
+    return {
+        name: curve_chart([CurveLine(f"AP {curve.average_precision:.3f}", curve, working_point(scores[name]))])
+        for name, curve in curves.items()
+        if curve.positives
+    }
+
+
+def _per_scan(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, list[float]]:
+    """Dice of each scan that holds a class; of one scan, F1 is the same number."""
+    counts = np.array([row["counts"] for row in evaluation["scans"]], np.int64).reshape(-1, len(classes), 4)
+    dice, holding = f_beta(counts), counts[..., TP] + counts[..., FN] > 0
+    return {name: dice[holding[:, k], k].tolist() for k, name in enumerate(classes)}
+
+
+# --------------------------------------------------------------------------- pictures
+
+
 def _panels(picture: ErrorPicture, classes: Sequence[str]) -> dict[str, Any]:
-    """The scan, the truth, the prediction, and the errors of each class."""
-    rgb = to_rgb(picture.image)
-    panels = [
-        ("scan", rgb),
-        ("truth", overlay(rgb, picture.masks == 1)),
-        ("prediction", overlay(rgb, picture.found)),
-    ]
-    panels += [
-        (f"errors: {name}", error_picture(rgb, picture.masks[..., k], picture.found[..., k]))
-        for k, name in enumerate(classes)
-    ]
+    """The scan, the truth, the prediction, and the errors of each class with their F1."""
+    thin = (slice(None, None, -(-max(picture.image.shape[:2]) // _DRAWN_SIDE)),) * 2
+    rgb, masks, found = to_rgb(picture.image[thin]), picture.masks[thin], picture.found[thin]
+    panels = [("scan", rgb), ("truth", overlay(rgb, masks == 1)), ("prediction", overlay(rgb, found))]
+    reached = f_beta(count(picture.masks, picture.found))
+    for k, name in enumerate(classes):
+        caption = f"errors: {name}, F1 {score_number('f1', float(reached[k]))}"
+        panels.append((caption, error_picture(rgb, masks[..., k], found[..., k])))
     return {"title": picture.title, "panels": [(name, data_uri(panel, _PICTURE_SIDE)) for name, panel in panels]}
 
 
-def _statistics(dataset: Dataset) -> list[dict[str, Any]]:
-    """Per split: scans, groups, and the share of pixels and number of scans of each class."""
-    rows = []
-    for split in ("train", "validation", "test"):
-        scans = dataset.scans(split)
-        rows.append(
-            {
-                "split": split,
-                "scans": len(scans),
-                "groups": len({scan.group for scan in scans}),
-                "shares": dict(zip(dataset.index.classes, dataset.class_fractions(split).tolist(), strict=True)),
-                "holding": {name: sum(scan.class_pixels[name] > 0 for scan in scans) for name in dataset.index.classes},
-            }
-        )
-    return rows
+# --------------------------------------------------------------------------- data and production
 
 
-def _curves(histograms: Histograms, classes: Sequence[str], thresholds: dict[str, Any]) -> str:
-    """Precision over recall on the test split, as inline SVG, with each class's chosen threshold marked."""
-    from matplotlib.figure import Figure
+def _statistics(dataset: Dataset) -> dict[str, tuple[int, ClassStatistics]]:
+    """Of each split that has scans, the number of its groups, and how often the classes are."""
+    found = {split: dataset.scans(split) for split in SPLITS}
+    return {
+        split: (len({scan.group for scan in scans}), class_statistics(scans, dataset.index.classes))
+        for split, scans in found.items()
+        if scans
+    }
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    for k, name in enumerate(classes):
-        curve = histograms.curve(k)
-        if not curve.positives:
-            continue
-        colour = f"#{COLOURS[k % len(COLOURS)]}"
-        axes.plot(curve.recall, curve.precision, color=colour, label=f"{name} (AP {curve.average_precision:.3f})")
-        cut = thresholds[name]["value"]
-        point = np.argmin(np.abs(np.asarray(curve.thresholds) - cut))
-        axes.plot(curve.recall[point], curve.precision[point], "o", color=colour, markeredgecolor="black")
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.01))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg")
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
+
+def _production(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any] | None:
+    """This model beside production on the same scans; None where there is no other."""
+    found = evaluation.get("production")
+    if not found:
+        return None
+    ours, theirs = evaluation["scores"], found["scores"]
+    rows = [name for name in (*classes, "macro") if name in theirs]
+    return {
+        "version": found["version"],
+        "scores": scores_in({name: theirs[name] for name in rows}, _COMPARED),
+        "rows": {name: (theirs[name], ours[name]) for name in rows},
+        "verdict": _verdict(found.get("difference"), evaluation["settings"]["confidence"]),
+    }
+
+
+def _verdict(difference: Mapping[str, Any] | None, confidence: float) -> str:
+    """What the paired bootstrap says, in words."""
+    if not difference:
+        return ""
+    score, gain = score_title(difference["score"]), score_number("", difference["difference"], signed=True)
+    low, high = measured(difference.get("low")), measured(difference.get("high"))
+    if low is None or high is None:
+        return f"Macro {score}: {gain}; too few groups for an interval."
+    words = "better" if low > 0 else "worse" if high < 0 else "no difference that these scans could show"
+    return f"Macro {score}: {gain} ({percent(confidence)} interval {low:+.3f} to {high:+.3f}): {words}."
