@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.config import EvaluateConfig, GateConfig, to_plain
+from unetseg.config import to_plain
 from unetseg.dataset import Dataset, open_dataset
-from unetseg.errors import DataError, UsageError
-from unetseg.evaluate import score_split
+from unetseg.errors import BundleError, DataError, UsageError
+from unetseg.gate_rules import GateNumbers, Scored, Verdict, class_tolerances, compare, first
+from unetseg.old_settings import same_settings
 from unetseg.project import Project
 from unetseg.registry import model_folder, promote, read_aliases
-from unetseg.scores import Difference, paired_difference, score_table
+from unetseg.scoring import score_split
 from unetseg.storage import read_json, write_json
 
 __all__ = ["GateResult", "decided", "gate"]
@@ -35,22 +36,14 @@ class GateResult:
         promoted: whether it is production now.
         production: the version in production now, or None.
         reason: in words and numbers.
+        numbers: what the decision rests on; None where production met the gate again, and in those of older versions.
     """
 
     version: str
     promoted: bool
     production: str | None
     reason: str
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """One model on the test split: the counts that the bootstrap draws from, and its table of scores."""
-
-    scans: tuple[str, ...]
-    groups: tuple[str, ...]
-    counts: NDArray[np.int64]
-    scores: dict[str, dict[str, Any]]
+    numbers: GateNumbers | None = None
 
 
 def gate(project: Project, *, model: str = "latest") -> GateResult:
@@ -61,17 +54,20 @@ def gate(project: Project, *, model: str = "latest") -> GateResult:
         model: the challenger.
 
     Raises:
-        UsageError: the challenger has not been evaluated.
+        UsageError: the challenger has not been evaluated, or a tolerance names an unknown class.
     """
     challenger = load_bundle(model_folder(project.models, model))
     if challenger.evaluation is None:
         raise UsageError(f"gate: model {challenger.version} has no scores yet; run evaluate first")
+    class_tolerances(project.settings.gate, challenger.info.classes)  # a misspelt name must not cost a scoring first
     production = read_aliases(project.models).production
-    promotes, reason = _decide(project, challenger, production)
-    logger.info("%s %s: %s", *(("promoted", challenger.version) if promotes else ("kept", production)), reason)
-    if promotes:
-        production = promote(project.models, challenger.version, why=reason).production
-    result = GateResult(challenger.version, promotes, production, reason)
+    result = _decide(project, challenger, production)
+    logger.info(
+        "%s %s: %s", *(("promoted", result.version) if result.promoted else ("kept", production)), result.reason
+    )
+    if result.promoted:
+        aliases = promote(project.models, challenger.version, why=result.reason)
+        result = replace(result, production=aliases.production)
     write_json(challenger.folder / _DECISION, {"result": asdict(result), "settings": _rules(project)})
     return result
 
@@ -82,80 +78,48 @@ def decided(bundle: Bundle, project: Project) -> GateResult | None:
     if not path.exists():
         return None
     stored = read_json(path)
-    return GateResult(**stored["result"]) if stored["settings"] == _rules(project) else None
+    rules = {"gate": replace(project.settings.gate, keep_models=0), "evaluate": project.settings.evaluate}
+    if not all(same_settings(stored["settings"].get(section), rule) for section, rule in rules.items()):
+        return None
+    result: GateResult = TypeAdapter(GateResult).validate_python(stored["result"])
+    return result
 
 
 def _rules(project: Project) -> dict[str, Any]:
     """The settings that a decision depends on."""
-    return {"gate": to_plain(project.settings.gate), "evaluate": to_plain(project.settings.evaluate)}
+    rules = to_plain(project.settings.gate)
+    del rules["keep_models"]  # what is tidied up afterwards
+    return {"gate": rules, "evaluate": to_plain(project.settings.evaluate)}
 
 
-def _decide(project: Project, challenger: Bundle, production: str | None) -> tuple[bool, str]:
+def _decide(project: Project, challenger: Bundle, production: str | None) -> GateResult:
     if production == challenger.version:
-        return False, f"{production} is production already"
-    config, dataset = project.settings.gate, open_dataset(project.dataset)
+        return GateResult(challenger.version, False, production, f"{production} is production already")
+    verdict = _verdict(project, challenger, production)
+    return GateResult(challenger.version, verdict.promotes, production, verdict.reason, verdict.numbers)
+
+
+def _verdict(project: Project, challenger: Bundle, production: str | None) -> Verdict:
+    config, dataset, classes = project.settings.gate, open_dataset(project.dataset), challenger.info.classes
     ours = _scored(challenger, dataset, project)
     if production is None:
-        return _first(ours, config)
+        return first(ours, classes, config)
     try:
         theirs = _scored(load_bundle(model_folder(project.models, production)), dataset, project)
-    except DataError as error:
-        passes, reason = _first(ours, config)
-        return passes, f"{reason} (not comparable with {production}: {error})"
-    return _compare(ours, theirs, challenger.info.classes, config, project.settings.evaluate)
+    except (DataError, BundleError) as error:
+        alone = first(ours, classes, config)
+        return replace(alone, reason=f"{alone.reason} (not comparable with {production}: {error})")
+    return compare(ours, theirs, classes, config, project.settings.evaluate, against=production)
 
 
-def _scored(bundle: Bundle, dataset: Dataset, project: Project) -> _Scored:
-    """A model's numbers on today's test split: stored ones where they are of the same data, else measured now."""
+def _scored(bundle: Bundle, dataset: Dataset, project: Project) -> Scored:
+    """A model's counts on today's test split: stored ones where they are of the same data, else measured now."""
     stored = bundle.evaluation
-    if stored and stored["dataset_fingerprint"] == dataset.index.fingerprint:
-        rows = sorted(stored["scans"], key=lambda row: str(row["id"]))
-        counts = np.array([row["counts"] for row in rows], np.int64)
-        return _Scored(tuple(row["id"] for row in rows), tuple(row["group"] for row in rows), counts, stored["scores"])
-    test = score_split(bundle, dataset, "test", project.settings.predict)
-    scores = score_table(test.counts, bundle.info.classes, bundle.thresholds.tolist(), test.histograms)
-    return _Scored(tuple(scan.id for scan in test.scans), tuple(scan.group for scan in test.scans), test.counts, scores)
-
-
-def _first(ours: _Scored, config: GateConfig) -> tuple[bool, str]:
-    reached = ours.scores["macro"][config.score]
-    if reached is None:
-        return False, f"macro {config.score} cannot be measured: no class is in the test split"
-    comparison = "reaches" if reached >= config.floor else "is below"
-    return reached >= config.floor, f"macro {config.score} {reached:.3f} {comparison} the floor of {config.floor}"
-
-
-def _compare(
-    ours: _Scored, theirs: _Scored, classes: tuple[str, ...], config: GateConfig, draws: EvaluateConfig
-) -> tuple[bool, str]:
-    ruined = _ruined(ours, theirs, classes, config)
-    if ruined:
-        return False, ruined
-    if config.score == "average_precision":  # not a function of counts, so there is nothing to draw from
-        before, now = (item.scores["macro"]["average_precision"] for item in (theirs, ours))
-        if before is None or now is None:
-            return False, "macro average precision cannot be measured: no class is in the test split"
-        return now > before, f"macro average precision {before:.3f} -> {now:.3f}"
-    # One group alone cannot be drawn from; its scans then stand for themselves.
-    units = ours.groups if len(set(ours.groups)) > 1 else ours.scans
-    return _verdict(paired_difference(theirs.counts, ours.counts, units, config.score, draws), config, draws)
-
-
-def _verdict(difference: Difference, config: GateConfig, draws: EvaluateConfig) -> tuple[bool, str]:
-    """Promote when the whole interval of the difference is above 0."""
-    change = f"macro {config.score} {difference.mean_a:.3f} -> {difference.mean_b:.3f}"
-    if difference.low is None or difference.high is None:
-        better = difference.difference > config.tolerance
-        return better, f"{change} (one test scan: must gain more than {config.tolerance})"
-    interval = f"{difference.low:+.3f} to {difference.high:+.3f} at {draws.confidence:.0%} confidence"
-    return difference.low > 0, f"{change} (difference {interval})"
-
-
-def _ruined(ours: _Scored, theirs: _Scored, classes: tuple[str, ...], config: GateConfig) -> str:
-    """Names a class that lost more than the tolerance; empty when there is none."""
-    for name in classes:
-        before, now = theirs.scores[name][config.score], ours.scores[name][config.score]
-        if before is not None and (now is None or before - now > config.tolerance):
-            shown = "not measurable" if now is None else f"{now:.3f}"
-            return f"{name} fell from {config.score} {before:.3f} to {shown}, more than {config.tolerance} allows"
-    return ""
+    # Thresholds that were chosen from stored curves leave no counts of scans behind.
+    if stored and stored["scans"] and stored["dataset_fingerprint"] == dataset.index.fingerprint:
+        rows = [(row["id"], row["group"], row["counts"]) for row in stored["scans"]]
+    else:
+        test = score_split(bundle, dataset, "test", project.settings.predict)
+        rows = [(scan.id, scan.group, counts) for scan, counts in zip(test.scans, test.counts, strict=True)]
+    scans, groups, counts = zip(*sorted(rows, key=lambda row: str(row[0])), strict=True)
+    return Scored(scans, groups, np.array(counts, np.int64))

@@ -102,7 +102,12 @@ BatchRunner = Callable[[Project, IngestBatch], Sequence[Outcome]]
 
 
 def ingest(
-    project: Project, *, progress: Progress = silent, cluster: str = "", run_batch: BatchRunner | None = None
+    project: Project,
+    *,
+    progress: Progress = silent,
+    cluster: str = "",
+    run_batch: BatchRunner | None = None,
+    only_split: str = "",
 ) -> IngestResult:
     """Bring the dataset of a project up to date with its scans and masks.
 
@@ -111,6 +116,7 @@ def ingest(
         progress: told about every scan.
         cluster: address of a running Dask scheduler; empty: threads of this process.
         run_batch: works each batch off; None: `ingest_batch`, here.
+        only_split: the split of every scan, such as ``test`` for scans that are only scored; empty: three splits.
 
     Raises:
         UsageError: no classes are set, two have one name, or the folder of scans is missing or empty.
@@ -122,7 +128,7 @@ def ingest(
     for folder in _folders(project):
         refresh(folder)
     with locked(project.folder):  # a second ingest would sweep away what the first is writing
-        return _ingest_all(project, cluster, run_batch or partial(ingest_batch, progress=progress))
+        return _ingest_all(project, cluster, run_batch or partial(ingest_batch, progress=progress), only_split)
 
 
 def ingest_batch(project: Project, batch: IngestBatch, *, progress: Progress = silent) -> list[Outcome]:
@@ -155,7 +161,7 @@ def _folders(project: Project) -> list[Path]:
     return [project.folder, *(locate(path) for path in dict.fromkeys([sources.scans.path, *masks]))]
 
 
-def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner) -> IngestResult:
+def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner, only_split: str) -> IngestResult:
     """Look at every scan, then write the index."""
     source = project.sources.scans
     table = read_scan_table(source.table) if source.table else None
@@ -171,7 +177,7 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner) -> Inges
     if outcomes.bad != before.quarantine:  # also where they are too many, and no index is written
         save_quarantine(project.dataset, outcomes.bad)
     outcomes.check(project.settings.ingest.max_failed_fraction)
-    index = _update_index(project, before, outcomes, fixed)
+    index = _update_index(project, before, outcomes, fixed, only_split)
     if index != before or not is_complete(project.dataset):
         index.save(project.dataset)
         (project.folder / PAGE).unlink(missing_ok=True)
@@ -245,12 +251,15 @@ def group_of(scan_id: str, pattern: str) -> str:
     return (found.group(1 if found.re.groups else 0) if found else "") or scan_id
 
 
-def _update_index(project: Project, before: Index, outcomes: Outcomes, fixed: Mapping[str, str]) -> Index:
+def _update_index(
+    project: Project, before: Index, outcomes: Outcomes, fixed: Mapping[str, str], only_split: str
+) -> Index:
     """The new index: splits decided for new groups, scans whose sources are gone marked."""
     records = {key: outcomes.good[key].record for key in sorted(outcomes.good)}
     groups = {key: record.group for key, record in records.items()}
     known = inherited_splits({key: record.split for key, record in before.scans.items()}, groups) | before.splits
-    splits = assign_splits(groups.values(), known, project.settings.ingest, fixed)
+    splits = dict.fromkeys(groups.values(), only_split) if only_split else {}
+    splits = splits or assign_splits(groups.values(), known, project.settings.ingest, fixed)
     scans = {key: replace(record, split=splits[record.group]) for key, record in records.items()}
     _say_moved(before, [record for record in scans.values() if record.group not in fixed])
     gone = {key: replace(record, vanished=True) for key, record in before.scans.items() if key not in scans}

@@ -6,20 +6,25 @@ goes on the next time from the first step that is missing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.config import to_plain
+from unetseg.errors import BundleError
 from unetseg.evaluate import EvaluateResult, evaluate
 from unetseg.gate import GateResult, decided, gate
 from unetseg.ingest import IngestResult, ingest
+from unetseg.old_settings import same_settings
 from unetseg.project import Project
 from unetseg.registry import model_folder, read_aliases, versions
+from unetseg.registry_cleaning import clean
 from unetseg.train import TrainResult, train, training_fingerprint
 
 __all__ = ["NightlyResult", "Steps", "nightly"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class NightlyResult:
         scores: of ``version``, a row per class, and ``micro``, ``macro``, ``weighted``.
         ingest: what ingest did.
         report: page to look at.
+        removed: old versions that ``gate.keep_models`` let go.
     """
 
     outcome: Literal["promoted", "kept", "unchanged"]
@@ -53,6 +59,7 @@ class NightlyResult:
     scores: dict[str, dict[str, Any]]
     ingest: IngestResult
     report: str
+    removed: tuple[str, ...] = ()
 
 
 def nightly(project: Project, steps: Steps | None = None) -> NightlyResult:
@@ -66,22 +73,38 @@ def nightly(project: Project, steps: Steps | None = None) -> NightlyResult:
     ingested = steps.ingest(project)
     version = _trained_on(project, ingested.fingerprint) or steps.train(project).version
     before = load_bundle(model_folder(project.models, version))
-    if before.evaluation is None or before.evaluation["settings"] != to_plain(project.settings.evaluate):
+    if not _is_evaluated(before, project):
         steps.evaluate(project, model=version)
     decision = decided(before, project)
     unchanged = decision is not None
     decision = decision or steps.gate(project, model=version)
-    return _conclude(project, ingested, decision, unchanged=unchanged)
+    keep = project.settings.gate.keep_models
+    removed = clean(project.models, keep=keep) if keep else ()
+    return replace(_conclude(project, ingested, decision, unchanged=unchanged), removed=removed)
 
 
 def _trained_on(project: Project, fingerprint: str) -> str | None:
     """The newest version that was trained on this data with these settings, if any."""
     wanted = training_fingerprint(fingerprint, project.settings)
     for version in reversed(versions(project.models)):
-        bundle = _open(project, version)
+        try:
+            bundle = _open(project, version)
+        except BundleError as error:  # an old version that nobody uses must not end all nights to come
+            logger.warning("model %s is left out: %s", version, error)
+            continue
         if bundle.info.training_fingerprint == wanted:
             return version
     return None
+
+
+def _is_evaluated(bundle: Bundle, project: Project) -> bool:
+    """Whether an evaluation is there that can be read, by the settings of today."""
+    try:
+        evaluation = bundle.evaluation
+    except BundleError as error:
+        logger.warning("model %s is evaluated anew: %s", bundle.version, error)
+        return False
+    return evaluation is not None and same_settings(evaluation["settings"], project.settings.evaluate)
 
 
 def _open(project: Project, version: str) -> Bundle:

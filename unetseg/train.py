@@ -15,7 +15,9 @@ from pydantic import TypeAdapter
 from unetseg.bundle import BundleInfo, save_bundle, software_versions
 from unetseg.config import Settings, to_plain
 from unetseg.dataset import Dataset, open_dataset
+from unetseg.decisions import decision_rule
 from unetseg.errors import DataError, UsageError
+from unetseg.leakage import scan_marks
 from unetseg.parallel import Progress, silent
 from unetseg.plan import Plan, make_plan
 from unetseg.project import Project
@@ -74,6 +76,7 @@ def train(project: Project, *, progress: Progress = silent) -> TrainResult:
             f"{project.folder}: a project in an object store can be ingested, but not trained yet; "
             "keep the project in a local folder and leave scans and masks where they are"
         )
+    decision_rule(project.settings.evaluate, project.settings.model)  # hours before evaluate would refuse it
     dataset = open_dataset(project.dataset)
     fingerprint = training_fingerprint(dataset.index.fingerprint, project.settings)
     run = _run_folder(project, fingerprint)
@@ -242,4 +245,5 @@ def _describe(dataset: Dataset, trained: _Trained, fingerprint: str) -> BundleIn
         software=software_versions(),
         plan=trained.plan.choices,
         notes=trained.notes,
+        training_scans=scan_marks([*dataset.scans("train"), *dataset.scans("validation")]),
     )

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
-from unetseg.bundle import load_bundle
+from unetseg.bundle import Bundle, load_bundle, save_bundle
 from unetseg.config import PredictConfig
-from unetseg.curves import load_curves
+from unetseg.curve_files import load_curves
 from unetseg.dataset import open_dataset
 from unetseg.engines import open_engine
 from unetseg.errors import DataError, UsageError
 from unetseg.evaluate import evaluate, score_split
 from unetseg.ingest import ingest
 from unetseg.project import Project, override
-from unetseg.storage import read_json, write_json
+from unetseg.records import write_record
+from unetseg.scores import FP, TP
+from unetseg.storage import read_json
+from unetseg.surface_distances import surface_distances
 
 
 def test_thresholds_come_from_validation_and_scores_from_test(trained: Project):
@@ -124,8 +129,74 @@ def test_gate_scores_production_anew_when_its_numbers_are_of_other_data(trained:
     bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
     stored = _scored(bundle, dataset, trained)
     path = bundle.folder / "evaluation" / "evaluation.json"
-    write_json(path, read_json(path) | {"dataset_fingerprint": "another"})
+    write_record(path, read_json(path) | {"dataset_fingerprint": "another"})
     measured = _scored(load_bundle(bundle.folder), dataset, trained)
     assert measured.scans == stored.scans
     assert np.array_equal(measured.counts, stored.counts)
-    assert measured.scores["macro"]["f1"] == pytest.approx(stored.scores["macro"]["f1"])
+
+
+@pytest.fixture
+def exclusive(trained: Project) -> Project:
+    """The project with an untrained network of exclusive classes as version 0002."""
+    from unetseg.model import build_unet
+
+    info = load_bundle(trained.models / "0001").info
+    settings = replace(info.settings, model=replace(info.settings.model, head="softmax"))
+    network = build_unet(settings.model, classes=len(info.classes), input_shape=(None, None, 1))
+    save_bundle(trained.models, network, replace(info, settings=settings))
+    return trained
+
+
+def test_exclusive_classes_are_decided_by_the_highest_probability_everywhere(exclusive: Project, eyes: Path):
+    result = evaluate(exclusive, model="2")
+    bundle = load_bundle(exclusive.models / "0002")
+    assert bundle.decision.rule == "argmax"
+    assert result.scores["iris"]["threshold"] is None
+    marked = np.array([row["counts"] for row in bundle.evaluation["scans"]])[..., [TP, FP]].sum(axis=(1, 2))
+    sizes = [scan.shape[0] * scan.shape[1] for scan in open_dataset(exclusive.dataset).scans("test")]
+    assert all(marked <= sizes)
+    found = segmented(exclusive, eyes, bundle)
+    assert found.sum(axis=0).max() <= 1
+
+
+def segmented(project: Project, eyes: Path, bundle: Bundle) -> np.ndarray:
+    from unetseg.predict import predict
+
+    out = project.folder / "out"
+    predict(eyes / "scans", out, bundle=bundle.folder, config=PredictConfig())
+    return np.stack([zarr.open_array(place / "0", mode="r")[...] for place in sorted(out.glob("*.ome.zarr"))], axis=1)
+
+
+def test_exclusive_classes_may_have_thresholds_if_they_are_asked_for(exclusive: Project):
+    asked = replace(exclusive, settings=override(exclusive.settings, ["evaluate.decision=thresholds"]))
+    assert evaluate(asked, model="2").scores["iris"]["threshold"] is not None
+    assert load_bundle(exclusive.models / "0002").decision.rule == "thresholds"
+
+
+def test_classes_that_overlap_are_never_decided_by_the_highest(trained: Project):
+    asked = replace(trained, settings=override(trained.settings, ["evaluate.decision=argmax"]))
+    with pytest.raises(UsageError, match=r"evaluate\.decision: argmax"):
+        evaluate(asked)
+
+
+def test_the_difference_to_production_is_kept_where_it_was_scored_on_the_same_scans(exclusive: Project):
+    evaluate(exclusive, model="2")
+    found = load_bundle(exclusive.models / "0002").evaluation
+    own = load_bundle(exclusive.models / "0001").evaluation
+    assert found["production"]["version"] == "0001"
+    assert found["production"]["scores"] == own["scores"]
+    difference = found["scores"]["macro"]["f1"] - own["scores"]["macro"]["f1"]
+    assert found["production"]["difference"]["difference"] == pytest.approx(difference)
+    assert own["production"] is None
+
+
+def test_outlines_are_measured_as_on_whole_masks(trained: Project):
+    bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
+    row = {item["id"]: item for item in bundle.evaluation["scans"]}
+    for scan in dataset.scans("test"):
+        image = dataset.image(scan).astype(np.float32)
+        marked = bundle.decision(open_engine(bundle.folder)({"image": image[None]})[0])
+        expected = surface_distances(dataset.masks(scan), marked, tolerance=2.0)
+        for k, name in enumerate(bundle.info.classes):
+            found = [row[scan.id][key][name] for key in ("hausdorff95", "surface_dice")]
+            assert found == pytest.approx(expected[k].tolist(), nan_ok=True)

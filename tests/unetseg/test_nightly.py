@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from unetseg.bundle import load_bundle
+from unetseg.errors import BundleError
 from unetseg.gate import gate
 from unetseg.nightly import Steps, nightly
 from unetseg.project import Project, load_project, override
@@ -83,3 +86,33 @@ def test_a_lower_floor_lets_a_model_pass_that_was_kept_before(trained: Project):
     assert nightly(strict, Steps(train=forbidden)).outcome == "kept"
     assert nightly(strict, Steps(train=forbidden, gate=forbidden)).outcome == "unchanged"
     assert nightly(trained, Steps(train=forbidden)).outcome == "promoted"
+
+
+def test_a_damaged_old_version_does_not_end_the_nights(trained: Project, caplog: pytest.LogCaptureFixture):
+    (trained.models / "0000").mkdir()
+    (trained.models / "0000" / "bundle.json").write_text("{")
+    (trained.models / "0002").mkdir()
+    (trained.models / "0002" / "bundle.json").write_text("{")
+    result = nightly(trained, Steps(train=forbidden))
+    assert result.outcome == "unchanged"
+    assert "model 0002 is left out" in caplog.text
+
+
+def test_old_versions_are_let_go_where_the_settings_say_so(trained: Project):
+    for version in ("0002", "0003"):
+        shutil.copytree(trained.models / "0001", trained.models / version)
+    changed = replace(trained, settings=override(trained.settings, ["gate.keep_models=1"]))
+    result = nightly(changed, Steps(train=forbidden))
+    assert result.removed == ("0002",)
+    assert versions(trained.models) == ["0001", "0003"]
+
+
+def test_a_damaged_evaluation_is_made_anew_and_the_nights_go_on(trained: Project, caplog: pytest.LogCaptureFixture):
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    path.write_text(path.read_text().replace('"reached": true', '"reached": false', 1))
+    with pytest.raises(BundleError, match="changed or damaged"):
+        _ = load_bundle(trained.models / "0001").evaluation
+    result = nightly(trained, Steps(train=forbidden, gate=forbidden))
+    assert result.outcome == "unchanged"
+    assert "model 0001 is evaluated anew" in caplog.text
+    assert load_bundle(trained.models / "0001").evaluation["thresholds"]["iris"]["reached"]
