@@ -28,20 +28,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle, BundleInfo, load_bundle, software_versions
 from unetseg.channels import to_channels
 from unetseg.config import GuideSource, PredictConfig, ScanSource, to_plain
+from unetseg.decisions import Decision
 from unetseg.engines import open_engine
 from unetseg.errors import BadFileError, BundleError, DataError, UsageError
 from unetseg.gallery import write_gallery
-from unetseg.inference import predict_tiles
 from unetseg.masks import find_mask, read_guides
 from unetseg.normalise import fit_scales, normalise
 from unetseg.outputs import FORMATS, ObjectRow, describe_masks, write_table
 from unetseg.parallel import Progress, run_units, silent
+from unetseg.pixel_size import check_pixel_size
 from unetseg.readers import BadFile, ScanRef, list_scans, read_header, read_scan
+from unetseg.segment import Segmenter
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
 from unetseg.storage import file_hash, is_disk_error, read_json, text_hash, write_json
 
@@ -50,7 +51,6 @@ __all__ = ["PredictEstimate", "PredictResult", "estimate", "predict"]
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-_SURELY_BACKGROUND = 0.05  # a pixel below this probability says nothing about how sure a class is
 _TRIAL_SIDE, _TRIAL_CALLS = 512, 4  # pixels and number of the calls that estimate the time
 
 
@@ -68,6 +68,7 @@ class PredictResult:
         table: one row per scan and class.
         gallery: page to look at.
         seconds: time taken.
+        warnings: what is odd about scans that were segmented all the same.
     """
 
     done: int
@@ -79,6 +80,7 @@ class PredictResult:
     table: Path
     gallery: Path
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class _Job:
 
     bundle: Path
     info: BundleInfo
-    thresholds: tuple[float, ...]
+    decision: Decision
     out: Path
     guides: tuple[GuideSource, ...]
     config: PredictConfig
@@ -117,10 +119,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Segmented:
-    """One scan's part of the table, and whether it was segmented now."""
+    """One scan's part of the table, whether it was segmented now, and what is odd about it."""
 
     rows: tuple[ObjectRow, ...]
     fresh: bool
+    note: str
 
 
 def predict(
@@ -162,6 +165,8 @@ def predict(
     if write_table(out, rows) or result.done or _is_news(out, aside):  # an unchanged run costs no pictures
         write_gallery(result.gallery, model, rows, refs, FORMATS[config.format], aside)
     write_json(out / "run.json", _run_record(model, config, result))
+    for warning in result.warnings:
+        logger.warning(warning)
     _check_failures(result, config)
     return result
 
@@ -210,7 +215,7 @@ def _prepare(
     job = _Job(
         bundle=bundle.absolute(),
         info=model.info,
-        thresholds=tuple(model.thresholds.tolist()),
+        decision=model.decision,
         out=out.absolute(),
         guides=guides,
         config=config,
@@ -222,8 +227,9 @@ def _prepare(
 def _signature(model: Bundle, config: PredictConfig) -> str:
     """Hash of all that an output depends on besides its scan."""
     plain = to_plain(config)
-    settings = {name: plain[name] for name in ("format", "tile", "probabilities")}
-    return text_hash(SCHEMA_VERSION, file_hash(model.folder / "bundle.json"), model.thresholds.tolist(), settings)
+    settings = {name: plain[name] for name in ("format", "tile", "probabilities", "pixel_size")}
+    decision = asdict(model.decision) if model.decision.rule == "thresholds" else "argmax"
+    return text_hash(SCHEMA_VERSION, file_hash(model.folder / "bundle.json"), decision, settings)
 
 
 def _segment(job: _Job, ref: ScanRef) -> _Segmented:
@@ -232,9 +238,10 @@ def _segment(job: _Job, ref: ScanRef) -> _Segmented:
     paths = [ref.path, *(find_mask(guide, ref.id)[0] for guide in job.guides)]
     known = read_json(marker) if marker.exists() else None
     if known and known["signature"] == job.signature and _is_up_to_date(known, job.out, paths):
-        return _Segmented(tuple(ObjectRow(**row) for row in known["rows"]), fresh=False)
+        stored = tuple(ObjectRow(**row) for row in known["rows"])
+        return _Segmented(stored, fresh=False, note=known.get("note", ""))
     sources = [describe_file(path) for path in paths]
-    outputs, rows = _write_outputs(job, ref, marker)
+    outputs, rows, note = _write_outputs(job, ref, marker)
     for stale in set(known["outputs"] if known else ()) - set(outputs):
         _remove(job.out / stale)
     record = {
@@ -242,9 +249,10 @@ def _segment(job: _Job, ref: ScanRef) -> _Segmented:
         "sources": [asdict(source) for source in sources],
         "outputs": outputs,
         "rows": [asdict(row) for row in rows],
+        "note": note,
     }
     write_json(marker, record)
-    return _Segmented(tuple(rows), fresh=True)
+    return _Segmented(tuple(rows), fresh=True, note=note)
 
 
 def _is_up_to_date(known: dict[str, Any], out: Path, paths: Sequence[Path]) -> bool:
@@ -255,21 +263,24 @@ def _is_up_to_date(known: dict[str, Any], out: Path, paths: Sequence[Path]) -> b
     return same_files(sources, paths) or hashes(sources) == hashes([describe_file(path) for path in paths])
 
 
-def _write_outputs(job: _Job, ref: ScanRef, marker: Path) -> tuple[list[str], list[ObjectRow]]:
-    """Segment and write one scan; returns the outputs, relative to the folder, and the rows of the table."""
+def _write_outputs(job: _Job, ref: ScanRef, marker: Path) -> tuple[list[str], list[ObjectRow], str]:
+    """Segment and write one scan: the outputs, relative to the folder, the rows of the table, and what is odd."""
     info, names, form = job.info, job.info.classes, FORMATS[job.config.format]
     scan = read_scan(ref, max_gigabytes=job.config.max_scan_gigabytes)
     pixels = to_channels(scan.pixels, len(info.channels), ref.path)
     image = normalise(pixels, fit_scales(pixels, info.settings.ingest))
     guides = read_guides(ref, job.guides, image.shape[:2]) if job.guides else None
-    masks, probabilities, uncertainty = _run(job, image, guides)
+    size = scan.header.pixel_size
+    zoom, note = check_pixel_size(info.pixel_size, size, job.config, ref.path)
+    run = Segmenter(open_engine(job.bundle, job.config.engine), info, job.decision, job.config.tile)
+    found = run(image, guides, probabilities=job.config.probabilities, zoom=zoom)
     marker.unlink(missing_ok=True)  # from here until the end, what is there does not count as done
     outputs = [f"{ref.id}{form.suffix}"]
-    form.write(job.out / outputs[0], masks, names, scan.header.pixel_size)
-    if probabilities is not None:
+    form.write(job.out / outputs[0], found.masks, names, size)
+    if found.probabilities is not None:
         outputs.append(f"{ref.id}.probabilities{form.suffix}")
-        form.write(job.out / outputs[1], probabilities, names, scan.header.pixel_size, white=255)
-    return outputs, describe_masks(ref.id, masks, names, uncertainty, scan.header.pixel_size)
+        form.write(job.out / outputs[1], found.probabilities, names, size, white=255)
+    return outputs, describe_masks(ref.id, found.masks, names, found.uncertainty, size), note
 
 
 def _remove(output: Path) -> None:
@@ -278,24 +289,6 @@ def _remove(output: Path) -> None:
         shutil.rmtree(output)
     else:
         output.unlink(missing_ok=True)
-
-
-def _run(
-    job: _Job, image: NDArray[np.floating], guides: NDArray[np.uint8] | None
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.float64]]:
-    """Masks ``(K, H, W)``, 8-bit probabilities where asked for, and the uncertainty of each class."""
-    engine, cuts = open_engine(job.bundle, job.config.engine), np.array(job.thresholds, np.float32)
-    masks = np.zeros((len(cuts), *image.shape[:2]), np.uint8)
-    probabilities = np.zeros_like(masks) if job.config.probabilities else None
-    doubt, weight = np.zeros(len(cuts)), np.zeros(len(cuts))
-    for window, found in predict_tiles(engine, job.info, image, guides, tile=job.config.tile):
-        masks[:, *window] = np.moveaxis(found >= cuts, -1, 0)
-        if probabilities is not None:
-            probabilities[:, *window] = np.moveaxis(np.rint(found * 255), -1, 0)
-        counted = found > _SURELY_BACKGROUND
-        doubt += np.sum(2 * np.minimum(found, 1 - found), axis=(0, 1), where=counted, dtype=np.float64)
-        weight += np.count_nonzero(counted, axis=(0, 1))
-    return masks, probabilities, doubt / np.maximum(weight, 1)
 
 
 def _stop_if_pointless(outcome: object) -> None:
@@ -328,7 +321,17 @@ def _result(
         table=out / "table.parquet",
         gallery=out / "gallery.html",
         seconds=seconds,
+        warnings=_warnings(outcomes),
     )
+
+
+def _warnings(outcomes: dict[str, _Segmented | Exception]) -> tuple[str, ...]:
+    """Each odd thing once, with how many scans it is about and the first of them."""
+    about: dict[str, list[str]] = {}
+    for key, item in sorted(outcomes.items()):
+        if isinstance(item, _Segmented) and item.note:
+            about.setdefault(item.note, []).append(key)
+    return tuple(f"{len(keys)} scans ({keys[0]}, ...): {note}" for note, keys in about.items())
 
 
 def _is_news(out: Path, aside: Sequence[BadFile]) -> bool:
@@ -344,7 +347,8 @@ def _run_record(model: Bundle, config: PredictConfig, result: PredictResult) -> 
         "schema_version": SCHEMA_VERSION,
         "bundle": str(model.folder),
         "training_fingerprint": model.info.training_fingerprint,
-        "thresholds": dict(zip(model.info.classes, model.thresholds.tolist(), strict=True)),
+        "decision": model.decision.rule,
+        "thresholds": dict(zip(model.info.classes, model.decision.thresholds, strict=True)),
         "settings": to_plain(config),
         "software": software_versions(),
         "result": to_plain(result),

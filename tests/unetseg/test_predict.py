@@ -21,7 +21,8 @@ from unetseg.normalise import fit_scales, normalise
 from unetseg.outputs import FORMATS
 from unetseg.predict import estimate, predict
 from unetseg.project import Project
-from unetseg.storage import read_json, write_json
+from unetseg.records import write_record
+from unetseg.storage import read_json
 
 
 @pytest.fixture
@@ -257,7 +258,7 @@ def test_a_wrong_setting_or_a_damaged_model_ends_the_run_and_leaves_finished_out
     tifffile.imwrite(scans / "large.tif", np.zeros((600, 600), np.uint8))
     thin = trained.models / "0001"
     plain = read_json(thin / "bundle.json") | {"halo": 200}
-    write_json(thin / "bundle.json", plain)
+    write_record(thin / "bundle.json", plain)
     with pytest.raises(UsageError, match=r"predict\.tile"):
         run(trained, scans, tmp_path / "out", tile=256)
     assert set(contents(tmp_path / "out")) == set(before)  # nothing that counted as done has lost its record

@@ -1,0 +1,61 @@
+"""One scan in memory, with an engine that gives back its input as probabilities."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetseg.decisions import Decision
+from unetseg.segment import Segmenter
+
+
+class Echo:
+    """The image's only channel is the probability of the only class; sizes that it saw are kept."""
+
+    name = "echo"
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, ...]] = []
+
+    def __call__(self, inputs: Any) -> NDArray[np.float32]:
+        self.seen.append(inputs["image"].shape[1:3])
+        return np.asarray(inputs["image"][..., :1], np.float32)
+
+
+def segmenter(engine: Echo, *, tile: int = 256, threshold: float = 0.5) -> Segmenter:
+    info: Any = SimpleNamespace(classes=("object",), guides=(), stride=4, halo=0)
+    return Segmenter(engine, info, Decision("thresholds", (threshold,)), tile)
+
+
+def test_masks_are_decided_tile_by_tile_as_on_the_whole():
+    image = np.random.default_rng(0).random((300, 270, 1)).astype(np.float32)
+    engine = Echo()
+    found = segmenter(engine)(image, probabilities=True)
+    assert len(engine.seen) > 1
+    assert np.array_equal(found.masks[0], (image[..., 0] >= 0.5).astype(np.uint8))
+    assert np.array_equal(found.probabilities[0], np.rint(image[..., 0] * 255))
+
+
+def test_uncertainty_is_the_mean_doubt_of_what_may_be_foreground():
+    image = np.zeros((8, 8, 1), np.float32)
+    image[0, :4, 0] = [1.0, 0.5, 0.75, 0.04]  # the last one is surely background
+    found = segmenter(Echo())(image)
+    assert found.probabilities is None
+    assert found.uncertainty[0] == (0 + 1 + 0.5) / 3
+
+
+def test_a_rescaled_scan_is_run_at_the_model_s_size_and_comes_back_at_its_own():
+    image = np.zeros((64, 96, 1), np.float32)
+    image[16:48, 24:72] = 1.0
+    engine = Echo()
+    found = segmenter(engine)(image, zoom=(0.5, 0.25))
+    assert engine.seen == [(32, 24)]
+    assert found.masks.shape == (1, 64, 96)
+    inner, outer = found.masks[0, 20:44, 32:64], found.masks[0].astype(bool)
+    assert inner.all()
+    assert not outer[:12].any()
+    assert not outer[:, :16].any()
+    assert abs(int(outer.sum()) - 32 * 48) <= 2 * (32 + 48)  # within a pixel along the outline
