@@ -16,6 +16,8 @@ __all__ = [
     "WITH_QUARANTINE",
     "finish",
     "say_aliases",
+    "say_comparison",
+    "say_evaluation",
     "say_nightly",
     "say_plan",
     "say_predict",
@@ -82,6 +84,32 @@ def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401
     """Which versions are in production and before; also for programs."""
     console.say(f"production {result.production}, previous {result.previous or 'none'}")
     console.finish(record(result))
+
+
+def say_comparison(console: Console, found: Any) -> None:  # noqa: ANN401
+    """What two versions score on the same scans, and how sure the gain in F1 is."""
+    before, after = found.versions
+    rows = [[name, *_changes(found, name)] for name in found.scores]
+    console.table(
+        f"model {before} and model {after} on the same test scans",
+        ["class", "recall", "precision", "f1", "average precision", "gain in f1, interval"],
+        rows,
+    )
+
+
+def _changes(found: Any, name: str) -> list[str]:  # noqa: ANN401
+    row, gain = found.scores[name], found.differences.get(name, {}).get("f1")
+    cells = [row.get(score) for score in ("recall", "precision", "f1", "average_precision")]
+    shown = [f"{number(cell.before)} -> {number(cell.after)}" if cell else "–" for cell in cells]
+    return [*shown, f"{gain.low:+.3f} to {gain.high:+.3f}" if gain and gain.low is not None else "–"]
+
+
+def say_evaluation(console: Console, result: Any) -> None:  # noqa: ANN401
+    """The scores of a model, how its thresholds were chosen, and the page about both."""
+    say_scores(console, f"model {result.version}", result.scores)
+    for name, chosen in result.thresholds.items():
+        console.say(f"{name}: threshold {chosen['value']:.4f}, {chosen['reason']}")
+    console.say(f"report: {result.report}")
 
 
 def say_scores(console: Console, title: str, scores: dict[str, dict[str, Any]]) -> None:

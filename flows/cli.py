@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from flows.answers import finish, say_nightly, say_plan, say_predict, say_scores, say_training
+from flows.answers import finish, say_evaluation, say_nightly, say_plan, say_predict, say_training
 from flows.cli_models import models
 from flows.cli_options import CLUSTER, JSON, MODEL, PROJECT, SET, run_stage
 from flows.console import Console, import_keras_quietly, log_to_stderr
@@ -153,23 +153,68 @@ def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @main.command()
 @PROJECT
-@MODEL
+@click.option("--model", default="", help="A version; else the latest one, and with --on production.")
+@click.option("--on", "scans", default="", metavar="SCANS", help="Score other scans instead; thresholds stay.")
+@click.option("--masks", default="", help="With --on: the folder of their masks.")
+@click.option("--guides", default="", help="With --on: the folder with one sub-folder per guide.")
+@click.option("--name", default="", help="With --on: what these scans are called; else as their folder.")
 @SET
 @JSON
-def evaluate(project: str, model: str, overrides: tuple[str, ...], as_json: bool) -> None:
+def evaluate(
+    project: str,
+    model: str,
+    scans: str,
+    masks: str,
+    guides: str,
+    name: str,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Choose a model's thresholds and score it on scans it never saw."""
     console = Console(as_json=as_json)
+    other = {"scans": scans, "masks": masks, "guides": guides, "name": name}
+    elsewhere = any(other.values())
+    model = model or ("production" if elsewhere else "latest")
 
     def call() -> Any:  # noqa: ANN401
         from unetseg.evaluate import evaluate as stage
+        from unetseg.evaluate_on import evaluate_on
         from unetseg.project import load_project
 
         with console.progress("evaluate") as tell:
+            if elsewhere:
+                return evaluate_on(load_project(project, overrides), **other, model=model, progress=tell)
             return stage(load_project(project, overrides), model=model, progress=tell)
 
-    result = run_stage("evaluate", call, project=project, model=model, overrides=overrides)
-    say_scores(console, f"model {result.version}", result.scores)
-    console.say(f"report: {result.report}")
+    flow, more = ("evaluate_on", other) if elsewhere else ("evaluate", {})
+    result = run_stage(flow, call, project=project, model=model, **more, overrides=overrides)
+    say_evaluation(console, result)
+    finish(console, result, bad=result.quarantined)
+
+
+@main.command()
+@PROJECT
+@MODEL
+@click.option(
+    "--set",
+    "criteria",
+    multiple=True,
+    metavar="CLASS=CRITERION",
+    help="Such as iris=recall_at_precision:0.95, pupil=f_beta:2, sclera=dice or iris=fixed:0.3.",
+)
+@JSON
+def thresholds(project: str, model: str, criteria: tuple[str, ...], as_json: bool) -> None:
+    """Choose thresholds of a model anew from its stored curves; the network does not run."""
+    console = Console(as_json=as_json)
+
+    def call() -> Any:  # noqa: ANN401
+        from unetseg.operating_point import set_thresholds
+        from unetseg.project import load_project
+
+        return set_thresholds(load_project(project), criteria, model=model)
+
+    result = run_stage("thresholds", call, project=project, model=model, criteria=criteria)
+    say_evaluation(console, result)
     finish(console, result)
 
 
@@ -197,7 +242,7 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 @click.argument("out")
 @PROJECT
 @click.option("--bundle", default="", help="Folder of a model, instead of the project's.")
-@click.option("--model", default="production", show_default=True, help="A version number, latest or previous.")
+@MODEL
 @click.option("--engine", type=click.Choice(["auto", "openvino", "keras"]), help="What runs the network.")
 @CLUSTER
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what it would cost.")

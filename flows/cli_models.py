@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from flows.answers import number, say_aliases, say_plan, say_scores
+from flows.answers import number, say_aliases, say_comparison, say_plan, say_scores
 from flows.cli_options import JSON, PROJECT, run_stage
 from flows.console import Console
+
+if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
+    from unetseg.bundle import Bundle
 
 __all__ = ["models"]
 
 
 @click.group()
 def models() -> None:
-    """List, show, promote and roll back models."""
+    """List, show, compare, promote, roll back and clean models, and tell their history."""
 
 
 @models.command("list")
@@ -23,8 +27,8 @@ def models() -> None:
 @JSON
 def list_(project: str, as_json: bool) -> None:
     """All versions with their scores, oldest first."""
+    from unetseg.model_list import list_models
     from unetseg.project import load_project
-    from unetseg.registry import list_models
 
     console = Console(as_json=as_json)
     found = list_models(load_project(project).models)
@@ -33,12 +37,15 @@ def list_(project: str, as_json: bool) -> None:
             item.version,
             item.alias,
             item.created,
-            f"{item.validation_score:.3f}",
+            number(item.validation_score),
             number((item.scores or {}).get("macro", {}).get("f1")),
         ]
         for item in found
     ]
     console.table("", ["version", "alias", "created", "validation score", "test F1"], rows)
+    for item in found:
+        if item.damaged:
+            console.say(f"{item.version} is damaged: {item.damaged}")
     console.finish({"models": [asdict(item) for item in found]})
 
 
@@ -50,21 +57,53 @@ def show(version: str, project: str, as_json: bool) -> None:
     """What is known of one VERSION (a number, production, previous or latest)."""
     from unetseg.bundle import load_bundle
     from unetseg.config import to_plain
+    from unetseg.model_list import alias_of
     from unetseg.project import load_project
-    from unetseg.registry import model_folder
+    from unetseg.registry import model_folder, read_aliases
 
-    console = Console(as_json=as_json)
-    bundle = load_bundle(model_folder(load_project(project).models, version))
-    info = bundle.info
-    console.say(f"model {bundle.version}, created {info.created}, in {bundle.folder}")
-    console.say(f"classes {', '.join(info.classes)}; channels {', '.join(info.channels)}")
-    console.say(f"guides {', '.join(info.guides) or 'none'}")
-    say_plan(console, info.plan)
-    for note in info.notes:
+    console, folder = Console(as_json=as_json), load_project(project).models
+    bundle = load_bundle(model_folder(folder, version))
+    alias = alias_of(read_aliases(folder), bundle.version)
+    _say_model(console, bundle, alias)
+    say_plan(console, bundle.info.plan)
+    for note in bundle.info.notes:
         console.say(f"note: {note}")
     if bundle.evaluation:
         say_scores(console, "", bundle.evaluation["scores"])
-    console.finish({"version": bundle.version, "info": to_plain(info), "evaluation": bundle.evaluation})
+    console.finish(
+        {
+            "version": bundle.version,
+            "alias": alias,
+            "digest": bundle.digest,
+            "info": to_plain(bundle.info),
+            "evaluation": bundle.evaluation,
+        }
+    )
+
+
+def _say_model(console: Console, bundle: Bundle, alias: str) -> None:
+    """What a model is, what it may be used for, and where it cuts."""
+    info, card = bundle.info, bundle.info.settings.card
+    cuts = ", ".join(f"{name} {cut:.3f}" for name, cut in zip(info.classes, bundle.decision.thresholds, strict=True))
+    rows = {
+        "version": bundle.version,
+        "status": alias or "neither production nor previous",
+        "created": info.created,
+        "folder": str(bundle.folder),
+        "digest (SHA-256)": bundle.digest or "none: its schema is older than 3",
+        "classes": ", ".join(info.classes),
+        "channels": ", ".join(info.channels),
+        "guides": ", ".join(info.guides) or "none",
+        "a pixel is": "its most probable class"
+        if bundle.decision.rule == "argmax"
+        else "each class above its threshold",
+        "thresholds": cuts + ("" if bundle.evaluation else " (not evaluated yet)"),
+        "licence": card.licence or "not stated (card.licence)",
+        "intended use": card.intended_use or "not stated (card.intended_use)",
+        "limitations": card.limitations or "not stated (card.limitations)",
+        "authors": card.authors or "not stated (card.authors)",
+    }
+    console.table("", ["model", ""], [list(row) for row in rows.items()])
 
 
 @models.command()
@@ -96,3 +135,63 @@ def rollback(project: str, why: str, as_json: bool) -> None:
     models_folder = load_project(project).models
     result = run_stage("rollback", lambda: move(models_folder, why=why), project=project, why=why)
     say_aliases(Console(as_json=as_json), result)
+
+
+@models.command()
+@PROJECT
+@JSON
+def history(project: str, as_json: bool) -> None:
+    """What was promoted, rolled back and removed, when, by whom and why; oldest first."""
+    from unetseg.project import load_project
+    from unetseg.registry import history as read
+
+    console, lines = Console(as_json=as_json), read(load_project(project).models)
+    rows = [
+        [item["time"], item.get("who", ""), item["production"] or "", ", ".join(item.get("removed", ())), item["why"]]
+        for item in lines
+    ]
+    console.table("", ["time", "who", "production", "removed", "why"], rows)
+    console.finish({"history": list(lines)})
+
+
+@models.command()
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="So many of the newest versions stay.")
+@PROJECT
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@JSON
+def clean(keep: int, project: str, dry_run: bool, as_json: bool) -> None:
+    """Remove the oldest versions, but neither production nor previous."""
+    from unetseg.project import load_project
+    from unetseg.registry_cleaning import clean as remove
+
+    console, folder = Console(as_json=as_json), load_project(project).models
+    if dry_run:
+        removed = remove(folder, keep=keep, dry_run=True)
+    else:
+        removed = run_stage("clean", lambda: remove(folder, keep=keep), project=project, keep=keep)
+    console.say(f"{'would remove' if dry_run else 'removed'}: {', '.join(removed) or 'none'}")
+    console.finish({"removed": list(removed), "dry_run": dry_run})
+
+
+@models.command()
+@click.argument("before")
+@click.argument("after")
+@PROJECT
+@click.option("--out", default="", help="HTML file; else comparisons/BEFORE-AFTER.html of the project.")
+@JSON
+def compare(before: str, after: str, project: str, out: str, as_json: bool) -> None:
+    """What is better and worse in version AFTER than in version BEFORE, on the same test scans."""
+    from unetseg.bundle import load_bundle
+    from unetseg.comparison_page import write_comparison
+    from unetseg.config import to_plain
+    from unetseg.project import load_project
+    from unetseg.registry import model_folder
+    from unetseg.storage import locate
+
+    console, loaded = Console(as_json=as_json), load_project(project)
+    a, b = (load_bundle(model_folder(loaded.models, name)) for name in (before, after))
+    page = locate(out) if out else loaded.folder / "comparisons" / f"{a.version}-{b.version}.html"
+    found = write_comparison(page, a, b, config=loaded.settings.evaluate)
+    say_comparison(console, found)
+    console.say(f"page: {page}")
+    console.finish({"page": page, "comparison": to_plain(found)})

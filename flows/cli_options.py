@@ -17,7 +17,7 @@ SET = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON result on standard output.")
 CLUSTER = click.option("--cluster", default="", metavar="ADDRESS", help="A Dask scheduler that already runs.")
 MODEL = click.option(
-    "--model", default="latest", show_default=True, help="A version number, latest, production or previous."
+    "--model", default="production", show_default=True, help="A version number, latest, production or previous."
 )
 
 

@@ -21,7 +21,14 @@ DEPLOYMENTS: dict[str, dict[str, Any]] = {item["name"]: item for item in CONTENT
 ONE_AT_A_TIME = {"limit": 1, "collision_strategy": "ENQUEUE"}
 
 # What a person gives when starting a run, and the deployment's description names.
-ASKED_FOR = {"predict": {"folder", "out"}, "promote": {"version"}}
+ASKED_FOR = {
+    "predict": {"folder", "out"},
+    "promote": {"version"},
+    "evaluate_on": {"scans", "masks"},
+    "thresholds": {"criteria"},
+    "clean": {"keep"},
+}
+OTHER_ANSWERS: dict[str, dict[str, Any]] = {"thresholds": {"criteria": ["iris=dice"]}, "clean": {"keep": 3}}
 
 each_deployment = pytest.mark.parametrize("name", DEPLOYMENTS)
 
@@ -42,7 +49,8 @@ def test_code_comes_from_the_installed_package() -> None:
 
 
 def test_every_stage_that_an_operator_needs_is_deployed() -> None:
-    assert set(DEPLOYMENTS) == {"ingest", "train", "evaluate", "predict", "nightly", "promote", "rollback"}
+    stages = {"ingest", "train", "evaluate", "evaluate_on", "thresholds", "predict", "nightly"}
+    assert set(DEPLOYMENTS) == stages | {"promote", "rollback", "clean"}
 
 
 @each_deployment
@@ -77,7 +85,7 @@ def test_form_can_be_built_and_submitted(name: str) -> None:
 
     flow = flow_of(name)
     schema = parameter_schema(flow).model_dump_for_openapi()
-    answers = dict.fromkeys(ASKED_FOR.get(name, ()), "x")
+    answers = dict.fromkeys(ASKED_FOR.get(name, ()), "x") | OTHER_ANSWERS.get(name, {})
     validate(DEPLOYMENTS[name]["parameters"] | answers, schema, raise_on_error=True)
     flow.validate_parameters(DEPLOYMENTS[name]["parameters"] | answers)
 

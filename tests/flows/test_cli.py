@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,6 +115,44 @@ def test_train_evaluate_and_predict_answer_in_json(trained: Project, eyes: Path,
     assert answer(with_bundle)["skipped"] == 16
 
 
+def test_other_scans_are_scored_and_a_broken_one_ends_with_status_3(trained: Project, eyes: Path, tmp_path: Path):
+    shutil.copytree(eyes, tmp_path / "clinic")
+    (tmp_path / "clinic/masks/iris/s01_1.tif").write_bytes(b"no TIFF")
+    on = ("--on", tmp_path / "clinic/scans", "--masks", tmp_path / "clinic/masks", "--name", "march")
+    result = unetseg("evaluate", "--project", trained.folder, *on, "--json")
+    assert result.exit_code == 3
+    found = answer(result)
+    assert found["report"] == str(trained.folder / "evaluations/march/0001/report.html")
+    assert found["scores"]["iris"]["support"] == 15
+    assert found["quarantined"] == 1
+    assert "trained the model" in found["warnings"][-1]
+    assert "iris: threshold" in result.stderr
+
+
+def test_masks_without_scans_are_wrong_usage(trained: Project, eyes: Path):
+    result = unetseg("evaluate", "--project", trained.folder, "--masks", eyes / "masks")
+    assert result.exit_code == 2
+    assert "scans need masks" in result.stderr
+
+
+def test_thresholds_are_chosen_anew_without_the_network(trained: Project):
+    result = unetseg("thresholds", "--project", trained.folder, "--set", "iris=fixed:0.25", "--json")
+    assert answer(result)["thresholds"]["iris"]["value"] == 0.25
+    wrong = unetseg("thresholds", "--project", trained.folder, "--set", "iris=best")
+    assert wrong.exit_code == 2
+    assert "must be CLASS=CRITERION" in wrong.stderr
+
+
+def test_two_versions_are_compared_on_a_page(trained: Project):
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    result = unetseg("models", "compare", "1", "latest", "--project", trained.folder, "--json")
+    found = answer(result)
+    assert found["page"] == str(trained.folder / "comparisons" / "0001-0002.html")
+    assert "<h1" in Path(found["page"]).read_text()
+    assert found["comparison"]["scores"]["iris"]["f1"]["difference"] == 0
+    assert "model 0001 and model 0002 on the same test scans" in result.stderr
+
+
 def test_nightly_says_unchanged_and_gives_scores(trained: Project):
     result = unetseg("nightly", "--project", trained.folder, "--json")
     assert result.exit_code == 0
@@ -123,8 +162,6 @@ def test_nightly_says_unchanged_and_gives_scores(trained: Project):
 
 
 def test_models_list_show_promote_and_rollback(trained: Project):
-    import shutil
-
     shutil.copytree(trained.models / "0001", trained.models / "0002")
     project = ("--project", trained.folder)
     assert [item["alias"] for item in answer(unetseg("models", "list", *project, "--json"))["models"]] == [

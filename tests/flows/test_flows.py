@@ -64,6 +64,17 @@ def test_evaluate_flow_takes_its_settings(trained: Project):
     assert {item["value"] for item in result.thresholds.values()} == {0.25}
 
 
+def test_other_scans_and_other_thresholds_are_flows_too(trained: Project, eyes: Path):
+    from flows.evaluate_on import evaluate_on
+    from flows.thresholds import thresholds
+
+    changed = thresholds(project=str(trained.folder), criteria=("iris=fixed:0.25",))
+    result = evaluate_on(project=str(trained.folder), scans=str(eyes / "scans"), masks=str(eyes / "masks"))
+    assert result.thresholds == changed.thresholds
+    assert result.scores["iris"]["threshold"] == 0.25
+    assert any(str(result.report) in text for text in artifacts("scores"))
+
+
 def test_predict_flow_writes_what_the_library_writes(trained: Project, eyes: Path, tmp_path: Path):
     from flows.predict import predict
     from unetseg.predict import predict as library

@@ -1,0 +1,19 @@
+"""Remove old versions of a project's models, but neither production nor previous."""
+
+from prefect import flow
+
+from tasks.clean import clean as clean_step
+from unetseg.project import load_project
+
+__all__ = ["clean"]
+
+
+@flow(name="clean", flow_run_name="clean {project}")
+def clean(project: str, keep: int) -> tuple[str, ...]:
+    """Remove old versions of a project's models, but neither production nor previous.
+
+    Args:
+        project: Folder of the project, as the worker sees it.
+        keep: So many of the newest versions stay, at least 1.
+    """
+    return clean_step(load_project(project).models, keep=keep)

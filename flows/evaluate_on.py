@@ -1,0 +1,34 @@
+"""Score a model on other scans with masks; its thresholds stay as they are."""
+
+from prefect import flow
+
+from flows.parameters import project_with
+from tasks.evaluate_on import evaluate_on as evaluate_on_step
+from unetseg.evaluate import EvaluateResult
+
+__all__ = ["evaluate_on"]
+
+
+@flow(name="evaluate_on", flow_run_name="evaluate {project} {model} on {scans}")
+def evaluate_on(
+    project: str,
+    scans: str,
+    masks: str,
+    model: str = "production",
+    guides: str = "",
+    name: str = "",
+    overrides: tuple[str, ...] = (),
+) -> EvaluateResult:
+    """Score a model on other scans with masks; its thresholds stay as they are.
+
+    Args:
+        project: Folder of the project, as the worker sees it.
+        scans: Folder of scans, as the worker sees it.
+        masks: Folder of their masks.
+        model: A version number, latest, production or previous.
+        guides: Folder with one sub-folder per guide, where the model has guides.
+        name: What these scans are called; empty means the name of their folder.
+        overrides: Settings to change for this run, such as predict.engine=keras.
+    """
+    loaded = project_with(project, overrides)
+    return evaluate_on_step(loaded, scans, masks, guides=guides, model=model, name=name)

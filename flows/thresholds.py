@@ -1,0 +1,21 @@
+"""Choose thresholds of a model anew from its stored curves."""
+
+from prefect import flow
+
+from tasks.thresholds import thresholds as thresholds_step
+from unetseg.evaluate import EvaluateResult
+from unetseg.project import load_project
+
+__all__ = ["thresholds"]
+
+
+@flow(name="thresholds", flow_run_name="thresholds {project} {model}")
+def thresholds(project: str, criteria: tuple[str, ...], model: str = "production") -> EvaluateResult:
+    """Choose thresholds of a model anew from its stored curves; the network does not run.
+
+    Args:
+        project: Folder of the project, as the worker sees it.
+        criteria: Classes with their criterion, such as iris=recall_at_precision:0.95 or pupil=fixed:0.3.
+        model: A version number, latest, production or previous.
+    """
+    return thresholds_step(load_project(project), criteria, model=model)

@@ -1,0 +1,22 @@
+"""Score one model on other scans."""
+
+from __future__ import annotations
+
+from tasks.artifacts import show_quarantine, show_scores
+from tasks.step import step
+from unetseg import evaluate_on as library
+from unetseg.evaluate import EvaluateResult
+from unetseg.project import Project
+
+__all__ = ["evaluate_on"]
+
+
+@step("evaluate on", "evaluate on {scans}")
+def evaluate_on(
+    project: Project, scans: str, masks: str, *, guides: str = "", model: str = "production", name: str = ""
+) -> EvaluateResult:
+    """Score one model on other scans, with its thresholds as they are."""
+    result = library.evaluate_on(project, scans, masks, guides=guides, model=model, name=name)
+    show_quarantine(result.quarantined)
+    show_scores(result.scores, str(result.report))
+    return result
