@@ -141,5 +141,5 @@ def test_settings_that_pages_name_exist() -> None:
         if path.parent.name == "benchmarks":  # written by `make bench`; its rows name other libraries' functions
             continue
         named = re.findall(rf"`(?:--set )?((?:{sections})\.[a-z_]+)", path.read_text(encoding="utf-8"))
-        files = {name for name in named if name.rpartition(".")[2] in {"json", "py", "yaml"}}
+        files = {name for name in named if name.rpartition(".")[2] in {"json", "keras", "py", "yaml"}}
         assert set(named) - files <= known, path.name
