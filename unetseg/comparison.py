@@ -167,10 +167,12 @@ def _change(before: object, after: object) -> ScoreChange:
 
 
 def _columns(before: Evaluation, after: Evaluation) -> tuple[str, ...]:
-    """Scores of both tables; distances only where both have the same unit."""
+    """Scores of both tables; distances only where both have the same unit, shares within one tolerance alike."""
     known = [set(scores_in(item["scores"], PIXEL_SCORES + OUTLINE_SCORES)) for item in (before, after)]
     if before.get("unit", "pixels") != after.get("unit", "pixels"):
         known.append(set(known[0]) - {"hausdorff95"})
+    if before["settings"].get("surface_tolerance") != after["settings"].get("surface_tolerance"):
+        known.append(set(known[0]) - {"surface_dice"})
     return tuple(score for score in PIXEL_SCORES + OUTLINE_SCORES if all(score in found for found in known))
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "DamagedFileError",
     "DataError",
     "MissingMaskError",
+    "MovedError",
     "UnetsegError",
     "UsageError",
 ]
@@ -44,6 +45,10 @@ class DataError(UnetsegError, ValueError):
 
 class DamagedFileError(DataError):
     """One of unetseg's own JSON files cannot be read."""
+
+
+class MovedError(DataError):
+    """Another process has changed what a decision was made from; decide again."""
 
 
 class BundleError(UnetsegError, ValueError):

@@ -29,7 +29,7 @@ from unetseg.registry import model_folder
 from unetseg.report import ErrorPicture, ReportPage, write_report
 from unetseg.scoring import SplitScores, marked_by, model_image, score_split
 from unetseg.storage import file_hash, write_bytes, write_folder
-from unetseg.thresholds import choose_thresholds
+from unetseg.thresholds import check_criteria, choose_thresholds
 
 __all__ = ["EvaluateResult", "error_pictures", "evaluate", "publish"]
 
@@ -76,6 +76,7 @@ def evaluate(project: Project, *, model: str = "latest", progress: Progress = si
     dataset = open_dataset(project.dataset)
     config, run, classes = project.settings.evaluate, project.settings.predict, bundle.info.classes
     rule = decision_rule(config, bundle.info.settings.model)
+    check_criteria(classes, config)
     # Decided anyhow: only the histograms count here, and what was decided before may be damaged.
     undecided = Decision(rule, (0.5,) * len(classes))
     validation = score_split(bundle, dataset, "validation", run, decision=undecided, progress=progress)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import to_plain
 from unetseg.dataset import Dataset, open_dataset
-from unetseg.errors import BundleError, DataError, UsageError
+from unetseg.errors import BundleError, DataError, MovedError, UsageError
 from unetseg.gate_rules import GateNumbers, Scored, Verdict, class_tolerances, compare, first
 from unetseg.old_settings import same_settings
 from unetseg.project import Project
@@ -25,6 +25,7 @@ __all__ = ["GateResult", "decided", "gate"]
 logger = logging.getLogger(__name__)
 
 _DECISION = "gate.json"
+_ATTEMPTS = 3  # a comparison takes minutes, a person's promotion comes seldom
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,27 @@ def gate(project: Project, *, model: str = "latest") -> GateResult:
     if challenger.evaluation is None:
         raise UsageError(f"gate: model {challenger.version} has no scores yet; run evaluate first")
     class_tolerances(project.settings.gate, challenger.info.classes)  # a misspelt name must not cost a scoring first
-    production = read_aliases(project.models).production
-    result = _decide(project, challenger, production)
-    logger.info(
-        "%s %s: %s", *(("promoted", result.version) if result.promoted else ("kept", production)), result.reason
-    )
-    if result.promoted:
-        aliases = promote(project.models, challenger.version, why=result.reason)
-        result = replace(result, production=aliases.production)
+    result = _settle(project, challenger)
+    said = ("promoted", result.version) if result.promoted else ("kept", result.production)
+    logger.info("%s %s: %s", *said, result.reason)
     write_json(challenger.folder / _DECISION, {"result": asdict(result), "settings": _rules(project)})
     return result
+
+
+def _settle(project: Project, challenger: Bundle) -> GateResult:
+    """Decide, and promote what was decided; where a person moved production meanwhile, compare with that."""
+    for _ in range(_ATTEMPTS):
+        production = read_aliases(project.models).production
+        result = _decide(project, challenger, production)
+        if not result.promoted:
+            return result
+        try:
+            promote(project.models, challenger.version, why=result.reason, instead_of=production)
+        except MovedError as error:
+            logger.warning("gate: %s", error)
+            continue
+        return replace(result, production=challenger.version)
+    raise DataError(f"gate: production was changed {_ATTEMPTS} times while models were compared; run gate again")
 
 
 def decided(bundle: Bundle, project: Project) -> GateResult | None:

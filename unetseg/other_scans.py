@@ -62,7 +62,10 @@ def _root(paths: Sequence[str]) -> str:
     different = sorted(set(paths))
     if len(different) == 1:
         return different[0]
-    if any(is_remote(path) for path in different):
+    places = {path.split("://", 1)[0] if is_remote(path) else "" for path in different}
+    if len(places) > 1:
+        return ""  # partly here, partly in a store: no folder holds them all, and nothing will pair
+    if places != {""}:
         shared = Path(commonpath([path.split("://", 1)[1] for path in different])).as_posix()
         return f"{different[0].split('://', 1)[0]}://{shared}"
     return commonpath(different)

@@ -16,10 +16,10 @@ import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from unetseg.bundle import load_bundle, versions
-from unetseg.errors import BundleError, UsageError
+from unetseg.errors import BundleError, MovedError, UsageError
 from unetseg.records import update_json
 from unetseg.storage import read_json
 
@@ -89,11 +89,21 @@ def model_folder(models: Path, name: str = "production") -> Path:
     return models / version
 
 
-def promote(models: Path, version: str, *, why: str) -> Aliases:
+_WHATEVER: Final = "whatever"
+
+
+def promote(models: Path, version: str, *, why: str, instead_of: str | None = _WHATEVER) -> Aliases:
     """Make a version production; what was production becomes previous.
+
+    Args:
+        models: the project's folder of models.
+        version: a number, or ``latest``.
+        why: for the history.
+        instead_of: the production that the version was compared with, None where there was none; left out: any.
 
     Raises:
         UsageError: there is no such version, or it is being removed.
+        MovedError: another version is production by now.
         BundleError: it is damaged.
     """
     name = load_bundle(model_folder(models, version)).version
@@ -101,6 +111,10 @@ def promote(models: Path, version: str, *, why: str) -> Aliases:
     def move(before: Aliases) -> Aliases:
         if before.production == name:
             return before
+        if instead_of not in (_WHATEVER, before.production):
+            raise MovedError(
+                f"promote: production is {before.production} by now, no longer {instead_of}; compare again"
+            )
         # Once more, since a cleaning may have come between.
         if name in before.removing or name not in versions(models):
             raise UsageError(f"promote: version {name} was removed meanwhile; promote another, or train again")

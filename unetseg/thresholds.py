@@ -24,7 +24,7 @@ from unetseg.errors import UsageError
 from unetseg.histograms import Histograms
 from unetseg.joint_thresholds import average_of, choose_places, highest_precision
 
-__all__ = ["Threshold", "choose_threshold", "choose_thresholds"]
+__all__ = ["Threshold", "check_criteria", "choose_threshold", "choose_thresholds"]
 
 _FALLBACK = 0.5  # threshold of a class without any foreground: nothing can be said about it
 
@@ -78,6 +78,15 @@ def choose_thresholds(histograms: Histograms, classes: Sequence[str], config: Ev
     rest = {name: curve for name, curve in curves.items() if name not in own}
     chosen |= _choose_together(rest, config)
     return {name: chosen[name] for name in classes}
+
+
+def check_criteria(classes: Sequence[str], config: EvaluateConfig) -> None:
+    """Refuse criteria of classes that there are not, two for one class, and numbers out of range; before any work.
+
+    Raises:
+        UsageError: naming the criterion and the classes.
+    """
+    _own_criteria(classes, config)
 
 
 def _own_criteria(classes: Sequence[str], config: EvaluateConfig) -> dict[str, EvaluateConfig]:

@@ -17,11 +17,13 @@ from unetseg.config import Settings, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import decision_rule
 from unetseg.errors import DataError, UsageError
+from unetseg.gate_rules import class_tolerances
 from unetseg.leakage import scan_marks
 from unetseg.parallel import Progress, silent
 from unetseg.plan import Plan, make_plan
 from unetseg.project import Project
 from unetseg.storage import is_remote, read_json, text_hash, write_json
+from unetseg.thresholds import check_criteria
 
 if TYPE_CHECKING:
     import keras
@@ -76,8 +78,8 @@ def train(project: Project, *, progress: Progress = silent) -> TrainResult:
             f"{project.folder}: a project in an object store can be ingested, but not trained yet; "
             "keep the project in a local folder and leave scans and masks where they are"
         )
-    decision_rule(project.settings.evaluate, project.settings.model)  # hours before evaluate would refuse it
     dataset = open_dataset(project.dataset)
+    _check_what_follows(project, dataset.index.classes)
     fingerprint = training_fingerprint(dataset.index.fingerprint, project.settings)
     run = _run_folder(project, fingerprint)
     started = time.monotonic()
@@ -99,6 +101,14 @@ def train(project: Project, *, progress: Progress = silent) -> TrainResult:
     write_json(run / "result.json", to_plain(result))
     shutil.rmtree(run / "checkpoint", ignore_errors=True)
     return result
+
+
+def _check_what_follows(project: Project, classes: Sequence[str]) -> None:
+    """Refuse what evaluate and the gate would refuse, hours before they do."""
+    settings = project.settings
+    decision_rule(settings.evaluate, settings.model)
+    check_criteria(classes, settings.evaluate)
+    class_tolerances(settings.gate, classes)
 
 
 def training_fingerprint(dataset_fingerprint: str, settings: Settings) -> str:

@@ -55,7 +55,7 @@ class Shelf:
         scans = [SimpleNamespace(id=row["id"], group=row["group"]) for row in rows]
         return SimpleNamespace(scans=scans, counts=np.array([row["counts"] for row in rows]))
 
-    def promote(self, models, version, *, why) -> SimpleNamespace:
+    def promote(self, models, version, *, why, instead_of=None) -> SimpleNamespace:
         self.production = version
         return SimpleNamespace(production=version)
 

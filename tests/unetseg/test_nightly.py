@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from unetseg.bundle import load_bundle
+from unetseg.bundle import Bundle, load_bundle
 from unetseg.errors import BundleError
-from unetseg.gate import gate
+from unetseg.gate import GateResult, gate
 from unetseg.nightly import Steps, nightly
 from unetseg.project import Project, load_project, override
-from unetseg.registry import read_aliases, versions
+from unetseg.registry import promote, read_aliases, versions
 
 
 def forbidden(*arguments, **named):
@@ -116,3 +116,24 @@ def test_a_damaged_evaluation_is_made_anew_and_the_nights_go_on(trained: Project
     assert result.outcome == "unchanged"
     assert "model 0001 is evaluated anew" in caplog.text
     assert load_bundle(trained.models / "0001").evaluation["thresholds"]["iris"]["reached"]
+
+
+def test_a_production_that_moved_meanwhile_is_compared_with_instead(
+    trained: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    for version in ("0002", "0003"):
+        shutil.copytree(trained.models / "0001", trained.models / version)
+    compared: list[str | None] = []
+
+    def decide(project: Project, challenger: Bundle, production: str | None) -> GateResult:
+        compared.append(production)
+        if len(compared) == 1:
+            promote(project.models, "0002", why="by a person, meanwhile")
+        return GateResult(challenger.version, True, production, "better")
+
+    monkeypatch.setattr("unetseg.gate._decide", decide)
+    result = gate(trained, model="0003")
+    assert compared == ["0001", "0002"]
+    assert (result.promoted, result.production) == (True, "0003")
+    assert read_aliases(trained.models).previous == "0002"
+    assert "production is 0002 by now" in caplog.text
