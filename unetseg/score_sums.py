@@ -3,8 +3,8 @@
 Conventions; not measurable is nan in arrays and None in tables:
 
 - A class without a single true pixel in the scans is not measurable: all its scores are nan, and it is left out of
-  averages, never averaged as 0. What is wrongly marked on scans without the class has its own number in the table,
-  ``false_positive_fraction``, and lowers specificity.
+  means over classes, never averaged as 0. What is wrongly marked on scans without the class has its own number in the
+  table, ``false_positive_fraction``, and lowers specificity.
 - Recall, precision and F1 are of the pixels of all scans together; Dice, IoU, Hausdorff-95 and surface Dice are means
   over the scans that hold the class; the last two leave out scans whose outlines were not measured.
 - A class that is there and nowhere predicted has recall, F1, Dice, IoU and surface Dice 0, no precision, and as its

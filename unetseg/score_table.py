@@ -45,13 +45,12 @@ def score_table(
     ``false_positive_fraction``  mean over those scans of the fraction of pixels marked; None if there are none
     ===========================  ===============================================================================
 
-    ``micro`` takes all classes that any scan holds as one: counts (for Dice and IoU: of each scan) and histograms are
-    summed over classes; ``false_positive_fraction`` is the mean over all pairs of scan and absent class; outlines
-    cannot be summed, so its ``hausdorff95`` and ``surface_dice`` are None. ``macro`` is the mean over classes,
-    ``weighted`` that with weights 1 / true pixels of the class. All three leave out every class without a true pixel;
-    the last two also what is not measurable, and say how many classes remain: ``classes_measured``. Their ``support``
-    and ``scans_without`` count the scans that hold any class, and none; their threshold is None. The two columns of
-    outlines are there only where ``surfaces`` is given.
+    ``micro`` takes all classes as one: counts (for Dice and IoU: of each scan) and histograms are summed over classes;
+    ``false_positive_fraction`` is the mean over all pairs of scan and absent class; outlines cannot be summed, so its
+    ``hausdorff95`` and ``surface_dice`` are None. ``macro`` is the mean over classes, ``weighted`` that with weights
+    1 / true pixels of the class. Both leave out what is not measurable and every class without a true pixel, and say
+    how many remain: ``classes_measured``. Their ``support`` and ``scans_without`` count the scans that hold any class,
+    and none; their threshold is None. The two columns of outlines are there only where ``surfaces`` is given.
 
     Args:
         counts: of each scan and class at ``thresholds``, ``(S, K, 4)``.
@@ -73,19 +72,8 @@ def score_table(
         name: _row(counts[:, k : k + 1], histograms.curve(k).average_precision, limits[k]) | outlines[k]
         for k, name in enumerate(classes)
     }
-    micro = _micro(counts, histograms) | dict.fromkeys(outlines[0])
+    micro = _row(counts, histograms.pooled().curve(0).average_precision, np.nan) | dict.fromkeys(outlines[0])
     return rows | {"micro": micro} | _averages(list(rows.values()), micro, histograms.positives.sum(axis=1))
-
-
-def _micro(counts: Counts, histograms: Histograms) -> Row:
-    """The row of all classes that any scan holds, taken as one; of all classes, what is marked where they are not."""
-    held = histograms.positives.sum(axis=1) > 0
-    if not held.any():
-        return _row(counts, np.nan, np.nan)
-    pooled = Histograms(histograms.positives[held], histograms.negatives[held]).pooled()
-    row, everything = _row(counts[:, held], pooled.curve(0).average_precision, np.nan), _row(counts, np.nan, np.nan)
-    kept = ("support", "scans_without", "false_positive_fraction")
-    return row | {name: everything[name] for name in kept}
 
 
 def check_names(counts: Counts, classes: Sequence[str]) -> None:

@@ -88,13 +88,13 @@ def conventions(evaluation: Evaluation, *, intervals: bool = True) -> list[str]:
     """What must be known to read a table of scores, a sentence each; ``intervals``: it has some in small print."""
     sentences = [
         f"{ABSENT}: not measurable. A class that no scan holds has no recall, precision, F1, Dice or IoU; it is left "
-        "out of averages, never counted as 0.",
+        "out of macro and weighted means, never counted as 0.",
         "Recall, precision, F1 and average precision are of the pixels of all scans together. Dice and IoU are means "
         "over the scans that hold the class.",
         "Marked where absent: of the scans that do not hold the class, the mean share of pixels that is marked all the "
         "same.",
-        "micro: all classes taken as one; macro: the mean over classes; weighted: the mean by inverse frequency of the "
-        "class.",
+        "micro: all classes taken as one, so that what is marked of an absent class lowers it; macro: the mean over "
+        "classes; weighted: the mean by inverse frequency of the class.",
     ]
     return sentences + _of_outlines(evaluation) + (_of_intervals(evaluation["settings"]) if intervals else [])
 
