@@ -109,6 +109,8 @@ def _count(some: Iterator[tuple[Masks, Probabilities]], classes: int) -> Counts:
     for truth, probabilities in some:
         check_block(truth)
         _check_probabilities(probabilities)
+        if probabilities.dtype.itemsize > 4:  # a double has no bits to spare for the 2 of foreground: its bin will do
+            probabilities = np.floor(probabilities * BINS) / BINS
         for k in range(classes):
             # What is ignored comes to lie below 0, where nothing is counted. Doubles hold these sums exactly.
             places = np.multiply(truth.view(np.int8)[..., k], 2, dtype=np.float64)

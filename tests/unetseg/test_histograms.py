@@ -261,3 +261,14 @@ def test_dask_arrays_are_never_whole_in_memory():
 def test_importing_histograms_leaves_dask_alone():
     code = "import sys, unetseg.histograms; sys.exit('dask' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("foreground", [0, 1], ids=["background", "foreground"])
+def test_the_number_just_below_an_edge_stays_below_it(dtype, foreground):
+    edges = np.array([1, 3, 32768, 65535, 65536]) / 65536
+    below = np.nextafter(edges.astype(dtype), dtype(0))
+    histograms = Histograms.empty(1)
+    histograms.add(np.full((5, 1), foreground, np.int8), below[:, None])
+    counted = histograms.positives if foreground else histograms.negatives
+    assert np.flatnonzero(counted[0]).tolist() == [0, 2, 32767, 65534, 65535]
