@@ -18,7 +18,7 @@ from unetseg.thresholds import choose_thresholds
 
 _PIXELS = 100_000_000
 _CLASSES = 4
-_PART = 10_000_000  # scikit-learn sorts, so a part of the pixels flatters it: its time grows faster than their number
+_PART = 10_000_000
 _SPEED = 100
 _MEGABYTES = 300
 
@@ -49,7 +49,7 @@ def _pixels(count: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
 
 
 def _speed(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Iterator[Row]:
-    """All pixels and classes here; there a tenth of the pixels of one class, times forty."""
+    """All classes here; there one class, times four."""
 
     def ours() -> None:
         found = Histograms.empty(_CLASSES)
@@ -58,10 +58,10 @@ def _speed(truth: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> Iter
             found.curve(k).average_precision  # noqa: B018 (a property that computes)
 
     def theirs() -> object:
-        return precision_recall_curve(truth[:_PART, 0], probabilities[:_PART, 0])
+        return precision_recall_curve(truth[:, 0], probabilities[:, 0])
 
-    ratio = median_ratio(ours, theirs, rounds=3) * _CLASSES * len(truth) / _PART
-    name = "precision-recall curves of 100 M pixels, 4 classes, times as fast as scikit-learn (its time for 10 M, x 40)"
+    ratio = median_ratio(ours, theirs, rounds=3) * _CLASSES
+    name = "precision-recall curves of 100 M pixels, 4 classes, times as fast as scikit-learn (its time for one, x 4)"
     yield name, ratio, "x", f">= {_SPEED}", ratio >= _SPEED
 
 

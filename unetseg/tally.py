@@ -22,7 +22,7 @@ from unetseg.parallel import cores
 __all__ = ["blocks", "check_block", "is_dask", "tally", "tally_dask"]
 
 _BLOCK = 1 << 20  # values handled at once: enough to outweigh clearing the bins
-_LINE = 4  # background lies in [0, 1] and foreground in [2, 3] of one line from 0 to 4
+_LAST = (BINS - 1) / BINS  # where the last bin begins; it holds probability 1 as well
 _PER_THREAD = 1 << 22  # values that are worth a thread
 _CLASSES = 64  # of all threads' counts together: at most about 100 MB
 _MERGED = 8  # counts of Dask blocks added up at once
@@ -94,37 +94,35 @@ def check_block(y_true: Masks) -> None:
         raise UsageError(f"y_true must be 1 (foreground), 0 or negative (ignored), got {highest}; pass y_true > 0")
 
 
-def _check_probabilities(y_pred: Probabilities) -> None:
-    for value in (float(y_pred.min()), float(y_pred.max())):
+def _in_bins(y_pred: Probabilities) -> Probabilities:
+    """Probabilities below 1 that fall into the same bins, and that a double can hold 1 more of."""
+    lowest, highest = float(y_pred.min()), float(y_pred.max())
+    for value in (lowest, highest):
         if not 0 <= value <= 1:  # written so that not-a-number fails as well
             raise UsageError(
                 f"y_pred must lie in [0, 1], got {value}; apply the sigmoid to logits, and look for "
                 "not-a-number in the scan or the weights"
             )
+    if y_pred.dtype != np.float32:  # a double has no bits to spare for 1 more, a half too few for the last bin
+        y_pred = (np.floor(np.multiply(y_pred, BINS, dtype=np.float64)) / BINS).astype(np.float32)
+    return np.minimum(y_pred, np.float32(_LAST)) if highest > _LAST else y_pred
 
 
 def _count(some: Iterator[tuple[Masks, Probabilities]], classes: int) -> Counts:
     """Background and foreground pixels per class and bin, ``(K, 2, BINS)``."""
-    counts = np.zeros((classes, _LINE * BINS))
+    counts = np.zeros((classes, 2 * BINS))
+    space = np.empty(0)  # one for all blocks: asking the system for fresh memory costs as much as the counting
     for truth, probabilities in some:
         check_block(truth)
-        _check_probabilities(probabilities)
-        if probabilities.dtype.itemsize > 4:  # a double has no bits to spare for the 2 of foreground: its bin will do
-            probabilities = np.floor(probabilities * BINS) / BINS
+        probabilities = _in_bins(probabilities)
+        space = space if space.size >= truth.size else np.empty(truth.size)
+        places = space[: truth.size].reshape(-1, classes)
+        # What is ignored comes to lie below 0, where nothing is counted. Doubles hold these sums exactly.
+        np.copyto(places, probabilities.reshape(places.shape))
+        places += truth.view(np.int8).reshape(places.shape)
         for k in range(classes):
-            # What is ignored comes to lie below 0, where nothing is counted. Doubles hold these sums exactly.
-            places = np.multiply(truth.view(np.int8)[..., k], 2, dtype=np.float64)
-            places += probabilities[..., k]
-            counts[k] += histogram1d(places.ravel(), bins=_LINE * BINS, range=(0, _LINE))
-    return _fold(counts)
-
-
-def _fold(counts: NDArray[np.float64]) -> Counts:
-    """With probability 1, which has a place of its own after those of its class, in the last bin."""
-    parts = counts.astype(np.int64).reshape(len(counts), 2, 2, BINS)
-    rows = parts[:, :, 0]
-    rows[..., BINS - 1] += parts[:, :, 1, 0]
-    return rows
+            counts[k] += histogram1d(places[:, k], bins=2 * BINS, range=(0, 2))
+    return counts.astype(np.int64).reshape(classes, 2, BINS)
 
 
 def _total(parts: Sequence[Counts]) -> Counts:
