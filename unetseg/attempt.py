@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
-from unetseg.bundle import load_bundle
+from unetseg.bundle import BundleInfo, load_bundle
 from unetseg.checkpoint import FitOutcome
 from unetseg.class_statistics import class_weights
 from unetseg.config import Settings
@@ -17,6 +19,7 @@ from unetseg.dataset import Dataset
 from unetseg.dataset_index import Index
 from unetseg.devices import spread
 from unetseg.engines import load_network
+from unetseg.errors import BundleError, UsageError
 from unetseg.fitting import Patches, compile_model, fit
 from unetseg.heads import output_scales
 from unetseg.model import build_unet
@@ -122,17 +125,26 @@ def _warm_start(model: keras.Model, project: Project, index: Index) -> None:
     if production is None:
         logger.info("train.warm_start: there is no production model yet; training begins anew")
         return
-    bundle = load_bundle(model_folder(project.models, production))
-    for kind in ("classes", "channels", "guides"):
-        if getattr(bundle.info, kind) != getattr(index, kind):
-            logger.warning("train.warm_start: model %s has other %s; training begins anew", production, kind)
-            return
-    weights = load_network(bundle.folder).get_weights()
-    if [found.shape for found in weights] != [wanted.shape for wanted in model.get_weights()]:
-        logger.warning("train.warm_start: model %s is another network; training begins anew", production)
+    try:
+        bundle = load_bundle(model_folder(project.models, production))
+        weights = load_network(bundle.folder).get_weights()
+    except (BundleError, UsageError) as error:  # a new model is the way out of a damaged one
+        logger.warning("train.warm_start: model %s cannot be used (%s); training begins anew", production, error)
+        return
+    if difference := _difference(bundle.info, weights, model, index):
+        logger.warning("train.warm_start: model %s %s; training begins anew", production, difference)
         return
     model.set_weights(weights)
     logger.info("training begins with the weights of model %s", production)
+
+
+def _difference(info: BundleInfo, weights: list[NDArray[np.float32]], model: keras.Model, index: Index) -> str:
+    """Why weights do not mean the same in this network; empty where they do."""
+    for kind in ("classes", "channels", "guides"):
+        if getattr(info, kind) != getattr(index, kind):
+            return f"has other {kind}"
+    same = [found.shape for found in weights] == [wanted.shape for wanted in model.get_weights()]
+    return "" if same else "is another network"
 
 
 def _draw(run: Path, model: keras.Model) -> None:

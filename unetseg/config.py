@@ -13,12 +13,24 @@ Example:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import field
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
+
+from unetseg.class_settings import by_class, parse_criterion, parse_tolerance
 
 __all__ = [
     "AugmentConfig",
@@ -399,24 +411,27 @@ class TrainConfig:
     ] = "auto"
 
 
-_NUMBER = r"\d*\.?\d+"
-_CRITERION = re.compile(rf"[^=]+=(dice|(f_beta|recall_at_precision|precision_at_recall|fixed):{_NUMBER})")
-_TOLERANCE = re.compile(rf"[^=]+={_NUMBER}")
-
-
 def _checked_criterion(text: str) -> str:
-    if not _CRITERION.fullmatch(text):
-        raise ValueError(
-            "must be CLASS=CRITERION, where the criterion is dice, f_beta:2, recall_at_precision:0.95, "
-            f"precision_at_recall:0.9 or fixed:0.3 with a number of yours; found {text!r}"
-        )
+    _refuse_out_of_range(EvaluateConfig, text, **parse_criterion(text))
     return text
 
 
 def _checked_tolerance(text: str) -> str:
-    if not _TOLERANCE.fullmatch(text):
-        raise ValueError(f"must be CLASS=NUMBER, such as pupil=0.05; found {text!r}")
+    _refuse_out_of_range(GateConfig, text, tolerance=parse_tolerance(text))
     return text
+
+
+def _refuse_out_of_range(kind: Callable[..., object], text: str, **fields: Any) -> None:  # noqa: ANN401 (any setting)
+    """Refuse a number that the field which it stands for would refuse."""
+    try:
+        kind(**fields)
+    except ValidationError as error:
+        raise ValueError(f"{error.errors()[0]['msg']}; found {text!r}") from None
+
+
+def _each_class_once(texts: tuple[str, ...]) -> tuple[str, ...]:
+    by_class(texts)
+    return texts
 
 
 @dataclass(frozen=True, config=_FORBID)
@@ -441,6 +456,7 @@ class EvaluateConfig:
             "pupil=f_beta:2, sclera=dice or pupil=fixed:0.3; stronger than criterion and average."
         ),
         BeforeValidator(_several),
+        AfterValidator(_each_class_once),
     ] = ()
     beta: Annotated[float, Field(description="f_beta: 1 weighs both alike, 2 leans to recall.", gt=0, le=10)] = 1.0
     target: Annotated[
@@ -475,6 +491,7 @@ class GateConfig:
         tuple[Annotated[str, AfterValidator(_checked_tolerance)], ...],
         Field(description="Classes that may lose another amount, such as pupil=0.05; stronger than tolerance."),
         BeforeValidator(_several),
+        AfterValidator(_each_class_once),
     ] = ()
     floor: Annotated[float, Field(description="The first model must reach this macro score.", ge=0, le=1)] = 0.5
     keep_models: Annotated[
@@ -510,7 +527,8 @@ class PredictConfig:
         Literal["ignore", "warn", "refuse", "rescale"],
         Field(
             description="What happens to a scan whose pixels have another size than those the model was trained on: "
-            "rescale: it is segmented at the model's pixel size, and the masks are brought back to its own."
+            "rescale: it is segmented at the model's pixel size, and the masks are brought back to its own. Scans that "
+            "do not tell theirs are refused by refuse, and told of by rescale."
         ),
     ] = "warn"
     max_failed_fraction: Annotated[

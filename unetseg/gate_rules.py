@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bootstrap import Difference, paired_difference
+from unetseg.class_settings import by_class, parse_tolerance
 from unetseg.config import EvaluateConfig, GateConfig
 from unetseg.errors import DataError, UsageError
 from unetseg.score_sums import SCORES, class_scores, mean
@@ -112,7 +113,7 @@ def class_tolerances(config: GateConfig, classes: Sequence[str]) -> dict[str, fl
     Raises:
         UsageError: ``class_tolerances`` names a class that does not exist.
     """
-    own = {name.strip(): float(value) for name, _, value in (text.partition("=") for text in config.class_tolerances)}
+    own = {name: parse_tolerance(text) for name, text in by_class(config.class_tolerances).items()}
     if unknown := [name for name in own if name not in classes]:
         raise UsageError(
             f"gate.class_tolerances: there is no class {unknown[0]!r}; the classes are {', '.join(classes)}"

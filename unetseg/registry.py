@@ -5,6 +5,9 @@ loses what another did (:func:`unetseg.records.update_json`)::
 
     {"production": "0007", "previous": "0006", "history": [
         {"time": ..., "who": "ada@lab", "production": "0007", "previous": "0006", "why": ...}, ...]}
+
+Where a person went back to an older version, the line names the one that was taken out of production (``rolled_back``);
+see :mod:`unetseg.registry_rollbacks`.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ class Aliases:
         production: the version in use.
         previous: what `rollback` goes back to.
         history: what was done, oldest first: ``time`` in UTC, ``who``, ``why``, what ``production`` and ``previous``
-            were then, and what was ``removed``, if anything.
+            were then, what was ``removed``, if anything, and which version was ``rolled_back``, None where none was
+            (older lines do not say).
         removing: versions that are being removed, which nobody may promote any more.
     """
 
@@ -99,7 +103,8 @@ def promote(models: Path, version: str, *, why: str, instead_of: str | None = _W
         models: the project's folder of models.
         version: a number, or ``latest``.
         why: for the history.
-        instead_of: the production that the version was compared with, None where there was none; left out: any.
+        instead_of: the production that the version was compared with, None where there was none; left out: any, since
+            a person decides. To promote an older version by hand is to roll back.
 
     Raises:
         UsageError: there is no such version, or it is being removed.
@@ -118,13 +123,16 @@ def promote(models: Path, version: str, *, why: str, instead_of: str | None = _W
         # Once more, since a cleaning may have come between.
         if name in before.removing or name not in versions(models):
             raise UsageError(f"promote: version {name} was removed meanwhile; promote another, or train again")
-        return noted(replace(before, production=name, previous=before.production), why)
+        back = instead_of == _WHATEVER and before.production is not None and int(name) < int(before.production)
+        return _moved(before, name, why, rolled_back=back)
 
     return change_aliases(models, move)
 
 
 def rollback(models: Path, *, why: str = "rolled back by hand") -> Aliases:
     """Make the previous version production again; the two change places.
+
+    The gate does not promote the other one again; a person can.
 
     Raises:
         UsageError: there is no previous version.
@@ -135,7 +143,7 @@ def rollback(models: Path, *, why: str = "rolled back by hand") -> Aliases:
         if before.previous is None:
             raise UsageError(f"rollback: {models} has no previous version to go back to; promote one by its number")
         _check_way_back(models, before, before.previous)
-        return noted(replace(before, production=before.previous, previous=before.production), why)
+        return _moved(before, before.previous, why, rolled_back=True)
 
     return change_aliases(models, move)
 
@@ -158,6 +166,12 @@ def noted(aliases: Aliases, why: str, **more: Any) -> Aliases:  # noqa: ANN401 (
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     state = {"production": aliases.production, "previous": aliases.previous}
     return replace(aliases, history=(*aliases.history, {"time": now, "who": _who(), **state, "why": why, **more}))
+
+
+def _moved(before: Aliases, production: str, why: str, *, rolled_back: bool) -> Aliases:
+    """Another production, and what was is previous; every such line says whether it is a rollback."""
+    after = replace(before, production=production, previous=before.production)
+    return noted(after, why, rolled_back=before.production if rolled_back else None)
 
 
 def _from_plain(plain: dict[str, Any]) -> Aliases:

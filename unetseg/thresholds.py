@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.class_settings import by_class, parse_criterion
 from unetseg.config import EvaluateConfig
 from unetseg.curves import BINS, Curve, Values
 from unetseg.errors import UsageError
@@ -67,8 +68,7 @@ def choose_thresholds(histograms: Histograms, classes: Sequence[str], config: Ev
         A threshold per class, in the order of ``classes``.
 
     Raises:
-        UsageError: if ``classes`` are not K names, or class_criteria names a class twice, or one that is not there, or
-            a value out of range.
+        UsageError: if ``classes`` are not K names, or class_criteria names one that is not there.
     """
     if len(classes) != len(histograms.positives):
         raise UsageError(f"classes must be {len(histograms.positives)} names, got {list(classes)}")
@@ -81,7 +81,7 @@ def choose_thresholds(histograms: Histograms, classes: Sequence[str], config: Ev
 
 
 def check_criteria(classes: Sequence[str], config: EvaluateConfig) -> None:
-    """Refuse criteria of classes that there are not, two for one class, and numbers out of range; before any work.
+    """Refuse criteria of classes that there are not, before any work; the rest was checked with the settings.
 
     Raises:
         UsageError: naming the criterion and the classes.
@@ -91,27 +91,12 @@ def check_criteria(classes: Sequence[str], config: EvaluateConfig) -> None:
 
 def _own_criteria(classes: Sequence[str], config: EvaluateConfig) -> dict[str, EvaluateConfig]:
     """Per class that has a criterion of its own: the settings that express it."""
-    found: dict[str, EvaluateConfig] = {}
-    for text in config.class_criteria:
-        name, _, criterion = text.partition("=")
-        if name not in classes:
-            raise UsageError(f"class_criteria: there is no class {name!r}, got {text!r}; classes: {', '.join(classes)}")
-        if name in found:
-            raise UsageError(f"class_criteria: class {name!r} has two criteria, got {text!r} as well; leave one")
-        found[name] = _parse(text, criterion, config)
-    return found
-
-
-def _parse(text: str, criterion: str, config: EvaluateConfig) -> EvaluateConfig:
-    """``recall_at_precision:0.95`` as settings."""
-    kind, _, value = criterion.partition(":")
-    field = {"f_beta": "beta", "fixed": "fixed_threshold"}.get(kind, "target")
-    change = {field: float(value)} if value else {}
-    try:
-        return replace(config, criterion=kind, **change)  # type: ignore[arg-type]  # checked as it is made
-    except ValueError as error:
-        reason = str(error).splitlines()[2].strip()  # of pydantic's: title, field, reason
-        raise UsageError(f"class_criteria: {field} out of range in {text!r}: {reason}") from None
+    own = by_class(config.class_criteria)
+    if unknown := [name for name in own if name not in classes]:
+        raise UsageError(
+            f"class_criteria: there is no class {unknown[0]!r}, got {own[unknown[0]]!r}; classes: {', '.join(classes)}"
+        )
+    return {name: replace(config, **parse_criterion(text)) for name, text in own.items()}
 
 
 def choose_threshold(curve: Curve, config: EvaluateConfig) -> Threshold:

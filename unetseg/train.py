@@ -20,6 +20,7 @@ from unetseg.errors import DataError, UsageError
 from unetseg.gate_rules import class_tolerances
 from unetseg.leakage import scan_marks
 from unetseg.parallel import Progress, silent
+from unetseg.pixel_size import common_pixel_size
 from unetseg.plan import Plan, make_plan
 from unetseg.project import Project
 from unetseg.storage import is_remote, read_json, text_hash, write_json
@@ -241,19 +242,21 @@ def _write_course(run: Path, outcome: FitOutcome, classes: Sequence[str]) -> Non
 
 def _describe(dataset: Dataset, trained: _Trained, fingerprint: str) -> BundleInfo:
     index = dataset.index
-    sizes = {scan.pixel_size for scan in dataset.scans("train")}
+    pixel_size, note = common_pixel_size([scan.pixel_size for scan in dataset.scans("train")])
+    if note:
+        logger.warning("train: %s", note)
     return BundleInfo(
         classes=index.classes,
         guides=index.guides,
         channels=index.channels,
         # The dataset's own settings: the scans were normalised by these, whatever the project says by now.
         settings=replace(trained.plan.settings, ingest=index.ingest),
-        pixel_size=next(iter(sizes)) if len(sizes) == 1 else None,
+        pixel_size=pixel_size,
         dataset_fingerprint=index.fingerprint,
         training_fingerprint=fingerprint,
         validation_score=trained.outcome.best_score,
         software=software_versions(),
         plan=trained.plan.choices,
-        notes=trained.notes,
+        notes=(*trained.notes, *filter(None, [note])),
         training_scans=scan_marks([*dataset.scans("train"), *dataset.scans("validation")]),
     )

@@ -1,8 +1,8 @@
-"""Evaluated models that nobody trained: for tests of what is written about them."""
+"""Evaluated models that nobody trained, versions without networks, and random pixels with their histograms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import pytest
 from unetseg.bundle import Bundle, BundleInfo
 from unetseg.config import EvaluateConfig, Settings, to_plain
 from unetseg.curve_files import save_curves
+from unetseg.curves import Curve
 from unetseg.histograms import Histograms
 from unetseg.records import write_record
+from unetseg.storage import file_hash, write_bytes, write_json
 
 CLASSES = ("iris", "pupil")
 GROUPS = {"s1": "g1", "s2": "g1", "s3": "g2", "s4": "g3"}
@@ -27,7 +29,7 @@ def iris_counts(found: int, invented: int = 0) -> list[list[int]]:
 
 
 def made_up_evaluation(found: dict[str, int]) -> dict[str, Any]:
-    """A record with four scans, as schema 2 has it; scores are numbers that can be told apart, not those of counts."""
+    """A record with four scans, as schema 3 has it; scores are numbers that can be told apart, not those of counts."""
     scores = {
         "recall": 0.501, "precision": 0.602, "f1": 0.703, "dice": 0.804, "iou": 0.205, "average_precision": 0.906,
         "hausdorff95": 12.34, "surface_dice": 0.407, "specificity": 0.998, "false_positive_fraction": 0.0123,
@@ -36,9 +38,10 @@ def made_up_evaluation(found: dict[str, int]) -> dict[str, Any]:
     absent = dict.fromkeys(scores) | {"threshold": 0.5, "support": 0, "scans_without": 4, "specificity": 1.0}
     threshold = {"value": 0.25, "reached": True, "precision": 0.9, "recall": 0.8, "score": 0.85}
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "model": "0001",
         "dataset_fingerprint": "f" * 64,
+        "test_fingerprint": "e" * 64,
         "settings": to_plain(EvaluateConfig(draws=100)),
         "decision": "thresholds",
         "unit": "µm",
@@ -104,3 +107,68 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         return Bundle(folder.parent, BundleInfo(**about | info))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_versions() -> Callable[..., None]:
+    """Writes versions as far as the registry can see: bundles of schema 2, whose networks are never opened."""
+
+    def write(models: Path, *numbers: int) -> None:
+        for number in numbers:
+            folder = models / f"{number:04d}"
+            write_bytes(folder / "model.keras", b"network" + folder.name.encode())
+            created, software = "2030-01-02T03:04:05+00:00", {"numpy": "2"}
+            info = BundleInfo(
+                ("iris",), (), ("grey",), Settings(), None, "d", "t", number / 100, software, created=created
+            )
+            files = {"model.keras": file_hash(folder / "model.keras")}
+            write_json(folder / "bundle.json", {"schema_version": 2, **to_plain(info), "files": files})
+
+    return write
+
+
+# --------------------------------------------------------------------------- pixels
+
+
+@pytest.fixture(scope="session")
+def random_pixels() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Makes masks, a tenth of them ignored, and probabilities that say something about them, 0, 1 and 0.5 included."""
+
+    def make(seed: int, shape: tuple[int, ...], dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
+        random = np.random.default_rng(seed)
+        y_pred = random.beta(0.4, 0.6, size=shape).astype(dtype)
+        y_pred.reshape(-1)[:3] = [0, 1, 0.5]
+        y_true = (random.random(shape) < y_pred).astype(np.int8)
+        y_true[random.random(shape) < 0.1] = -1
+        return y_true, y_pred
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def histogram_of() -> Callable[..., Histograms]:
+    """Makes the histograms of one class from its pixels."""
+
+    def make(truth: Sequence[int], probabilities: Sequence[float]) -> Histograms:
+        histograms = Histograms.empty(1)
+        histograms.add(np.asarray(truth, np.int8)[:, None], np.asarray(probabilities, np.float32)[:, None])
+        return histograms
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def curve_of(histogram_of: Callable[..., Histograms]) -> Callable[..., Curve]:
+    """Makes the curve of one class from its pixels."""
+    return lambda truth, probabilities: histogram_of(truth, probabilities).curve(0)
+
+
+@pytest.fixture(scope="session")
+def assert_same() -> Callable[..., None]:
+    """Compares histograms with positives and negatives, number by number."""
+
+    def compare(histograms: Histograms, expected: tuple[np.ndarray, np.ndarray]) -> None:
+        np.testing.assert_array_equal(histograms.positives, expected[0])
+        np.testing.assert_array_equal(histograms.negatives, expected[1])
+
+    return compare

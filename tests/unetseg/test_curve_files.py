@@ -10,27 +10,7 @@ from unetseg.histograms import BINS, Histograms
 from unetseg.thresholds import choose_threshold
 
 
-def histogram_of(truth, probabilities):
-    histograms = Histograms.empty(1)
-    histograms.add(np.asarray(truth, np.int8)[:, None], np.asarray(probabilities, np.float32)[:, None])
-    return histograms
-
-
-def random_pixels(seed, shape, dtype=np.float32):
-    random = np.random.default_rng(seed)
-    y_pred = random.beta(0.4, 0.6, size=shape).astype(dtype)
-    y_pred.reshape(-1)[:3] = [0, 1, 0.5]
-    y_true = (random.random(shape) < y_pred).astype(np.int8)
-    y_true[random.random(shape) < 0.1] = -1
-    return y_true, y_pred
-
-
-def assert_same(histograms, expected):
-    np.testing.assert_array_equal(histograms.positives, expected[0])
-    np.testing.assert_array_equal(histograms.negatives, expected[1])
-
-
-def test_saved_curves_come_back_exactly_and_are_small(tmp_path):
+def test_saved_curves_come_back_exactly_and_are_small(tmp_path, random_pixels, assert_same):
     y_true, y_pred = random_pixels(5, (400, 3))
     histograms = Histograms.empty(3)
     histograms.add(y_true, y_pred)
@@ -43,7 +23,7 @@ def test_saved_curves_come_back_exactly_and_are_small(tmp_path):
     assert path.stat().st_size < 20_000  # 3 MB in memory
 
 
-def test_loaded_curves_choose_the_same_threshold_and_can_grow(tmp_path):
+def test_loaded_curves_choose_the_same_threshold_and_can_grow(tmp_path, histogram_of):
     histograms = histogram_of([1, 0, 1], [0.875, 0.5, 0.25])
     save_curves(tmp_path / "curves.npz", histograms, ["vessel"])
     loaded, _ = load_curves(tmp_path / "curves.npz")
@@ -85,7 +65,7 @@ def test_files_that_do_not_hold_curves_are_refused(tmp_path, changes):
         load_curves(path)
 
 
-def test_damaged_files_are_refused(tmp_path):
+def test_damaged_files_are_refused(tmp_path, histogram_of):
     path = tmp_path / "curves.npz"
     save_curves(path, histogram_of([1, 0], [0.5, 0.25]), ["a"])
     content = path.read_bytes()

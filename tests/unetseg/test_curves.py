@@ -9,23 +9,8 @@ from unetseg.histograms import BINS, Histograms
 FEW_BINS = [0, 1, 2, 100, 32767, 32768, 50000, 65534, 65535]  # few, so that ties and gaps are common
 
 
-def curve_of(truth, probabilities):
-    histograms = Histograms.empty(1)
-    histograms.add(np.asarray(truth, np.int8)[:, None], np.asarray(probabilities, np.float32)[:, None])
-    return histograms.curve(0)
-
-
-def random_pixels(seed, shape, dtype=np.float32):
-    random = np.random.default_rng(seed)
-    y_pred = random.beta(0.4, 0.6, size=shape).astype(dtype)
-    y_pred.reshape(-1)[:3] = [0, 1, 0.5]
-    y_true = (random.random(shape) < y_pred).astype(np.int8)
-    y_true[random.random(shape) < 0.1] = -1
-    return y_true, y_pred
-
-
 @pytest.mark.parametrize("seed", range(5))
-def test_curve_equals_scikit_learn_on_quantised_probabilities(seed):
+def test_curve_equals_scikit_learn_on_quantised_probabilities(seed, curve_of):
     random = np.random.default_rng(seed)
     slots = random.integers(0, BINS, 3000) if seed else random.choice(FEW_BINS, 3000)
     truth = random.random(3000) < slots / BINS
@@ -38,7 +23,7 @@ def test_curve_equals_scikit_learn_on_quantised_probabilities(seed):
     assert curve.average_precision == pytest.approx(average_precision_score(truth, slots / BINS), rel=1e-12)
 
 
-def test_curve_of_floats_brackets_scikit_learn_within_one_bin():
+def test_curve_of_floats_brackets_scikit_learn_within_one_bin(random_pixels, curve_of):
     y_true, y_pred = random_pixels(7, 4000)
     counted = y_true >= 0
     y_true, y_pred = y_true[counted], y_pred[counted]
@@ -54,7 +39,7 @@ def test_curve_of_floats_brackets_scikit_learn_within_one_bin():
     assert curve.average_precision == pytest.approx(average_precision_score(y_true, y_pred), abs=1e-4)
 
 
-def test_curve_of_hand_values():
+def test_curve_of_hand_values(curve_of):
     curve = curve_of([1, 0, 1, 1, 0], [0.75, 0.5, 0.5, 0.25, 0.125])
     np.testing.assert_array_equal(curve.thresholds, [0.125, 0.25, 0.5, 0.75])
     np.testing.assert_array_equal(curve.precision, [3 / 5, 3 / 4, 2 / 3, 1])
@@ -64,7 +49,7 @@ def test_curve_of_hand_values():
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
-def test_f_beta_equals_scikit_learn(beta):
+def test_f_beta_equals_scikit_learn(beta, curve_of):
     random = np.random.default_rng(3)
     probabilities = random.choice(FEW_BINS, 200) / BINS
     truth = random.random(200) < 0.4
@@ -73,7 +58,7 @@ def test_f_beta_equals_scikit_learn(beta):
     np.testing.assert_allclose(curve.f_beta(beta), expected, rtol=1e-12)
 
 
-def test_a_class_without_foreground_is_not_measurable():
+def test_a_class_without_foreground_is_not_measurable(curve_of):
     curve = curve_of([0, 0, -1], [0.5, 0.25, 0.75])
     assert curve.positives == 0
     assert np.isnan(curve.average_precision)

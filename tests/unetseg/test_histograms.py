@@ -18,12 +18,6 @@ from unetseg.histograms import BINS, Histograms, check_masks
 FEW_BINS = [0, 1, 2, 100, 32767, 32768, 50000, 65534, 65535]  # few, so that ties and gaps are common
 
 
-def histogram_of(truth, probabilities):
-    histograms = Histograms.empty(1)
-    histograms.add(np.asarray(truth, np.int8)[:, None], np.asarray(probabilities, np.float32)[:, None])
-    return histograms
-
-
 def slow_histograms(y_true, y_pred):
     """Pixel by pixel, in Python integers."""
     classes = y_true.shape[-1]
@@ -38,20 +32,6 @@ def slow_histograms(y_true, y_pred):
     return positives, negatives
 
 
-def random_pixels(seed, shape, dtype=np.float32):
-    random = np.random.default_rng(seed)
-    y_pred = random.beta(0.4, 0.6, size=shape).astype(dtype)
-    y_pred.reshape(-1)[:3] = [0, 1, 0.5]
-    y_true = (random.random(shape) < y_pred).astype(np.int8)
-    y_true[random.random(shape) < 0.1] = -1
-    return y_true, y_pred
-
-
-def assert_same(histograms, expected):
-    np.testing.assert_array_equal(histograms.positives, expected[0])
-    np.testing.assert_array_equal(histograms.negatives, expected[1])
-
-
 pixels = st.lists(
     st.tuples(st.sampled_from([-1, 0, 1]), st.sampled_from(FEW_BINS).map(lambda slot: slot / BINS)),
     min_size=1,
@@ -60,7 +40,7 @@ pixels = st.lists(
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_add_counts_like_a_loop(dtype):
+def test_add_counts_like_a_loop(dtype, random_pixels, assert_same):
     y_true, y_pred = random_pixels(0, (9, 7, 3), dtype)
     histograms = Histograms.empty(3)
     histograms.add(y_true, y_pred)
@@ -69,7 +49,7 @@ def test_add_counts_like_a_loop(dtype):
 
 @pytest.mark.parametrize("block", [1, 5, 64, 10_000])
 @pytest.mark.parametrize("layout", ["plain", "classes first in memory", "every second pixel", "leading axis of one"])
-def test_blocks_and_memory_layout_change_nothing(monkeypatch, block, layout):
+def test_blocks_and_memory_layout_change_nothing(monkeypatch, block, layout, random_pixels, assert_same):
     y_true, y_pred = random_pixels(1, (8, 6, 3))
     change = {
         "plain": lambda array: array,
@@ -84,7 +64,7 @@ def test_blocks_and_memory_layout_change_nothing(monkeypatch, block, layout):
     assert_same(histograms, slow_histograms(y_true, y_pred))
 
 
-def test_only_one_of_two_arrays_may_be_laid_out_differently():
+def test_only_one_of_two_arrays_may_be_laid_out_differently(random_pixels, assert_same):
     y_true, y_pred = random_pixels(2, (8, 6, 3))
     histograms = Histograms.empty(3)
     histograms.add(np.asfortranarray(y_true), y_pred)
@@ -92,7 +72,7 @@ def test_only_one_of_two_arrays_may_be_laid_out_differently():
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.bool_])
-def test_every_mask_type_counts_alike(dtype):
+def test_every_mask_type_counts_alike(dtype, random_pixels, assert_same):
     y_true, y_pred = random_pixels(3, (50, 2))
     y_true = (y_true == 1).astype(dtype)
     histograms = Histograms.empty(2)
@@ -100,12 +80,12 @@ def test_every_mask_type_counts_alike(dtype):
     assert_same(histograms, slow_histograms(y_true.astype(int), y_pred))
 
 
-def test_every_negative_value_is_ignored():
+def test_every_negative_value_is_ignored(histogram_of):
     histograms = histogram_of([-1, -2, -128, 1, 0], [0.5, 0.5, 0.5, 0.5, 0.5])
     assert (histograms.positives.sum(), histograms.negatives.sum()) == (1, 1)
 
 
-def test_a_pixel_falls_into_the_bin_of_its_probability():
+def test_a_pixel_falls_into_the_bin_of_its_probability(histogram_of):
     histograms = histogram_of([1, 1, 1, 0], [0.0, 0.5, 1.0, np.nextafter(np.float32(0.5), np.float32(0))])
     assert np.flatnonzero(histograms.positives).tolist() == [0, 32768, 65535]
     assert np.flatnonzero(histograms.negatives).tolist() == [32767]
@@ -120,20 +100,20 @@ def test_one_pixel_and_no_pixel_can_be_added():
 
 
 @settings(max_examples=50, deadline=None)
-@given(pixels, pixels)
-def test_merging_equals_adding_all(first, second):
+@given(first=pixels, second=pixels)
+def test_merging_equals_adding_all(first, second, histogram_of, assert_same):
     merged = histogram_of(*zip(*first, strict=True)) + histogram_of(*zip(*second, strict=True))
     together = histogram_of(*zip(*(first + second), strict=True))
     assert_same(merged, (together.positives, together.negatives))
 
 
-def test_merging_leaves_its_parts_alone():
+def test_merging_leaves_its_parts_alone(histogram_of):
     part = histogram_of([1, 0], [0.5, 0.5])
     total = part + part
     assert (part.positives.sum(), total.positives.sum()) == (1, 2)
 
 
-def test_pooled_sums_classes():
+def test_pooled_sums_classes(random_pixels, assert_same):
     y_true, y_pred = random_pixels(4, (60, 3))
     histograms = Histograms.empty(3)
     histograms.add(y_true, y_pred)
@@ -190,14 +170,14 @@ def test_check_masks_accepts_decisions_of_any_type():
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_threads_count_alike(monkeypatch, workers):
+def test_threads_count_alike(monkeypatch, workers, random_pixels, assert_same):
     monkeypatch.setattr(tally, "_BLOCK", 64)
     y_true, y_pred = random_pixels(6, (40, 30, 3))
     found = tally.tally(y_true, y_pred, workers=workers)
     assert_same(Histograms(found[:, 1], found[:, 0]), slow_histograms(y_true, y_pred))
 
 
-def test_an_error_on_one_of_several_threads_leaves_nothing_counted(monkeypatch):
+def test_an_error_on_one_of_several_threads_leaves_nothing_counted(monkeypatch, random_pixels):
     monkeypatch.setattr(tally, "_BLOCK", 64)
     monkeypatch.setattr(tally, "_PER_THREAD", 100)
     monkeypatch.setattr(tally, "cores", lambda: 3)
@@ -214,7 +194,7 @@ def test_an_error_on_one_of_several_threads_leaves_nothing_counted(monkeypatch):
     [(20, 15, 3), (7, 30, 1), ((1, 19), (29, 1), (2, 1)), -1],
     ids=["plain", "cut between classes", "uneven", "one chunk"],
 )
-def test_dask_arrays_count_like_a_loop(chunks):
+def test_dask_arrays_count_like_a_loop(chunks, random_pixels, assert_same):
     y_true, y_pred = random_pixels(7, (20, 30, 3))
     histograms = Histograms.empty(3)
     histograms.add(da.from_array(y_true, chunks=(6, 7, 2)), da.from_array(y_pred, chunks=chunks))
@@ -222,7 +202,7 @@ def test_dask_arrays_count_like_a_loop(chunks):
 
 
 @pytest.mark.parametrize("which", ["masks", "probabilities"])
-def test_one_dask_and_one_numpy_array_count_like_a_loop(which):
+def test_one_dask_and_one_numpy_array_count_like_a_loop(which, random_pixels, assert_same):
     y_true, y_pred = random_pixels(8, (50, 2))
     histograms = Histograms.empty(2)
     if which == "masks":

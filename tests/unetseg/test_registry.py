@@ -11,44 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from unetseg.bundle import BundleInfo, load_bundle
-from unetseg.config import Settings, to_plain
+from unetseg.bundle import load_bundle
 from unetseg.errors import BundleError, DamagedFileError, UsageError
 from unetseg.model_list import list_models
 from unetseg.registry import Aliases, history, model_folder, promote, read_aliases, rollback
-from unetseg.storage import file_hash, read_bytes, read_json, remove, write_bytes, write_json
+from unetseg.storage import read_bytes, read_json, remove, write_bytes, write_json
 
 
 @pytest.fixture
-def models(tmp_path):
+def models(tmp_path, write_versions):
     """Three versions as far as the registry can see: their networks are never opened."""
-    make_models(tmp_path)
+    write_versions(tmp_path, 1, 2, 10)
     (tmp_path / ".tmp-0011-abc").mkdir()
     (tmp_path / "notes").mkdir()
     return tmp_path
 
 
 @pytest.fixture(params=["folder", "store"])
-def anywhere(request, tmp_path):
+def anywhere(request, tmp_path, write_versions):
     """The same three versions on a disk and in an object store."""
     place = tmp_path if request.param == "folder" else request.getfixturevalue("bucket") / "models"
-    make_models(place)
+    write_versions(place, 1, 2, 10)
     return place
-
-
-def make_models(place):
-    for number in (1, 2, 10):
-        make_bundle(place / f"{number:04d}", number / 100)
-
-
-def make_bundle(folder, score):
-    """A bundle of schema 2, whose bundle.json has no digest."""
-    write_bytes(folder / "model.keras", b"network" + folder.name.encode())
-    info = BundleInfo(
-        ("iris",), (), ("grey",), Settings(), None, "d", "t", score, {"numpy": "2"}, created="2030-01-02T03:04:05+00:00"
-    )
-    files = {"model.keras": file_hash(folder / "model.keras")}
-    write_json(folder / "bundle.json", {"schema_version": 2, **to_plain(info), "files": files})
 
 
 def names(aliases):
@@ -90,9 +74,8 @@ def test_a_version_that_there_is_not_is_refused_with_those_there_are(models, nam
         model_folder(models, name)
 
 
-def test_versions_are_ordered_as_numbers_also_beyond_four_digits(models):
-    make_bundle(models / "10000", 0.5)
-    make_bundle(models / "9999", 0.5)
+def test_versions_are_ordered_as_numbers_also_beyond_four_digits(models, write_versions):
+    write_versions(models, 10000, 9999)
     assert [item.version for item in list_models(models)] == ["0001", "0002", "0010", "9999", "10000"]
     assert model_folder(models, "latest").name == "10000"
 
@@ -306,8 +289,8 @@ def test_aliases_that_are_damaged_are_said_to_be(anywhere):
     assert read_bytes(anywhere / "aliases.json") == b"{"
 
 
-def test_a_bundle_in_a_store_is_named_by_its_address(bucket):
-    make_models(bucket)
+def test_a_bundle_in_a_store_is_named_by_its_address(bucket, write_versions):
+    write_versions(bucket, 1, 2, 10)
     assert load_bundle(bucket / "0002").version == "0002"
     change_network(bucket / "0002")
     with pytest.raises(BundleError, match=rf"^{bucket}/0002: model\.keras was changed or damaged"):

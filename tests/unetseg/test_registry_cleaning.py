@@ -11,35 +11,33 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unetseg import registry_cleaning
-from unetseg.bundle import BundleInfo, versions
-from unetseg.config import Settings, to_plain
+from unetseg.bundle import versions
 from unetseg.errors import UsageError
 from unetseg.registry import history, promote, read_aliases
 from unetseg.registry_cleaning import clean
-from unetseg.storage import file_hash, find, read_json, write_bytes, write_json
+from unetseg.storage import find, read_json, write_bytes
+
+
+@pytest.fixture
+def make_models(write_versions):
+    """Writes six versions; 0002 is production and 0001 was."""
+
+    def make(place):
+        write_versions(place, *range(1, 7))
+        for number in range(1, 7):
+            write_bytes(place / f"{number:04d}" / "evaluation" / "evaluation.json", b"{}")
+        promote(place, "1", why="")
+        promote(place, "2", why="")
+
+    return make
 
 
 @pytest.fixture(params=["folder", "store"])
-def models(request, tmp_path):
+def models(request, tmp_path, make_models):
     """Six versions on a disk and in an object store; 0002 is production and 0001 was."""
     place = tmp_path if request.param == "folder" else request.getfixturevalue("bucket") / "models"
     make_models(place)
     return place
-
-
-def make_models(place):
-    for number in range(1, 7):
-        make_bundle(place / f"{number:04d}")
-    promote(place, "1", why="")
-    promote(place, "2", why="")
-
-
-def make_bundle(folder):
-    write_bytes(folder / "model.keras", b"network")
-    write_bytes(folder / "evaluation" / "evaluation.json", b"{}")
-    info = BundleInfo(("iris",), (), ("grey",), Settings(), None, "d", "t", 0.5, {})
-    files = {"model.keras": file_hash(folder / "model.keras")}
-    write_json(folder / "bundle.json", {"schema_version": 2, **to_plain(info), "files": files})
 
 
 def everything(place):
@@ -83,7 +81,7 @@ def test_where_there_are_no_models_nothing_is_made(tmp_path):
     assert not (tmp_path / "models").exists()
 
 
-def test_a_version_that_is_promoted_meanwhile_stays(bucket, monkeypatch):
+def test_a_version_that_is_promoted_meanwhile_stays(bucket, monkeypatch, make_models):
     make_models(bucket)
     condemned, seen = registry_cleaning._condemned, []
 
@@ -150,8 +148,8 @@ def test_a_cleaning_that_was_killed_is_finished_by_the_next(models, monkeypatch)
     assert read_aliases(models).removing == ()
 
 
-def test_leftovers_of_killed_writes_go_after_a_day(tmp_path):
-    make_bundle(tmp_path / "0001")
+def test_leftovers_of_killed_writes_go_after_a_day(tmp_path, write_versions):
+    write_versions(tmp_path, 1)
     yesterday = time.time() - 86400 - 60
     for name in (".tmp-0002-abc", ".tmp-0003-def", "notes", "2024"):
         write_bytes(tmp_path / name / "model.keras", b"")
