@@ -105,9 +105,11 @@ def _changes(found: Any, name: str) -> list[str]:  # noqa: ANN401
 
 
 def say_evaluation(console: Console, result: Any) -> None:  # noqa: ANN401
-    """The scores of a model, how its thresholds were chosen, and the page about both."""
+    """The scores of a model, how its pixels are decided, and the page about both."""
     say_scores(console, f"model {result.version}", result.scores)
-    for name, chosen in result.thresholds.items():
+    if result.decision == "argmax":
+        console.say("each pixel is the most probable of the classes and background; there are no thresholds")
+    for name, chosen in result.thresholds.items() if result.decision == "thresholds" else ():
         console.say(f"{name}: threshold {chosen['value']:.4f}, {chosen['reason']}")
     console.say(f"report: {result.report}")
 

@@ -84,7 +84,6 @@ def show(version: str, project: str, as_json: bool) -> None:
 def _say_model(console: Console, bundle: Bundle, alias: str) -> None:
     """What a model is, what it may be used for, and where it cuts."""
     info, card = bundle.info, bundle.info.settings.card
-    cuts = ", ".join(f"{name} {cut:.3f}" for name, cut in zip(info.classes, bundle.decision.thresholds, strict=True))
     rows = {
         "version": bundle.version,
         "status": alias or "neither production nor previous",
@@ -94,16 +93,23 @@ def _say_model(console: Console, bundle: Bundle, alias: str) -> None:
         "classes": ", ".join(info.classes),
         "channels": ", ".join(info.channels),
         "guides": ", ".join(info.guides) or "none",
-        "a pixel is": "its most probable class"
-        if bundle.decision.rule == "argmax"
-        else "each class above its threshold",
-        "thresholds": cuts + ("" if bundle.evaluation else " (not evaluated yet)"),
+        **_deciding(bundle),
         "licence": card.licence or "not stated (card.licence)",
         "intended use": card.intended_use or "not stated (card.intended_use)",
         "limitations": card.limitations or "not stated (card.limitations)",
         "authors": card.authors or "not stated (card.authors)",
     }
     console.table("", ["model", ""], [list(row) for row in rows.items()])
+
+
+def _deciding(bundle: Bundle) -> dict[str, str]:
+    """What makes a pixel a class; thresholds only where they do."""
+    unknown = "" if bundle.evaluation else " (not evaluated yet)"
+    if bundle.decision.rule == "argmax":
+        return {"a pixel is": f"its most probable class{unknown}"}
+    cuts = zip(bundle.info.classes, bundle.decision.thresholds, strict=True)
+    listed = ", ".join(f"{name} {cut:.3f}" for name, cut in cuts)
+    return {"a pixel is": "each class above its threshold", "thresholds": f"{listed}{unknown}"}
 
 
 @models.command()
@@ -178,12 +184,14 @@ def clean(keep: int, project: str, dry_run: bool, as_json: bool) -> None:
 @click.argument("after")
 @PROJECT
 @click.option("--out", default="", help="HTML file; else comparisons/BEFORE-AFTER.html of the project.")
+@click.option("--score", is_flag=True, help="Score what was not scored on today's test scans; thresholds stay.")
 @JSON
-def compare(before: str, after: str, project: str, out: str, as_json: bool) -> None:
+def compare(before: str, after: str, project: str, out: str, score: bool, as_json: bool) -> None:
     """What is better and worse in version AFTER than in version BEFORE, on the same test scans."""
     from unetseg.bundle import load_bundle
     from unetseg.comparison_page import write_comparison
     from unetseg.config import to_plain
+    from unetseg.measured_now import measured_today
     from unetseg.project import load_project
     from unetseg.registry import model_folder
     from unetseg.storage import locate
@@ -191,7 +199,13 @@ def compare(before: str, after: str, project: str, out: str, as_json: bool) -> N
     console, loaded = Console(as_json=as_json), load_project(project)
     a, b = (load_bundle(model_folder(loaded.models, name)) for name in (before, after))
     page = locate(out) if out else loaded.folder / "comparisons" / f"{a.version}-{b.version}.html"
-    found = write_comparison(page, a, b, config=loaded.settings.evaluate)
+    today = {}
+    if score:
+        with console.progress("score") as tell:
+            today = measured_today(loaded, (a, b), progress=tell)
+    found = write_comparison(page, a, b, config=loaded.settings.evaluate, today=today)
     say_comparison(console, found)
+    if found.anew:
+        console.say(f"its own evaluation is of other scans: {', '.join(found.anew)}, scored on these as it decides now")
     console.say(f"page: {page}")
     console.finish({"page": page, "comparison": to_plain(found)})

@@ -7,7 +7,7 @@
       model.keras      network and weights
       openvino.xml     the same network for OpenVINO (and openvino.bin), where OpenVINO is installed
       replay.npz       a small test input and its expected output
-      evaluation/      scores, curves and thresholds, added by evaluate; evaluation.json with SHA-256 as bundle.json
+      evaluation/      scores, curves and thresholds, added by evaluate (:mod:`unetseg.evaluation_files`)
 
 A bundle that is damaged, comes from a newer schema or does not reproduce its test output is refused. Keras' safe mode,
 a look into the network's description before that (:mod:`unetseg.network_file`) and NumPy without pickles mean that a
@@ -36,10 +36,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from unetseg.bundle_checks import check_file, check_files, check_schema, checked_record
+from unetseg.bundle_checks import check_files, check_schema, checked_record
 from unetseg.config import Settings, to_plain
 from unetseg.decisions import Decision, decision_rule
 from unetseg.errors import BundleError, UsageError
+from unetseg.evaluation_files import read_evaluation_files
 from unetseg.old_settings import renew_settings
 from unetseg.openvino_export import export_openvino
 from unetseg.records import write_record
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     import keras
 
 __all__ = [
-    "EVALUATION_SCHEMA",
     "Bundle",
     "BundleInfo",
     "load_bundle",
@@ -63,10 +63,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 3
-EVALUATION_SCHEMA = 2
-"""Of evaluation.json."""
 _SEALED = 3  # the first schema whose bundle.json has a digest of itself
-_SEALED_EVALUATION = 2
 _VERSION_NAME = re.compile(r"\d{4,}")
 _REPLAY_SIDE = 4  # strides: the smallest picture in which the lowest level still has neighbours
 _TELL_SOFTWARE = ("unetseg", "keras", "tensorflow", "jax", "torch", "openvino", "numpy", "zarr")
@@ -81,7 +78,7 @@ class BundleInfo:
         guides: names of the guide inputs, in order.
         channels: names of the image's channels, in order.
         settings: of all stages, as they were for this training; ``settings.ingest`` normalises new scans.
-        pixel_size: ``(y, x)`` in micrometres of all training scans, where they agree.
+        pixel_size: ``(y, x)`` in micrometres, the median of the training scans where they agree within 5 %; else None.
         dataset_fingerprint: of the data.
         training_fingerprint: of the data and the settings.
         validation_score: highest score on the validation split, by what ``settings.train.monitor`` says.
@@ -256,7 +253,7 @@ def _info(path: Path, plain: dict[str, Any]) -> BundleInfo:
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:
-    """What evaluate found of a bundle, or None before it.
+    """What evaluate found of a bundle, or None before it; also while it is replaced, the old one or the new.
 
     Args:
         folder: of the bundle.
@@ -265,14 +262,7 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
         BundleError: ``evaluation.json``, or a file that its ``files`` names with its SHA-256, is no longer what
             evaluate wrote: a threshold that was changed by hand must not become the operating point unseen.
     """
-    path = folder / "evaluation" / "evaluation.json"
-    if not path.is_file():
-        return None
-    plain = checked_record(path, _SEALED_EVALUATION, "run unetseg evaluate again")
-    check_schema(path, plain, EVALUATION_SCHEMA)
-    for name, digest in plain.get("files", {}).items():
-        check_file(path.parent, name, digest, "run unetseg evaluate again")
-    return plain
+    return read_evaluation_files(folder / "evaluation")
 
 
 def versions(models: Path) -> list[str]:

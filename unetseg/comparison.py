@@ -1,8 +1,8 @@
-"""Two versions of a model, compared on the same test scans: numbers only, from their evaluations; no network runs."""
+"""Two versions of a model, compared on the same test scans: numbers only; no network runs here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,14 +14,15 @@ from unetseg.bundle import Bundle
 from unetseg.config import EvaluateConfig
 from unetseg.errors import UsageError
 from unetseg.model_changes import TextChange, model_changes
-from unetseg.score_words import OUTLINE_SCORES, PIXEL_SCORES, measured, scores_in
+from unetseg.same_scans import beside, evaluated, scored_on
+from unetseg.score_words import measured, shared_scores
 from unetseg.scores import FN, TP
 
 __all__ = ["Comparison", "ScanChange", "ScoreChange", "compare"]
 
 _MACRO: Final = "macro"
 
-Evaluation = dict[str, Any]
+Evaluation = Mapping[str, Any]
 Counts = NDArray[np.int64]
 
 
@@ -66,7 +67,9 @@ class Comparison:
     Attributes:
         versions: a and b.
         classes: names, in order.
+        anew: those of the versions that were scored apart from their own evaluation, which is of other test scans.
         unit: of distances.
+        surface_tolerance: of surface Dice, in pixels; None: not known.
         columns: scores that both evaluations have.
         scores: per class, and for ``micro``, ``macro`` and ``weighted``, each of those scores.
         differences: per class and ``macro``, the paired bootstrap of each of `COMPARABLE`; a class that no test scan
@@ -74,12 +77,14 @@ class Comparison:
         scans: every test scan, the one that lost most first.
         thresholds: per class, of both; None where a version decides without thresholds.
         changes: what differs in settings, data, plan and software.
-        warnings: of both evaluations, each once.
+        warnings: of both evaluations, each once; of an evaluation of other scans none.
     """
 
     versions: tuple[str, str]
     classes: tuple[str, ...]
+    anew: tuple[str, ...]
     unit: str
+    surface_tolerance: float | None
     columns: tuple[str, ...]
     scores: dict[str, dict[str, ScoreChange]]
     differences: dict[str, dict[str, Difference]]
@@ -89,25 +94,32 @@ class Comparison:
     warnings: tuple[str, ...]
 
 
-def compare(a: Bundle, b: Bundle, config: EvaluateConfig) -> Comparison:
-    """Compare two versions that were evaluated on the same test scans.
+def compare(
+    a: Bundle, b: Bundle, config: EvaluateConfig, *, today: Mapping[str, Evaluation] | None = None
+) -> Comparison:
+    """Compare two versions on the same test scans.
+
+    Their evaluations may be of different nights, as long as the test scans stayed the same. Else it is enough that one
+    of them was in production when the other was evaluated: it was scored on the same scans then.
 
     Args:
         a: the one before, such as production.
         b: the one after.
         config: draws, confidence and seed of the paired bootstrap.
+        today: by version, scores that were measured for this (:func:`unetseg.measured_now.measured_today`).
 
     Raises:
-        UsageError: one of them was not evaluated, or the evaluations are of other scans.
+        UsageError: one of them was not evaluated, or they were scored on different scans.
     """
-    before, after = _evaluated(a), _evaluated(b)
+    before, after = _on_same_scans(a, b, today or {})
     rows = [_rows(item) for item in (before, after)]
-    _check_same_scans((a, b), (before, after), rows)
     return Comparison(
         versions=(a.version, b.version),
         classes=b.info.classes,
+        anew=tuple(item.version for item, used in ((a, before), (b, after)) if used is not item.evaluation),
         unit=after.get("unit", "pixels"),
-        columns=_columns(before, after),
+        surface_tolerance=after["settings"].get("surface_tolerance"),
+        columns=shared_scores(before, after),
         scores=_score_changes(before, after),
         differences=_differences(rows, b.info.classes, config),
         scans=tuple(_scan_changes(*rows)),
@@ -120,42 +132,44 @@ def compare(a: Bundle, b: Bundle, config: EvaluateConfig) -> Comparison:
 # --------------------------------------------------------------------------- what may be compared
 
 
-def _evaluated(bundle: Bundle) -> Evaluation:
-    if bundle.evaluation is None:
-        raise UsageError(
-            f"compare: model {bundle.version} has no scores yet; run unetseg evaluate --model {bundle.version}"
-        )
-    return bundle.evaluation
+def _on_same_scans(a: Bundle, b: Bundle, today: Mapping[str, Evaluation]) -> tuple[Evaluation, Evaluation]:
+    """An evaluation of each, of the same scans: their own, or what one has of the other, which was in production."""
+    own = {item.version: evaluated(item) for item in (a, b)}
+    first, second = (_as_scored(own[item.version], today.get(item.version)) for item in (a, b))
+    pairs = (
+        (first, second),
+        (_as_scored(own[a.version], beside(own[b.version], a)), second),
+        (first, _as_scored(own[b.version], beside(own[a.version], b))),
+    )
+    if found := next((pair for pair in pairs if _comparable(*pair)), None):
+        return found
+    raise UsageError(
+        "compare: both models must be scored on the same test scans, found "
+        f"{_scans_of(a.version, first)} and {_scans_of(b.version, second)}; unetseg models compare {a.version} "
+        f"{b.version} --score scores them on today's, with their thresholds as they are"
+    )
+
+
+def _as_scored(own: Evaluation, found: Evaluation | None) -> Evaluation:
+    """An evaluation with scores that were measured elsewhere; what it warns of is about the scans of its own."""
+    return {**own, "warnings": [], **found} if found else own
+
+
+def _comparable(before: Evaluation, after: Evaluation) -> bool:
+    ids = [[row["id"] for row in _rows(item)] for item in (before, after)]
+    return ids[0] == ids[1] and scored_on(before, after)
+
+
+def _scans_of(version: str, evaluation: Evaluation) -> str:
+    if not evaluation["scans"]:
+        return f"no single scans for {version} (its thresholds were set from stored curves)"
+    name = evaluation.get("test_fingerprint") or evaluation["dataset_fingerprint"]
+    return f"{len(evaluation['scans'])} scans ({name[:12]}) for {version}"
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """The scans of an evaluation, by id."""
     return sorted(evaluation["scans"], key=lambda row: str(row["id"]))
-
-
-def _check_same_scans(
-    bundles: tuple[Bundle, Bundle], evaluations: tuple[Evaluation, Evaluation], rows: Sequence[list[dict[str, Any]]]
-) -> None:
-    """Refuse evaluations whose scores are not of the same scans and masks."""
-    again = "; ".join(f"unetseg evaluate --model {bundle.version}" for bundle in bundles)
-    for bundle, found in zip(bundles, rows, strict=True):
-        if not found:
-            raise UsageError(
-                f"compare: the evaluation of model {bundle.version} has no single scans (its thresholds were set from "
-                f"stored curves); run unetseg evaluate --model {bundle.version}"
-            )
-    prints = [item["dataset_fingerprint"] for item in evaluations]
-    if prints[0] != prints[1]:
-        raise UsageError(
-            "compare: both models must be evaluated on the same data, found data "
-            f"{prints[0][:12]} for {bundles[0].version} and {prints[1][:12]} for {bundles[1].version}; "
-            f"evaluate both again: {again}"
-        )
-    if [row["id"] for row in rows[0]] != [row["id"] for row in rows[1]]:
-        raise UsageError(
-            f"compare: the evaluations must be of the same scans, found {len(rows[0])} and {len(rows[1])} scans that "
-            f"differ; evaluate both again: {again}"
-        )
 
 
 # --------------------------------------------------------------------------- numbers
@@ -166,18 +180,8 @@ def _change(before: object, after: object) -> ScoreChange:
     return ScoreChange(first, second, None if first is None or second is None else second - first)
 
 
-def _columns(before: Evaluation, after: Evaluation) -> tuple[str, ...]:
-    """Scores of both tables; distances only where both have the same unit, shares within one tolerance alike."""
-    known = [set(scores_in(item["scores"], PIXEL_SCORES + OUTLINE_SCORES)) for item in (before, after)]
-    if before.get("unit", "pixels") != after.get("unit", "pixels"):
-        known.append(set(known[0]) - {"hausdorff95"})
-    if before["settings"].get("surface_tolerance") != after["settings"].get("surface_tolerance"):
-        known.append(set(known[0]) - {"surface_dice"})
-    return tuple(score for score in PIXEL_SCORES + OUTLINE_SCORES if all(score in found for found in known))
-
-
 def _score_changes(before: Evaluation, after: Evaluation) -> dict[str, dict[str, ScoreChange]]:
-    columns, old = _columns(before, after), before["scores"]
+    columns, old = shared_scores(before, after), before["scores"]
     return {
         name: {score: _change(old.get(name, {}).get(score), row.get(score)) for score in columns}
         for name, row in after["scores"].items()

@@ -15,16 +15,28 @@ from unetseg.errors import BundleError, UsageError
 from unetseg.histograms import BINS, Histograms
 from unetseg.storage import write_bytes
 
-__all__ = ["load_curves", "save_curves"]
+__all__ = ["load_curves", "pack_curves", "save_curves"]
 
 
 def save_curves(path: Path, histograms: Histograms, classes: Sequence[str]) -> None:
     """Write histograms as a small ``.npz`` file, so that new thresholds need no inference.
 
-    Only occupied bins are stored: ``slots`` is ``k * 65536 + bin`` of each. Readers see the old file or the new.
+    Readers see the old file or the new.
 
     Args:
         path: the file; replaced if it exists.
+        histograms: of K classes.
+        classes: the K names.
+    """
+    write_bytes(path, pack_curves(histograms, classes))
+
+
+def pack_curves(histograms: Histograms, classes: Sequence[str]) -> bytes:
+    """The content of such a file; the same for the same histograms.
+
+    Only occupied bins are stored: ``slots`` is ``k * 65536 + bin`` of each.
+
+    Args:
         histograms: of K classes.
         classes: the K names.
     """
@@ -40,7 +52,7 @@ def save_curves(path: Path, histograms: Histograms, classes: Sequence[str]) -> N
         positives=histograms.positives.ravel()[slots],
         negatives=histograms.negatives.ravel()[slots],
     )
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_curves(path: Path) -> tuple[Histograms, tuple[str, ...]]:

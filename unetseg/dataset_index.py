@@ -58,6 +58,20 @@ class Index:
         )
         return text_hash(self.classes, self.guides, self.channels, present)
 
+    @property
+    def test_fingerprint(self) -> str:
+        """Hash of what the test split is scored on: models whose scores have the same one can be compared.
+
+        Unlike `fingerprint` it stays when training scans come or go. Groups count, since intervals depend on them, and
+        pixel sizes, since distances do.
+        """
+        present = sorted(
+            (scan.id, scan.group, scan.image.content, scan.masks.content, scan.guides.content, scan.pixel_size or ())
+            for scan in self.scans.values()
+            if scan.split == "test" and not scan.vanished
+        )
+        return text_hash(self.classes, self.guides, self.channels, present)
+
     def split_sizes(self) -> dict[str, int]:
         """Scans per split."""
         return {

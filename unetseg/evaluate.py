@@ -14,21 +14,20 @@ from typing import Any
 from unetseg.against_production import against_production
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import PredictConfig
-from unetseg.curve_files import save_curves
+from unetseg.curve_files import pack_curves
 from unetseg.dataset import Dataset, open_dataset
-from unetseg.decisions import Decision, decision_rule
+from unetseg.decisions import Decision, Rule, decision_rule
 from unetseg.engines import open_engine
+from unetseg.evaluation_files import write_evaluation_files
 from unetseg.evaluation_record import evaluation_record, scan_rows, threshold_rows
 from unetseg.histograms import Histograms
 from unetseg.model_card import model_card
 from unetseg.parallel import Progress, silent
 from unetseg.project import Project
 from unetseg.readers import BadFile
-from unetseg.records import write_record
 from unetseg.registry import model_folder
-from unetseg.report import ErrorPicture, ReportPage, write_report
+from unetseg.report import ErrorPicture, ReportPage, report_page
 from unetseg.scoring import SplitScores, marked_by, model_image, score_split
-from unetseg.storage import file_hash, write_bytes, write_folder
 from unetseg.thresholds import check_criteria, choose_thresholds
 
 __all__ = ["EvaluateResult", "error_pictures", "evaluate", "publish"]
@@ -48,6 +47,7 @@ class EvaluateResult:
         warnings: what makes the numbers weak.
         report: page to look at.
         quarantined: files that could not be scored, with reasons.
+        decision: ``thresholds``, or ``argmax``: the most probable class wins, and thresholds decide nothing.
     """
 
     version: str
@@ -57,10 +57,13 @@ class EvaluateResult:
     warnings: tuple[str, ...]
     report: Path
     quarantined: tuple[BadFile, ...] = ()
+    decision: Rule = "thresholds"
 
 
 def evaluate(project: Project, *, model: str = "latest", progress: Progress = silent) -> EvaluateResult:
     """Choose thresholds, score the test split and write scores, curves and report into the bundle.
+
+    Production is scored too where its own evaluation is of other test scans; its thresholds stay as they are.
 
     Args:
         project: whose dataset and models are used.
@@ -94,7 +97,7 @@ def evaluate(project: Project, *, model: str = "latest", progress: Progress = si
         test=test,
         validation=validation,
     )
-    record["production"] = against_production(project, bundle, dataset, test)
+    record["production"] = against_production(project, bundle, dataset, test, progress=progress)
     pictures = error_pictures(bundle, dataset, test, decision, run)
     curves = {"validation": validation.histograms, "test": test.histograms}
     return publish(bundle.folder / "evaluation", bundle, dataset, record, curves, pictures)
@@ -103,31 +106,30 @@ def evaluate(project: Project, *, model: str = "latest", progress: Progress = si
 def publish(
     path: Path,
     bundle: Bundle,
-    dataset: Dataset,
+    dataset: Dataset | None,
     record: dict[str, Any],
     curves: Mapping[str, Histograms],
     pictures: list[ErrorPicture],
 ) -> EvaluateResult:
-    """Write an evaluation into a folder, all of it at once.
+    """Write an evaluation into a folder; it takes the place of the one before at once.
 
     Args:
-        path: the folder; replaced if it is there.
+        path: the folder.
         bundle: the model.
-        dataset: what was scored.
+        dataset: what was scored; None: that is gone, or another by now; the page leaves its statistics out.
         record: the numbers.
         curves: histograms, by split; the page shows those of ``test``.
         pictures: of errors.
     """
     for warning in record["warnings"]:
         logger.warning(warning)
-    with write_folder(path) as folder:
-        for split, histograms in curves.items():
-            save_curves(folder / f"{split}_curves.npz", histograms, bundle.info.classes)
-        files = {item.name: file_hash(item) for item in sorted(folder.iterdir())}
-        write_record(folder / "evaluation.json", record | {"files": files})
-        write_report(folder / "report.html", ReportPage(bundle, dataset, record, curves["test"], pictures))
-        if record["data"] is None:  # the card tells of the model's own test scans
-            write_bytes(folder / "MODEL_CARD.md", model_card(bundle, record).encode())
+    # All is made before anything is written: what fails here leaves the evaluation as it was.
+    page = report_page(ReportPage(bundle, dataset, record, curves["test"], pictures))
+    pages = {"report.html": page.encode()}
+    if record["data"] is None:  # the card tells of the model's own test scans
+        pages["MODEL_CARD.md"] = model_card(bundle, record).encode()
+    packed = {split: pack_curves(histograms, bundle.info.classes) for split, histograms in curves.items()}
+    write_evaluation_files(path, record, curves=packed, pages=pages)
     return EvaluateResult(
         version=bundle.version,
         scores=record["scores"],
@@ -135,6 +137,7 @@ def publish(
         thresholds=record["thresholds"],
         warnings=tuple(record["warnings"]),
         report=path / "report.html",
+        decision=record["decision"],
     )
 
 

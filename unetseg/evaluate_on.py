@@ -17,6 +17,7 @@ from unetseg.ingest import ingest
 from unetseg.leakage import seen_in_training
 from unetseg.other_scans import sources_of
 from unetseg.parallel import Progress, silent
+from unetseg.pixel_size import check_pixel_sizes
 from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.scoring import score_split
@@ -40,7 +41,8 @@ def evaluate_on(
     """Score a model on scans and masks that are not the project's; its thresholds stay as they are.
 
     The scans are ingested as those the model was trained on, into ``evaluations/NAME/`` of the project, where a second
-    run only reads what has changed. What is found is written beside them, under the model's version.
+    run only reads what has changed. What is found is written beside them, under the model's version. Scans of another
+    pixel size are scored as they are, never rescaled, and told of; ``predict.pixel_size`` may ignore or refuse them.
 
     Args:
         project: whose model is scored, and whose rules read the masks.
@@ -53,7 +55,7 @@ def evaluate_on(
 
     Raises:
         UsageError: the model has not been evaluated yet, a folder is empty, or nothing pairs.
-        DataError: too many scans cannot be used.
+        DataError: too many scans cannot be used, or ``predict.pixel_size`` refuses some.
         BundleError: the bundle is damaged.
     """
     bundle = load_bundle(model_folder(project.models, model))
@@ -65,6 +67,8 @@ def evaluate_on(
     other = _project_of(project, bundle, sources, _folder_name(name, locate(scans)))
     ingested = ingest(other, progress=progress, only_split="test")
     dataset, config, run = open_dataset(other.dataset), project.settings.evaluate, project.settings.predict
+    pixels = {scan.id: scan.pixel_size for scan in dataset.scans("test")}
+    unlike = check_pixel_sizes(bundle.info.pixel_size, pixels, run)  # refuses before anything is scored
     test = score_split(bundle, dataset, "test", run, tolerance=config.surface_tolerance, progress=progress)
     record = evaluation_record(
         bundle,
@@ -76,6 +80,7 @@ def evaluate_on(
         validation=None,
     )
     record["data"] = {"scans": str(scans), "masks": str(masks)}
+    record["warnings"] += [unlike] if unlike else []
     record["warnings"] += [*_seen_in_training(bundle, dataset), *_without_masks(ingested.unlabelled)]
     pictures = error_pictures(bundle, dataset, test, bundle.decision, run)
     result = publish(other.folder / bundle.version, bundle, dataset, record, {"test": test.histograms}, pictures)

@@ -10,19 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bootstrap import bootstrap_intervals
-from unetseg.bundle import EVALUATION_SCHEMA, Bundle
+from unetseg.bundle import Bundle
+from unetseg.class_settings import by_class, parse_criterion
 from unetseg.config import EvaluateConfig, to_plain
 from unetseg.dataset import Dataset
 from unetseg.decisions import Decision
-from unetseg.score_table import score_table
+from unetseg.evaluation_files import EVALUATION_SCHEMA
+from unetseg.same_scans import fingerprints
+from unetseg.score_table import Row, score_table
 from unetseg.scores import FN, TP, dice, f_beta
-from unetseg.scoring import SplitScores
+from unetseg.scoring import LARGEST_OUTLINED, SplitScores
 from unetseg.thresholds import Threshold
 
-__all__ = ["evaluation_record", "scan_rows", "threshold_rows"]
+__all__ = ["NOT_OUTLINED", "evaluation_record", "few_scans", "scan_rows", "split_table", "threshold_rows"]
 
+NOT_OUTLINED = "Hausdorff-95 and surface Dice are without"
+"""How the warning of scans without distances begins."""
 _FEW_SCANS = 5  # fewer scans with a class cannot carry a threshold or an interval
 _FEW_GROUPS = 5  # fewer groups leave an interval to chance
+_NAMED = 5  # scans that a warning names
 
 
 def evaluation_record(
@@ -47,22 +53,43 @@ def evaluation_record(
         validation: the scans that the thresholds were chosen on; None: they were given.
     """
     classes, groups = bundle.info.classes, [scan.group for scan in test.scans]
-    shown = decision.thresholds if decision.rule == "thresholds" else [np.nan] * len(classes)
     return {
         "schema_version": EVALUATION_SCHEMA,
         "model": bundle.version,
-        "dataset_fingerprint": dataset.index.fingerprint,
+        **fingerprints(dataset),
         "settings": to_plain(config),
         "decision": decision.rule,
         "unit": test.unit,
         "thresholds": dict(thresholds),
-        "scores": score_table(test.counts, classes, shown, test.histograms, surfaces=test.surfaces),
+        "scores": split_table(test, classes, decision),
         "intervals": bootstrap_intervals(test.counts, classes, groups, config, surfaces=test.surfaces),
-        "warnings": [*_weak(bundle, thresholds, test, validation), *_few_groups(groups)],
+        "validation_support": _support(classes, validation) if validation else None,
+        "warnings": [
+            *_weak(classes, test),
+            *(_weak_thresholds(classes, config, thresholds, validation) if decision.rule == "thresholds" else ()),
+            *_few_groups(groups),
+            *_not_outlined(test),
+        ],
         "scans": scan_rows(test, classes),
         "data": None,
         "production": None,
     }
+
+
+def split_table(
+    test: SplitScores, classes: Sequence[str], decision: Decision, *, outlines: bool = True
+) -> dict[str, Row]:
+    """The table of scores of a split; without thresholds where none decide, and without distances where not measured.
+
+    Args:
+        test: the scans that were scored.
+        classes: K names.
+        decision: what made a pixel a class.
+        outlines: whether distances of outlines were measured.
+    """
+    shown = decision.thresholds if decision.rule == "thresholds" else [np.nan] * len(classes)
+    surfaces = test.surfaces if outlines else None
+    return score_table(test.counts, classes, shown, test.histograms, surfaces=surfaces)
 
 
 def threshold_rows(chosen: Mapping[str, Threshold]) -> dict[str, dict[str, Any]]:
@@ -98,19 +125,56 @@ def _mean(values: NDArray[np.float64]) -> float:
     return float(measured.mean()) if measured.size else 1.0
 
 
-def _weak(
-    bundle: Bundle, thresholds: Mapping[str, Mapping[str, Any]], test: SplitScores, validation: SplitScores | None
+def few_scans(name: str, config: EvaluateConfig, holding: int | None) -> Iterator[str]:
+    """Says that too few scans stand behind the threshold of a class, unless it was given and not chosen.
+
+    Args:
+        name: of the class.
+        config: by which its threshold was chosen.
+        holding: the validation scans that hold it; None: not known.
+    """
+    own = by_class(config.class_criteria).get(name)
+    criterion = parse_criterion(own)["criterion"] if own else config.criterion
+    if criterion != "fixed" and holding is not None and holding < _FEW_SCANS:
+        yield f"{name}: only {holding} validation scans hold it, too few to support its threshold"
+
+
+def _weak(classes: Sequence[str], test: SplitScores) -> Iterator[str]:
+    """Classes that too few test scans hold."""
+    for name, holding in _support(classes, test).items():
+        if holding < _FEW_SCANS:
+            yield f"{name}: only {holding} test scans hold it, too few to support its scores and intervals"
+
+
+def _weak_thresholds(
+    classes: Sequence[str],
+    config: EvaluateConfig,
+    thresholds: Mapping[str, Mapping[str, Any]],
+    validation: SplitScores | None,
 ) -> Iterator[str]:
-    """Classes that too few scans hold, and thresholds that do not reach what was asked for."""
-    splits = {"test": test} | ({"validation": validation} if validation else {})
-    for k, name in enumerate(bundle.info.classes):
-        for split, found in splits.items():
-            holding = int((found.counts[:, k, TP] + found.counts[:, k, FN] > 0).sum())
-            if holding < _FEW_SCANS:
-                what = "its threshold" if split == "validation" else "its scores and intervals"
-                yield f"{name}: only {holding} {split} scans hold it, too few to support {what}"
+    """Thresholds that too few validation scans stand behind, and those that do not reach what was asked for."""
+    holding = _support(classes, validation) if validation else {}
+    for name in classes:
+        yield from few_scans(name, config, holding.get(name))
         if not thresholds[name]["reached"]:
             yield f"{name}: {thresholds[name]['reason']}"
+
+
+def _support(classes: Sequence[str], found: SplitScores) -> dict[str, int]:
+    """How many scans of a split hold each class."""
+    holding = (found.counts[..., TP] + found.counts[..., FN] > 0).sum(axis=0)
+    return dict(zip(classes, holding.tolist(), strict=True))
+
+
+def _not_outlined(test: SplitScores) -> Iterator[str]:
+    """Scans that have no distances, since their outlines would not fit into memory."""
+    if test.not_outlined:
+        first = ", ".join(test.not_outlined[:_NAMED])
+        more = f" and {len(test.not_outlined) - _NAMED} more" if len(test.not_outlined) > _NAMED else ""
+        yield (
+            f"{NOT_OUTLINED} {len(test.not_outlined)} of {len(test.scans)} test scans, "
+            f"which are larger than {LARGEST_OUTLINED / 1e6:.0f} megapixels: {first}{more}"
+        )
 
 
 def _few_groups(groups: Sequence[str]) -> Iterator[str]:

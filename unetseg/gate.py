@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import to_plain
 from unetseg.dataset import Dataset, open_dataset
-from unetseg.errors import BundleError, DataError, MovedError, UsageError
+from unetseg.errors import BundleError, DamagedFileError, DataError, MovedError, UsageError
 from unetseg.gate_rules import GateNumbers, Scored, Verdict, class_tolerances, compare, first
 from unetseg.old_settings import same_settings
 from unetseg.project import Project
+from unetseg.records import read_record, write_record
 from unetseg.registry import model_folder, promote, read_aliases
+from unetseg.registry_rollbacks import rollback_in_words, rolled_back
+from unetseg.same_scans import beside, fingerprints, scored_on
 from unetseg.scoring import score_split
-from unetseg.storage import read_json, write_json
+from unetseg.storage import read_json
 
 __all__ = ["GateResult", "decided", "gate"]
 
 logger = logging.getLogger(__name__)
 
+SCHEMA_VERSION = 1
+"""Of gate.json; the first ones named none, and had no digest."""
 _DECISION = "gate.json"
 _ATTEMPTS = 3  # a comparison takes minutes, a person's promotion comes seldom
 
@@ -47,8 +53,18 @@ class GateResult:
     numbers: GateNumbers | None = None
 
 
+@dataclass(frozen=True)
+class _Decision:
+    """What gate.json holds: a result, and the settings that it rests on."""
+
+    result: GateResult
+    settings: dict[str, Any]
+
+
 def gate(project: Project, *, model: str = "latest") -> GateResult:
     """Compare an evaluated model with production, promote it or keep production, and note the decision.
+
+    A version that a person took out of production is not promoted again, whatever its scores.
 
     Args:
         project: whose models are compared on whose test split.
@@ -64,7 +80,8 @@ def gate(project: Project, *, model: str = "latest") -> GateResult:
     result = _settle(project, challenger)
     said = ("promoted", result.version) if result.promoted else ("kept", result.production)
     logger.info("%s %s: %s", *said, result.reason)
-    write_json(challenger.folder / _DECISION, {"result": asdict(result), "settings": _rules(project)})
+    decision = asdict(_Decision(result, _rules(project)))
+    write_record(challenger.folder / _DECISION, {"schema_version": SCHEMA_VERSION, **decision})
     return result
 
 
@@ -85,16 +102,32 @@ def _settle(project: Project, challenger: Bundle) -> GateResult:
 
 
 def decided(bundle: Bundle, project: Project) -> GateResult | None:
-    """The decision on a bundle; None where the gate has not seen it, or saw it under other rules."""
+    """The decision on a bundle; None where the gate has not seen it, or saw it under other rules.
+
+    A decision that is damaged counts as none, with a warning. A model that was rolled back meanwhile stays decided.
+    """
     path = bundle.folder / _DECISION
     if not path.exists():
         return None
-    stored = read_json(path)
-    rules = {"gate": replace(project.settings.gate, keep_models=0), "evaluate": project.settings.evaluate}
-    if not all(same_settings(stored["settings"].get(section), rule) for section, rule in rules.items()):
+    try:
+        stored = _read_decision(path)
+    except DamagedFileError as error:
+        logger.warning("model %s meets the gate again: %s", bundle.version, error)
         return None
-    result: GateResult = TypeAdapter(GateResult).validate_python(stored["result"])
-    return result
+    rules = {"gate": replace(project.settings.gate, keep_models=0), "evaluate": project.settings.evaluate}
+    same = all(same_settings(stored.settings.get(section), rule) for section, rule in rules.items())
+    return stored.result if same else None
+
+
+def _read_decision(path: Path) -> _Decision:
+    plain = read_json(path)
+    if isinstance(plain, dict) and "schema_version" in plain:
+        plain = read_record(path, since=SCHEMA_VERSION)
+    try:
+        decision: _Decision = TypeAdapter(_Decision).validate_python(plain)
+    except ValidationError:
+        raise DamagedFileError(f"{path}: damaged, holds no decision of the gate") from None
+    return decision
 
 
 def _rules(project: Project) -> dict[str, Any]:
@@ -107,6 +140,10 @@ def _rules(project: Project) -> dict[str, Any]:
 def _decide(project: Project, challenger: Bundle, production: str | None) -> GateResult:
     if production == challenger.version:
         return GateResult(challenger.version, False, production, f"{production} is production already")
+    if line := rolled_back(read_aliases(project.models), challenger.version):
+        words = rollback_in_words(challenger.version, line)
+        way_out = f"promote it by hand if it is wanted again: unetseg models promote {challenger.version}"
+        return GateResult(challenger.version, False, production, f"{words}; {way_out}")
     verdict = _verdict(project, challenger, production)
     return GateResult(challenger.version, verdict.promotes, production, verdict.reason, verdict.numbers)
 
@@ -117,19 +154,20 @@ def _verdict(project: Project, challenger: Bundle, production: str | None) -> Ve
     if production is None:
         return first(ours, classes, config)
     try:
-        theirs = _scored(load_bundle(model_folder(project.models, production)), dataset, project)
+        before = load_bundle(model_folder(project.models, production))
+        theirs = _scored(before, dataset, project, other=challenger)
     except (DataError, BundleError) as error:
         alone = first(ours, classes, config)
         return replace(alone, reason=f"{alone.reason} (not comparable with {production}: {error})")
     return compare(ours, theirs, classes, config, project.settings.evaluate, against=production)
 
 
-def _scored(bundle: Bundle, dataset: Dataset, project: Project) -> Scored:
-    """A model's counts on today's test split: stored ones where they are of the same data, else measured now."""
-    stored = bundle.evaluation
-    # Thresholds that were chosen from stored curves leave no counts of scans behind.
-    if stored and stored["scans"] and stored["dataset_fingerprint"] == dataset.index.fingerprint:
-        rows = [(row["id"], row["group"], row["counts"]) for row in stored["scans"]]
+def _scored(bundle: Bundle, dataset: Dataset, project: Project, *, other: Bundle | None = None) -> Scored:
+    """A model's counts on today's test split: stored with it or beside another model, else measured now."""
+    stored = (bundle.evaluation, beside(other.evaluation, bundle) if other else None)
+    today = fingerprints(dataset)
+    if found := next((item for item in stored if item and scored_on(item, today)), None):
+        rows = [(row["id"], row["group"], row["counts"]) for row in found["scans"]]
     else:
         test = score_split(bundle, dataset, "test", project.settings.predict)
         rows = [(scan.id, scan.group, counts) for scan, counts in zip(test.scans, test.counts, strict=True)]

@@ -18,6 +18,7 @@ from unetseg.score_words import (
     PIXEL_SCORES,
     conventions,
     interval_text,
+    joined_warnings,
     measured,
     score_number,
     score_title,
@@ -174,7 +175,7 @@ def _thresholds(evaluation: Evaluation, classes: Sequence[str]) -> str:
 
 
 def _caveats(info: BundleInfo, evaluation: Evaluation | None) -> str:
-    found = [*(evaluation["warnings"] if evaluation else ()), *info.notes]
+    found = [*joined_warnings(evaluation["warnings"] if evaluation else (), info.classes), *info.notes]
     lines = "\n".join(f"- {_one_line(text)}" for text in found) or "None was noticed in training or evaluation."
     return f"## Caveats\n\n{lines}"
 

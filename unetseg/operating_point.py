@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from unetseg.bundle import EVALUATION_SCHEMA, Bundle, load_bundle
+from unetseg.bundle import Bundle, load_bundle
+from unetseg.class_settings import by_class
 from unetseg.config import EvaluateConfig, Settings, to_plain
 from unetseg.curve_files import load_curves
-from unetseg.dataset import open_dataset
-from unetseg.errors import UsageError
+from unetseg.dataset import Dataset, open_dataset
+from unetseg.errors import BundleError, DataError, UsageError
 from unetseg.evaluate import EvaluateResult, publish
-from unetseg.evaluation_record import threshold_rows
+from unetseg.evaluation_files import EVALUATION_SCHEMA, curve_file
+from unetseg.evaluation_record import NOT_OUTLINED, few_scans, threshold_rows
 from unetseg.histograms import BINS, Histograms
 from unetseg.project import Project, override
 from unetseg.registry import model_folder
@@ -34,7 +38,8 @@ def set_thresholds(project: Project, criteria: Sequence[str], *, model: str = "p
     """Choose thresholds of some classes anew, from the stored curves.
 
     Recall, precision, F1, average precision and specificity of the new thresholds are exact. Means over scans,
-    distances and intervals need the network, so they are left out until `evaluate` runs with the same criteria.
+    distances and intervals need the network, so they are left out until `evaluate` runs with the same criteria. The
+    page tells of the dataset only where that is still the one that was scored.
 
     Args:
         project: whose model gets the thresholds.
@@ -48,12 +53,12 @@ def set_thresholds(project: Project, criteria: Sequence[str], *, model: str = "p
     """
     bundle = load_bundle(model_folder(project.models, model))
     before = _evaluated(bundle)
-    config = _with_criteria(before, criteria)
-    folder = bundle.folder / "evaluation"
-    validation, classes = load_curves(folder / "validation_curves.npz")
-    test, _ = load_curves(folder / "test_curves.npz")
+    asked = _checked(criteria)
+    config = _with_criteria(before, asked)
+    folder, classes = bundle.folder / "evaluation", bundle.info.classes
+    validation, test = (_stored(folder, before, split) for split in ("validation", "test"))
     chosen = choose_thresholds(validation, classes, config)
-    changed = {name: chosen[name] for name in chosen if name in _named(criteria)}
+    changed = {name: chosen[name] for name in by_class(asked)}
     thresholds = before["thresholds"] | threshold_rows(changed)
     record = before | {
         "schema_version": EVALUATION_SCHEMA,
@@ -66,10 +71,18 @@ def set_thresholds(project: Project, criteria: Sequence[str], *, model: str = "p
         "intervals": {},
         "scans": [],
         "production": None,
-        "warnings": [*_kept(before["warnings"], changed), *_unreached(changed), _left_out(config)],
+        "warnings": _warnings(before, config, changed),
     }
     curves = {"validation": validation, "test": test}
-    return publish(folder, bundle, open_dataset(project.dataset), record, curves, [])
+    return publish(folder, bundle, _scored_dataset(project, before), record, curves, [])
+
+
+def _stored(folder: Path, evaluation: Mapping[str, Any], split: str) -> Histograms:
+    """The curves of an evaluation; old ones do not name theirs, so that nobody has looked whether they are there."""
+    path = curve_file(folder, evaluation, split)
+    if not path.is_file():
+        raise BundleError(f"{path}: is missing; run unetseg evaluate again")
+    return load_curves(path)[0]
 
 
 def _evaluated(bundle: Bundle) -> dict[str, Any]:
@@ -84,19 +97,26 @@ def _evaluated(bundle: Bundle) -> dict[str, Any]:
     return bundle.evaluation
 
 
-def _with_criteria(before: dict[str, Any], criteria: Sequence[str]) -> EvaluateConfig:
-    """The settings of the last evaluation, with other criteria for some classes."""
+def _checked(criteria: Sequence[str]) -> tuple[str, ...]:
+    """The criteria one by one, each of a form that there is."""
     if not criteria:
         raise UsageError("thresholds: no class is named; give --set CLASS=CRITERION, such as iris=fixed:0.3")
+    return override(Settings(), [f"evaluate.class_criteria={','.join(criteria)}"]).evaluate.class_criteria
+
+
+def _with_criteria(before: dict[str, Any], asked: Sequence[str]) -> EvaluateConfig:
+    """The settings of the last evaluation, with other criteria for some classes."""
     stored = TypeAdapter(EvaluateConfig).validate_python(before["settings"])
-    checked = override(Settings(), [f"evaluate.class_criteria={','.join(criteria)}"]).evaluate.class_criteria
-    named = _named(checked)
-    kept = [text for text in stored.class_criteria if _named([text]).isdisjoint(named)]
-    return replace(stored, class_criteria=(*kept, *checked))
+    return replace(stored, class_criteria=tuple((by_class(stored.class_criteria) | by_class(asked)).values()))
 
 
-def _named(criteria: Sequence[str]) -> set[str]:
-    return {text.partition("=")[0] for text in criteria}
+def _scored_dataset(project: Project, before: Mapping[str, Any]) -> Dataset | None:
+    """The project's dataset, where it is the one that the scores are of."""
+    try:
+        dataset = open_dataset(project.dataset)
+    except (UsageError, DataError):  # none, or damaged: ingest tells of that, and thresholds need none
+        return None
+    return dataset if dataset.index.fingerprint == before["dataset_fingerprint"] else None
 
 
 def _scores(
@@ -120,16 +140,26 @@ def _counts(histograms: Histograms, thresholds: Sequence[float]) -> NDArray[np.i
     return np.array(rows, np.int64)
 
 
-def _kept(warnings: Sequence[str], changed: Mapping[str, Threshold]) -> list[str]:
-    """What was said before, but for thresholds that are others now and for what an earlier choice left out."""
-    gone = (_LEFT_OUT, *(f"{name}: not reached" for name in changed))
-    return [text for text in warnings if not text.startswith(gone)]
-
-
-def _unreached(chosen: Mapping[str, Threshold]) -> Iterator[str]:
-    for name, threshold in chosen.items():
+def _warnings(before: Mapping[str, Any], config: EvaluateConfig, changed: Mapping[str, Threshold]) -> list[str]:
+    """What was said before and still holds, and what is to be said of the new thresholds."""
+    support = before.get("validation_support") or {}
+    found = _kept(before["warnings"], changed, support)
+    for name, threshold in changed.items():
+        found += few_scans(name, config, support.get(name))
         if not threshold.reached:
-            yield f"{name}: {threshold.reason}"
+            found.append(f"{name}: {threshold.reason}")
+    return [*found, _left_out(config)]
+
+
+def _kept(warnings: Sequence[str], changed: Iterable[str], support: Container[str]) -> list[str]:
+    """What was said before, but for what is left out now, and for thresholds that are others now.
+
+    Evaluations of older versions do not tell how many validation scans hold a class: then it is said as it was.
+    """
+    about = "|".join(re.escape(name) for name in changed)
+    counted = "|".join(re.escape(name) for name in changed if name in support) or "(?!)"
+    gone = re.compile(rf"{_LEFT_OUT}|{NOT_OUTLINED}|({about}): not |({counted}): only \d+ validation scans")
+    return [text for text in warnings if not gone.match(text)]
 
 
 def _left_out(config: EvaluateConfig) -> str:

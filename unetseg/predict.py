@@ -68,7 +68,7 @@ class PredictResult:
         table: one row per scan and class.
         gallery: page to look at.
         seconds: time taken.
-        warnings: what is odd about scans that were segmented all the same.
+        warnings: that the model was never evaluated, and what is odd about scans that were segmented all the same.
     """
 
     done: int
@@ -165,7 +165,7 @@ def predict(
     if write_table(out, rows) or result.done or _is_news(out, aside):  # an unchanged run costs no pictures
         write_gallery(result.gallery, model, rows, refs, FORMATS[config.format], aside)
     write_json(out / "run.json", _run_record(model, config, result))
-    for warning in result.warnings:
+    for warning in _odd_scans(outcomes):
         logger.warning(warning)
     _check_failures(result, config)
     return result
@@ -221,6 +221,8 @@ def _prepare(
         config=config,
         signature=_signature(model, config),
     )
+    for warning in _not_evaluated(model):  # before the work, so that it can be stopped
+        logger.warning(warning)
     return model, job, refs, bad
 
 
@@ -321,11 +323,19 @@ def _result(
         table=out / "table.parquet",
         gallery=out / "gallery.html",
         seconds=seconds,
-        warnings=_warnings(outcomes),
+        warnings=(*_not_evaluated(model), *_odd_scans(outcomes)),
     )
 
 
-def _warnings(outcomes: dict[str, _Segmented | Exception]) -> tuple[str, ...]:
+def _not_evaluated(model: Bundle) -> tuple[str, ...]:
+    """Says that nobody knows how good the model is, and that its thresholds were not chosen."""
+    if model.evaluation is not None:
+        return ()
+    cuts = "" if model.decision.rule == "argmax" else ", and the threshold of each class is one half, not chosen"
+    return (f"model {model.version} was never evaluated: its scores are unknown{cuts}; run unetseg evaluate first",)
+
+
+def _odd_scans(outcomes: dict[str, _Segmented | Exception]) -> tuple[str, ...]:
     """Each odd thing once, with how many scans it is about and the first of them."""
     about: dict[str, list[str]] = {}
     for key, item in sorted(outcomes.items()):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -22,22 +21,24 @@ from unetseg.score_words import (
     OUTLINE_SCORES,
     PIXEL_SCORES,
     conventions,
+    joined_warnings,
     measured,
     percent,
     score_number,
     score_title,
     scores_in,
+    shared_scores,
 )
 from unetseg.scores import FN, TP, count, f_beta
 from unetseg.splits import SPLITS
-from unetseg.storage import write_bytes
 
-__all__ = ["ErrorPicture", "ReportPage", "class_colours", "working_point", "write_report"]
+__all__ = ["ErrorPicture", "ReportPage", "class_colours", "report_page", "working_point"]
 
 _PICTURE_SIDE: Final = 384  # pixels: sharp on a screen, and the page stays below a few megabytes
 _DRAWN_SIDE: Final = 4 * _PICTURE_SIDE  # larger scans are thinned before they are drawn: nothing more would be seen
 _WORST_SHOWN: Final = 25  # scans listed; all of them are in evaluation.json
 _COMPARED: Final = ("recall", "precision", "f1", "dice", "iou", "surface_dice", "hausdorff95")
+_MEASURED_SOMEHOW: Final = {"unit": "", "settings": {}}  # production, in evaluations before schema 3
 
 Evaluation = Mapping[str, Any]
 
@@ -65,33 +66,29 @@ class ReportPage:
 
     Attributes:
         bundle: that was evaluated.
-        dataset: that it was evaluated on.
+        dataset: that it was evaluated on; None where that is gone: its statistics are left out.
         evaluation: the record, as ``evaluation.json`` has it; keys that older versions did not write may be missing.
         histograms: of the probabilities on the test scans.
         pictures: scans with their errors.
     """
 
     bundle: Bundle
-    dataset: Dataset
+    dataset: Dataset | None
     evaluation: Evaluation
     histograms: Histograms
     pictures: Sequence[ErrorPicture]
 
 
-def write_report(path: Path, page: ReportPage) -> None:
-    """Render the page.
-
-    Args:
-        path: of the HTML file, which is replaced.
-        page: what it shows.
-    """
+def report_page(page: ReportPage) -> str:
+    """The page, as HTML."""
     classes, evaluation = page.bundle.info.classes, page.evaluation
     scores = evaluation["scores"]
-    html = render(
+    return render(
         "report.html",
         bundle=page.bundle,
         info=page.bundle.info,
         evaluation=evaluation,
+        warnings=joined_warnings(evaluation["warnings"], classes),
         unit=evaluation.get("unit", "pixels"),
         decision=evaluation.get("decision", "thresholds"),
         elsewhere=evaluation.get("data"),
@@ -103,11 +100,10 @@ def write_report(path: Path, page: ReportPage) -> None:
         strip=evaluation["scans"]
         and strip_chart(_per_scan(evaluation, classes), class_colours(classes), label="Dice of a scan"),
         pictures=[_panels(picture, classes) for picture in page.pictures],
-        statistics=_statistics(page.dataset),
+        statistics=_statistics(page.dataset) if page.dataset else {},
         worst=evaluation["scans"][:_WORST_SHOWN],
         legend={"found": RIGHT, "missed": MISSED, "invented": INVENTED},
     )
-    write_bytes(path, html.encode())
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
@@ -176,9 +172,11 @@ def _production(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any
         return None
     ours, theirs = evaluation["scores"], found["scores"]
     rows = [name for name in (*classes, "macro") if name in theirs]
+    shared = shared_scores(_MEASURED_SOMEHOW | found, evaluation)
     return {
         "version": found["version"],
-        "scores": scores_in({name: theirs[name] for name in rows}, _COMPARED),
+        "measured": found.get("measured", False),
+        "scores": [score for score in _COMPARED if score in shared],
         "rows": {name: (theirs[name], ours[name]) for name in rows},
         "verdict": _verdict(found.get("difference"), evaluation["settings"]["confidence"]),
     }

@@ -15,11 +15,13 @@ __all__ = [
     "PIXEL_SCORES",
     "conventions",
     "interval_text",
+    "joined_warnings",
     "measured",
     "percent",
     "score_number",
     "score_title",
     "scores_in",
+    "shared_scores",
 ]
 
 ABSENT: Final = "–"
@@ -84,6 +86,16 @@ def scores_in(scores: Scores, wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(score for score in wanted if any(score in row for row in scores.values()))
 
 
+def shared_scores(before: Evaluation, after: Evaluation) -> tuple[str, ...]:
+    """Scores of both tables that mean the same: distances only in one unit, shares of outlines within one tolerance."""
+    known = [set(scores_in(item["scores"], PIXEL_SCORES + OUTLINE_SCORES)) for item in (before, after)]
+    if before.get("unit", "pixels") != after.get("unit", "pixels"):
+        known.append(set(known[0]) - {"hausdorff95"})
+    if before["settings"].get("surface_tolerance") != after["settings"].get("surface_tolerance"):
+        known.append(set(known[0]) - {"surface_dice"})
+    return tuple(score for score in PIXEL_SCORES + OUTLINE_SCORES if all(score in found for found in known))
+
+
 def conventions(evaluation: Evaluation, *, intervals: bool = True) -> list[str]:
     """What must be known to read a table of scores, a sentence each; ``intervals``: it has some in small print."""
     sentences = [
@@ -118,3 +130,16 @@ def _of_outlines(evaluation: Evaluation) -> list[str]:
         "Both are means over the scans that hold the class; where nothing of it was found, a scan counts with its "
         "diagonal and with 0.",
     ]
+
+
+def joined_warnings(warnings: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """Warnings that say the same of several classes, as one.
+
+    >>> joined_warnings(["a: few scans", "b: few scans", "all is rough"], ["a", "b"])
+    ['a, b: few scans', 'all is rough']
+    """
+    about: dict[str, list[str]] = {}
+    for text in warnings:
+        name, _, rest = text.partition(": ")
+        about.setdefault(rest, []).append(name) if name in classes else about.setdefault(text, [])
+    return [f"{', '.join(names)}: {text}" if names else text for text, names in about.items()]

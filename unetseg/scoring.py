@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +25,11 @@ from unetseg.scan_record import ScanRecord
 from unetseg.scores import count
 from unetseg.surface_distances import surface_distances
 
-__all__ = ["SplitScores", "marked_by", "model_image", "score_split"]
+__all__ = ["LARGEST_OUTLINED", "SplitScores", "marked_by", "model_image", "score_split"]
 
-_LARGEST_OUTLINED = 1 << 26  # pixels: above, the distances of outlines would take gigabytes of memory
+LARGEST_OUTLINED = 1 << 26
+"""Pixels of the largest scan with distances: dense membranes then take 1.2 GiB and half a minute per class."""
+_OUTLINED_ALONE = 1 << 24  # pixels: of larger scans one at a time, since each takes that memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class SplitScores:
         surfaces: Hausdorff-95, in micrometres or pixels, and surface Dice, ``(S, K, 2)``; nan: not measurable.
         histograms: of the probabilities.
         unit: of Hausdorff-95: ``µm`` where the pixel size of every scan is known, else ``pixels``.
+        not_outlined: names of scans that are too large for distances, which they lack.
     """
 
     scans: tuple[ScanRecord, ...]
@@ -46,6 +50,7 @@ class SplitScores:
     surfaces: NDArray[np.float64]
     histograms: Histograms
     unit: str
+    not_outlined: tuple[str, ...] = ()
 
 
 def score_split(
@@ -97,6 +102,7 @@ def score_split(
         surfaces=np.stack([found[scan.id][1] for scan in scans]),
         histograms=job.histograms,
         unit="µm" if physical else "pixels",
+        not_outlined=tuple(scan.id for scan in scans if tolerance is not None and not _is_small(scan)),
     )
 
 
@@ -135,6 +141,7 @@ class _Job:
     physical: bool
     histograms: Histograms
     adding: Any = field(default_factory=threading.Lock)
+    outlining: Any = field(default_factory=threading.Lock)
 
     def score(self, scan: ScanRecord) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Counts ``(K, 4)`` and distances ``(K, 2)``; the histograms grow."""
@@ -151,7 +158,7 @@ class _Job:
         return counts, self._surfaces(scan, masks, marked)
 
     def _outlines(self, scan: ScanRecord) -> bool:
-        return self.tolerance is not None and scan.shape[0] * scan.shape[1] <= _LARGEST_OUTLINED
+        return self.tolerance is not None and _is_small(scan)
 
     def _surfaces(
         self, scan: ScanRecord, masks: NDArray[np.int8], marked: NDArray[np.bool_] | None
@@ -160,7 +167,12 @@ class _Job:
             return np.full((masks.shape[-1], 2), np.nan)
         spacing = scan.pixel_size if self.physical and scan.pixel_size else (1.0, 1.0)
         tolerance = self.tolerance * float(np.sqrt(spacing[0] * spacing[1]))  # pixels need not be square
-        return surface_distances(masks, marked, spacing=spacing, tolerance=tolerance)
+        with self.outlining if masks[..., 0].size > _OUTLINED_ALONE else nullcontext():
+            return surface_distances(masks, marked, spacing=spacing, tolerance=tolerance)
+
+
+def _is_small(scan: ScanRecord) -> bool:
+    return scan.shape[0] * scan.shape[1] <= LARGEST_OUTLINED
 
 
 def _probabilities(

@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 
 from flows.cli import main
 from unetseg.project import Project
+from unetseg.records import write_record
+from unetseg.storage import read_json
 
 
 def unetseg(*arguments: object) -> Result:
@@ -151,6 +153,22 @@ def test_two_versions_are_compared_on_a_page(trained: Project):
     assert "<h1" in Path(found["page"]).read_text()
     assert found["comparison"]["scores"]["iris"]["f1"]["difference"] == 0
     assert "model 0001 and model 0002 on the same test scans" in result.stderr
+
+
+def test_versions_of_other_scans_are_compared_once_they_are_scored_on_todays(trained: Project):
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    write_record(path, read_json(path) | {"test_fingerprint": "another", "dataset_fingerprint": "another"})
+    before = path.read_bytes()
+    arguments = ("models", "compare", "1", "2", "--project", trained.folder, "--json")
+    refused = unetseg(*arguments)
+    assert refused.exit_code == 2
+    assert "unetseg models compare 0001 0002 --score" in refused.stderr
+    found = answer(unetseg(*arguments, "--score"))["comparison"]
+    assert found["anew"] == ["0001"]
+    assert {row["f1"]["difference"] for row in found["differences"].values()} == {0}
+    assert found["scores"]["iris"]["surface_dice"]["difference"] == pytest.approx(0, abs=1e-12)
+    assert path.read_bytes() == before
 
 
 def test_nightly_says_unchanged_and_gives_scores(trained: Project):

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from flows.answers import say_evaluation
 from flows.cli import main
+from flows.console import Console
 from unetseg.bundle import BundleInfo, versions
 from unetseg.config import CardConfig, ScanSource, Settings, Sources, to_plain
 from unetseg.project import Project, save_project
 from unetseg.records import write_record
 from unetseg.registry import promote
-from unetseg.storage import file_hash, write_bytes
+from unetseg.storage import file_hash, read_json, remove, write_bytes
 
 CARD = CardConfig(licence="CC-BY-4.0", intended_use="Slit lamp pictures of adults.", authors="Ada")
 INFO = BundleInfo(
@@ -124,3 +127,28 @@ def test_how_many_stay_must_be_said(project: Project, arguments: list[str]):
     assert result.exit_code == 2
     assert "keep" in result.stderr
     assert versions(project.models) == ["0001", "0002", "0003"]
+
+
+def test_thresholds_are_not_shown_where_the_most_probable_class_wins(tmp_path: Path):
+    exclusive = Settings(model=replace(Settings().model, head="softmax"))
+    folder = tmp_path / "models" / "0001"
+    make_bundle(folder, replace(INFO, settings=exclusive))
+    project = Project(tmp_path, Sources(scans=ScanSource(path="scans")), Settings())
+    save_project(project)
+    path = folder / "evaluation" / "evaluation.json"
+    write_record(path, read_json(path) | {"decision": "argmax"})
+    text = unetseg(project, "show", "1").stdout
+    assert "its most probable class" in text
+    assert "0.250" not in text
+    remove(folder / "evaluation")
+    assert "its most probable class (not evaluated yet)" in unetseg(project, "show", "1").stdout
+
+
+@pytest.mark.parametrize("decision", ["thresholds", "argmax"])
+def test_an_evaluation_is_told_with_its_thresholds_where_it_has_some(decision: str, capsys: pytest.CaptureFixture[str]):
+    thresholds = {"iris": {"value": 0.25, "reason": "highest F1: 0.9"}}
+    result = SimpleNamespace(version="0001", scores={}, thresholds=thresholds, decision=decision, report="report.html")
+    say_evaluation(Console(as_json=False), result)
+    told = capsys.readouterr().out
+    assert ("iris: threshold 0.2500, highest F1: 0.9" in told) == (decision == "thresholds")
+    assert ("each pixel is the most probable" in told) == (decision == "argmax")

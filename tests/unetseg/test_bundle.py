@@ -169,8 +169,8 @@ def test_a_newer_schema_is_refused_with_the_version_that_wrote_it(folder: Path):
 
 
 def test_an_evaluation_of_a_newer_schema_is_refused(folder: Path):
-    write_record(folder / "evaluation" / "evaluation.json", {"schema_version": 3})
-    with pytest.raises(BundleError, match=r"evaluation\.json: schema 3 is newer .* reads 1 to 2"):
+    write_record(folder / "evaluation" / "evaluation.json", {"schema_version": 4})
+    with pytest.raises(BundleError, match=r"evaluation\.json: schema 4 is newer .* reads 1 to 3"):
         _ = load_bundle(folder).evaluation
 
 

@@ -19,6 +19,7 @@ from unetseg.model_changes import TextChange
 
 MakeBundle = Callable[..., Bundle]
 CONFIG = EvaluateConfig(draws=100)
+OTHER_SCANS = {"test_fingerprint": "a" * 64, "dataset_fingerprint": "b" * 64}
 HALF = {"s1": 10, "s2": 10, "s3": 10, "s4": 10}
 BETTER_BUT_S4 = {"s1": 20, "s2": 20, "s3": 20, "s4": 5}
 
@@ -86,11 +87,88 @@ def test_a_model_that_takes_the_most_probable_class_has_no_thresholds(make_bundl
     assert thresholds["iris"].after is None
 
 
+def beside(make_bundle: MakeBundle, version: str) -> dict[str, Any]:
+    """What the evaluation of another model keeps of a version that it scored, without outlines."""
+    row = {"recall": 0.25, "f1": 0.375, "average_precision": 0.5}
+    return {
+        "version": version,
+        "measured": True,
+        "operating_point": {"rule": "thresholds", "thresholds": [0.25, 0.25]},
+        "unit": "µm",
+        "settings": {"surface_tolerance": None},
+        "scores": {"iris": row, "macro": row},
+        "scans": make_bundle("0009", found=BETTER_BUT_S4).evaluation["scans"],
+    }
+
+
+def test_other_training_scans_do_not_hinder_a_comparison(make_bundle: MakeBundle):
+    a, b = make_bundle("0001", change={"dataset_fingerprint": "a" * 64}), make_bundle("0002")
+    assert compare(a, b, CONFIG).anew == ()
+
+
+def test_old_evaluations_are_compared_by_all_data(make_bundle: MakeBundle):
+    a = make_bundle("0001", change={"test_fingerprint": None})
+    b = make_bundle("0002", change={"dataset_fingerprint": "a" * 64})
+    with pytest.raises(UsageError, match="same test scans"):
+        compare(a, b, CONFIG)
+
+
+@pytest.mark.parametrize("other", [OTHER_SCANS, {"scans": []}], ids=["other-scans", "thresholds-set-by-hand"])
+def test_a_model_that_was_scored_beside_the_other_is_compared_with_it(
+    other: dict[str, Any], make_bundle: MakeBundle, tmp_path: Path
+):
+    a = make_bundle("0001", change=other)
+    b = make_bundle("0002", found=HALF, change={"production": beside(make_bundle, "0001")})
+    forward = write_comparison(tmp_path / "page.html", a, b, config=CONFIG)
+    assert forward.anew == ("0001",)
+    # The differences of the first test, the other way round.
+    assert forward.differences["iris"]["recall"].difference == pytest.approx(-25 / 80)
+    assert forward.scans[-1].difference == pytest.approx(0.5 - 5 / 15)
+    assert forward.scores["iris"]["f1"].before == 0.375
+    assert forward.thresholds["iris"].before == 0.25
+    assert not {"hausdorff95", "surface_dice"} & set(forward.columns)
+    page = (tmp_path / "page.html").read_text()
+    assert "evaluation of 0001 is of other scans" in page
+    assert "No stored curves of the same scans" in page
+    assert "Hausdorff" not in page
+    back = compare(b, a, CONFIG)
+    assert back.anew == ("0001",)
+    assert back.differences["iris"]["recall"].difference == pytest.approx(25 / 80)
+
+
+def test_a_model_whose_thresholds_moved_since_is_not_compared_with_what_it_scored_then(make_bundle: MakeBundle):
+    a = make_bundle("0001", change=OTHER_SCANS)
+    moved = beside(make_bundle, "0001") | {"operating_point": {"rule": "thresholds", "thresholds": [0.25, 0.75]}}
+    with pytest.raises(UsageError, match="same test scans"):
+        compare(a, make_bundle("0002", change={"production": moved}), CONFIG)
+
+
+def test_what_was_measured_today_is_compared(make_bundle: MakeBundle, tmp_path: Path):
+    a, b = make_bundle("0001", change=OTHER_SCANS), make_bundle("0002", found=HALF)
+    scores = b.evaluation["scores"] | {"iris": b.evaluation["scores"]["iris"] | {"hausdorff95": 10.34}}
+    settings = {"surface_tolerance": b.evaluation["settings"]["surface_tolerance"]}
+    prints = {name: b.evaluation[name] for name in ("test_fingerprint", "dataset_fingerprint")}
+    today = prints | beside(make_bundle, "0001") | {"scores": scores, "settings": settings}
+    found = write_comparison(tmp_path / "page.html", a, b, config=CONFIG, today={"0001": today})
+    assert found.anew == ("0001",)
+    assert found.differences["iris"]["recall"].difference == pytest.approx(-25 / 80)
+    assert found.scores["iris"]["hausdorff95"].difference == pytest.approx(2)
+    assert "surface_dice" in found.columns
+    assert found.warnings == tuple(b.evaluation["warnings"])
+    assert "within 2 pixels of the other" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param({"dataset_fingerprint": "a" * 64}, "same data.*evaluate both again: unetseg evaluate", id="data"),
-        pytest.param({"scans": []}, "has no single scans.*evaluate --model 0002", id="thresholds-set-by-hand"),
+        pytest.param(
+            OTHER_SCANS,
+            r"4 scans \(e{12}\) for 0001 and 4 scans \(a{12}\) for 0002; unetseg models compare 0001 0002 --score",
+            id="data",
+        ),
+        pytest.param(
+            {"scans": []}, "no single scans for 0002 .*compare 0001 0002 --score", id="thresholds-set-by-hand"
+        ),
     ],
 )
 def test_evaluations_of_other_data_are_refused_with_the_way_out(
@@ -102,7 +180,7 @@ def test_evaluations_of_other_data_are_refused_with_the_way_out(
 
 
 def test_other_scans_of_the_same_data_are_refused(make_bundle: MakeBundle):
-    with pytest.raises(UsageError, match=r"same scans, found 4 and 3"):
+    with pytest.raises(UsageError, match=r"same test scans, found 4 scans .* and 3 scans"):
         compare(make_bundle("0001"), make_bundle("0002", found={"s1": 10, "s2": 10, "s3": 10}), CONFIG)
 
 
@@ -149,7 +227,7 @@ def test_evaluations_of_schema_1_are_compared(make_bundle: MakeBundle, tmp_path:
     for bundle in bundles:
         path = bundle.folder / "evaluation" / "evaluation.json"
         old = json.loads(path.read_text())
-        for key in ("sha256", "decision", "unit", "data", "production"):
+        for key in ("sha256", "decision", "unit", "data", "production", "test_fingerprint"):
             old.pop(key, None)
         old["schema_version"] = 1
         for row in old["scores"].values():

@@ -140,6 +140,57 @@ def test_the_root_is_a_zarr_group_that_says_what_is_in_it(tmp_path):
     assert json.loads((tmp_path / "index.json").read_text())["fingerprint"] == full_index().fingerprint
 
 
+def scan_of_test(**change):
+    return replace(record_of(make_planes(0), "t", split="test", group="g", pixel_size=(0.5, 0.25)), **change)
+
+
+def index_with(*scans, **change):
+    return replace(full_index(), scans={scan.id: scan for scan in scans}, **change)
+
+
+TRAIN = record_of(make_planes(1), "b/2", split="train")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(index_with(scan_of_test()), id="training-scan-gone"),
+        pytest.param(index_with(TRAIN, scan_of_test()), id="order"),
+        pytest.param(index_with(scan_of_test(), replace(TRAIN, group="other", pixel_size=(1, 1))), id="training-group"),
+        pytest.param(index_with(scan_of_test(), TRAIN, scan_of_test(id="v", vanished=True)), id="vanished"),
+        pytest.param(index_with(scan_of_test(key="elsewhere", chunk=16), TRAIN), id="chunk"),
+    ],
+)
+def test_the_test_fingerprint_stays_while_the_test_scans_do(changed):
+    assert changed.test_fingerprint == index_with(scan_of_test(), TRAIN).test_fingerprint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(index_with(scan_of_test(id="u")), id="id"),
+        pytest.param(index_with(scan_of_test(group="h")), id="group"),
+        pytest.param(index_with(scan_of_test(image=Part(content="other"))), id="image"),
+        pytest.param(index_with(scan_of_test(masks=Part(content="other"))), id="masks"),
+        pytest.param(index_with(scan_of_test(guides=Part(content="other"))), id="guides"),
+        pytest.param(index_with(scan_of_test(pixel_size=(0.25, 0.5))), id="pixel-size"),
+        pytest.param(index_with(scan_of_test(pixel_size=None)), id="no-pixel-size"),
+        pytest.param(index_with(scan_of_test(), scan_of_test(id="u")), id="more"),
+        pytest.param(index_with(scan_of_test(vanished=True)), id="vanished"),
+        pytest.param(index_with(scan_of_test(split="train")), id="split"),
+        pytest.param(index_with(scan_of_test(), classes=("iris", "lens")), id="class"),
+    ],
+)
+def test_the_test_fingerprint_changes_with_what_is_scored(changed):
+    assert changed.test_fingerprint != index_with(scan_of_test()).test_fingerprint
+
+
+def test_the_test_fingerprint_is_the_same_once_the_index_is_stored(tmp_path):
+    index = index_with(scan_of_test(), TRAIN)
+    index.save(tmp_path)
+    assert Index.load(tmp_path).test_fingerprint == index.test_fingerprint
+
+
 def test_saving_the_index_leaves_the_scans(tmp_path):
     planes = make_planes(0)
     dataset = make_dataset(tmp_path, [(record_of(planes), planes)])

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
 from unetseg.bundle import Bundle, load_bundle, save_bundle
+from unetseg.comparison import compare
 from unetseg.config import PredictConfig
 from unetseg.curve_files import load_curves
-from unetseg.dataset import open_dataset
+from unetseg.dataset import Dataset, open_dataset
 from unetseg.engines import open_engine
 from unetseg.errors import DataError, UsageError
 from unetseg.evaluate import evaluate, score_split
+from unetseg.evaluation_files import curve_file
+from unetseg.gate import gate
 from unetseg.ingest import ingest
+from unetseg.measured_now import measured_today
 from unetseg.project import Project, override
 from unetseg.records import write_record
 from unetseg.scores import FP, TP
+from unetseg.scoring import SplitScores
 from unetseg.storage import read_json
 from unetseg.surface_distances import surface_distances
+
+OTHER_SCANS = {"test_fingerprint": "another", "dataset_fingerprint": "another"}
+OUTLINES = {"hausdorff95", "surface_dice"}
 
 
 def test_thresholds_come_from_validation_and_scores_from_test(trained: Project):
     bundle = load_bundle(trained.models / "0001")
     evaluation = bundle.evaluation
     assert evaluation is not None
-    validation, classes = load_curves(bundle.folder / "evaluation" / "validation_curves.npz")
-    test, _ = load_curves(bundle.folder / "evaluation" / "test_curves.npz")
+    validation, classes = load_curves(curve_file(bundle.folder / "evaluation", evaluation, "validation"))
+    test, _ = load_curves(curve_file(bundle.folder / "evaluation", evaluation, "test"))
     for k, name in enumerate(classes):
         cut = evaluation["thresholds"][name]["value"]
         curve = validation.curve(k)
@@ -129,7 +139,7 @@ def test_gate_scores_production_anew_when_its_numbers_are_of_other_data(trained:
     bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
     stored = _scored(bundle, dataset, trained)
     path = bundle.folder / "evaluation" / "evaluation.json"
-    write_record(path, read_json(path) | {"dataset_fingerprint": "another"})
+    write_record(path, read_json(path) | OTHER_SCANS)
     measured = _scored(load_bundle(bundle.folder), dataset, trained)
     assert measured.scans == stored.scans
     assert np.array_equal(measured.counts, stored.counts)
@@ -190,6 +200,76 @@ def test_the_difference_to_production_is_kept_where_it_was_scored_on_the_same_sc
     assert own["production"] is None
 
 
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Version and split of each pass over a split that evaluate and the gate make."""
+    passes = []
+
+    def counted(bundle: Bundle, dataset: Dataset, split: str, *arguments: Any, **named: Any) -> SplitScores:
+        passes.append((bundle.version, split))
+        return score_split(bundle, dataset, split, *arguments, **named)
+
+    for name in ("evaluate", "measured_now", "gate"):
+        monkeypatch.setattr(importlib.import_module(f"unetseg.{name}"), "score_split", counted)
+    return passes
+
+
+@pytest.mark.parametrize(
+    ("change", "production"),
+    [
+        pytest.param({"dataset_fingerprint": "another"}, [], id="other-training-scans"),
+        pytest.param(OTHER_SCANS, [("0001", "test")], id="other-test-scans"),
+        pytest.param({"scans": []}, [("0001", "test")], id="thresholds-from-curves"),
+    ],
+)
+def test_a_night_scores_production_once_and_only_on_other_test_scans(
+    exclusive: Project, scored: list[tuple[str, str]], change: dict[str, Any], production: list[tuple[str, str]]
+):
+    path = exclusive.models / "0001" / "evaluation" / "evaluation.json"
+    own = read_json(path)
+    write_record(path, own | change)
+    before = path.read_bytes()
+    evaluate(exclusive, model="2")
+    result = gate(exclusive, model="2")
+    assert scored == [("0002", "validation"), ("0002", "test"), *production]
+    assert result.numbers.before == pytest.approx(own["scores"]["macro"]["f1"])
+    assert path.read_bytes() == before  # its thresholds above all
+    kept = load_bundle(exclusive.models / "0002").evaluation["production"]
+    assert kept["measured"] == bool(production)
+    assert {row["id"]: row["counts"] for row in kept["scans"]} == {row["id"]: row["counts"] for row in own["scans"]}
+    for name, row in own["scores"].items():
+        here = {key: value for key, value in row.items() if not (production and key in OUTLINES)}
+        assert kept["scores"][name] == pytest.approx(here, nan_ok=True)
+
+
+def test_a_damaged_production_does_not_stop_an_evaluation_and_the_gate_tells_of_it(exclusive: Project):
+    (exclusive.models / "0001" / "model.keras").write_bytes(b"damaged")
+    evaluate(exclusive, model="2")
+    assert load_bundle(exclusive.models / "0002").evaluation["production"] is None
+    assert "not comparable with 0001" in gate(exclusive, model="2").reason
+
+
+def test_models_that_were_scored_on_other_scans_are_scored_on_todays_and_keep_their_evaluation(
+    trained: Project, scored: list[tuple[str, str]]
+):
+    bundle = load_bundle(trained.models / "0001")
+    assert measured_today(trained, [bundle]) == {}
+    path = bundle.folder / "evaluation" / "evaluation.json"
+    own = read_json(path)
+    write_record(path, own | OTHER_SCANS)
+    told: list[str] = []
+    other = load_bundle(bundle.folder)
+    found = measured_today(trained, [other], progress=lambda done, total, what: told.append(what))["0001"]
+    assert scored == [("0001", "test")]
+    assert found["scores"] == own["scores"]
+    assert found["scans"] == own["scans"]
+    assert (found["unit"], found["settings"]) == (own["unit"], {"surface_tolerance": 2.0})
+    assert found["test_fingerprint"] == own["test_fingerprint"]
+    assert told[0].startswith("model 0001, test ")
+    compared = compare(other, bundle, trained.settings.evaluate, today={"0001": found})
+    assert compared.differences["macro"]["f1"].difference == 0
+
+
 def test_outlines_are_measured_as_on_whole_masks(trained: Project):
     bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
     row = {item["id"]: item for item in bundle.evaluation["scans"]}
@@ -200,3 +280,23 @@ def test_outlines_are_measured_as_on_whole_masks(trained: Project):
         for k, name in enumerate(bundle.info.classes):
             found = [row[scan.id][key][name] for key in ("hausdorff95", "surface_dice")]
             assert found == pytest.approx(expected[k].tolist(), nan_ok=True)
+
+
+def test_scans_too_large_for_distances_have_none_and_are_named(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    scans = open_dataset(trained.dataset).scans("test")
+    monkeypatch.setattr("unetseg.scoring.LARGEST_OUTLINED", scans[0].shape[0] * scans[0].shape[1] - 1)
+    result = evaluate(trained)
+    assert result.scores["iris"]["hausdorff95"] is None or np.isnan(result.scores["iris"]["hausdorff95"])
+    assert result.scores["iris"]["recall"] > 0
+    said = next(text for text in result.warnings if text.startswith("Hausdorff-95 and surface Dice are without"))
+    assert said.startswith(f"Hausdorff-95 and surface Dice are without {len(scans)} of {len(scans)} test scans")
+    assert said.endswith(", ".join(scan.id for scan in scans))
+
+
+def test_outlines_of_large_scans_are_those_of_small_ones(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
+    together = score_split(bundle, dataset, "test", PredictConfig(), tolerance=2.0)
+    monkeypatch.setattr("unetseg.scoring._OUTLINED_ALONE", 0)
+    alone = score_split(bundle, dataset, "test", PredictConfig(), tolerance=2.0)
+    np.testing.assert_array_equal(alone.surfaces, together.surfaces)
+    assert alone.not_outlined == together.not_outlined == ()

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tifffile
 
 from unetseg.bundle import load_bundle
 from unetseg.dataset import open_dataset
-from unetseg.errors import UsageError
+from unetseg.errors import DataError, UsageError
 from unetseg.evaluate_on import evaluate_on
 from unetseg.project import Project, override
+from unetseg.records import write_record
 from unetseg.storage import read_json
 
 
@@ -75,6 +77,26 @@ def test_scans_without_masks_are_told(trained: Project, others: Path):
         mask.unlink()
     result = evaluate_on(trained, others / "scans", others / "masks")
     assert any(f"1 scans have no mask and were left out: {alone.stem}" in text for text in result.warnings)
+
+
+def test_scans_of_another_pixel_size_are_told_or_refused(trained: Project, others: Path):
+    path = trained.models / "0001" / "bundle.json"
+    write_record(path, read_json(path) | {"pixel_size": [0.5, 0.5]})
+    coarse = sorted((others / "scans").iterdir())[0]
+    pixels = tifffile.imread(coarse)
+    tifffile.imwrite(coarse, pixels, resolution=(10_000, 10_000), resolutionunit="CENTIMETER")  # 1 µm
+    result = evaluate_on(trained, others / "scans", others / "masks")
+    number = len(list((others / "scans").iterdir()))
+    told = f"1 of {number} scans have pixels of 1 x 1 µm ({coarse.stem}), the model was trained on 0.5 x 0.5 µm: "
+    assert [text for text in result.warnings if "µm" in text] == [
+        f"{told}they were scored as they are, so their scores may be lower than at the model's pixel size"
+    ]
+    assert set(result.warnings) <= set(read_json(result.report.parent / "evaluation.json")["warnings"])
+    strict = replace(trained, settings=override(trained.settings, ["predict.pixel_size=refuse"]))
+    with pytest.raises(
+        DataError, match=rf"have pixels of 1 x 1 µm \({coarse.stem}\) and {number - 1} of {number} scans"
+    ):
+        evaluate_on(strict, others / "scans", others / "masks")
 
 
 def test_names_stay_below_the_project(trained: Project, others: Path):

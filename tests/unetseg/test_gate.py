@@ -11,12 +11,16 @@ import pytest
 
 from unetseg import gate as module
 from unetseg.config import EvaluateConfig, GateConfig, ScanSource, Settings, Sources
+from unetseg.decisions import Decision
 from unetseg.errors import DataError, UsageError
 from unetseg.gate import GateResult, decided, gate
 from unetseg.project import Project
+from unetseg.registry import Aliases
 from unetseg.storage import read_json, write_json
 
 GOOD, FAIR, BAD = 0.02, 0.1, 0.3  # shares of wrong pixels
+POINT = Decision("thresholds", (0.25, 0.5))
+OTHER = {"dataset_fingerprint": "yesterday", "test_fingerprint": "yesterday"}
 
 
 class Shelf:
@@ -26,13 +30,21 @@ class Shelf:
         settings = Settings(evaluate=EvaluateConfig(draws=200))
         self.project = Project(folder, Sources(ScanSource("scans")), settings)
         self.production: str | None = None
+        self.history: tuple[dict, ...] = ()
         self.measured: list[str] = []
 
-    def add(self, version: str, error: float, *, fingerprint: str = "today", scans: bool = True) -> None:
+    def add(self, version: str, error: float, *, scans: bool = True, **change) -> None:
         folder = self.project.models / version / "evaluation"
         folder.mkdir(parents=True)
         rows = self.rows(error, int(version)) if scans else []
-        write_json(folder / "evaluation.json", {"dataset_fingerprint": fingerprint, "scans": rows})
+        record = {"dataset_fingerprint": "today", "test_fingerprint": "today", "scans": rows} | change
+        write_json(folder / "evaluation.json", record)
+
+    def beside(self, production: str, error: float, **change) -> dict:
+        """What evaluate keeps of a version that was in production."""
+        point = {"rule": "thresholds", "thresholds": list(POINT.thresholds)}
+        kept = {"version": production, "operating_point": point, "scans": self.rows(error, int(production))}
+        return {"production": kept | change}
 
     def rows(self, error: float, seed: int) -> list[dict]:
         random, true = np.random.default_rng(seed), 500
@@ -47,7 +59,8 @@ class Shelf:
         path = folder / "evaluation/evaluation.json"
         evaluation = read_json(path) if path.exists() else None
         info = SimpleNamespace(classes=("iris", "pupil"))
-        return SimpleNamespace(folder=folder, version=folder.name, info=info, evaluation=evaluation)
+        parts = {"folder": folder, "version": folder.name, "info": info, "evaluation": evaluation}
+        return SimpleNamespace(**parts, decision=POINT)
 
     def score(self, bundle, dataset, split, config) -> SimpleNamespace:
         self.measured.append(bundle.version)
@@ -71,11 +84,11 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     made = Shelf(tmp_path)
     monkeypatch.setattr(module, "model_folder", lambda models, name: models / name)
     monkeypatch.setattr(module, "load_bundle", made.bundle)
-    index = SimpleNamespace(fingerprint="today")
+    index = SimpleNamespace(fingerprint="today", test_fingerprint="today")
     monkeypatch.setattr(module, "open_dataset", lambda path: SimpleNamespace(index=index))
     monkeypatch.setattr(module, "score_split", made.score)
     monkeypatch.setattr(module, "promote", made.promote)
-    monkeypatch.setattr(module, "read_aliases", lambda models: SimpleNamespace(production=made.production))
+    monkeypatch.setattr(module, "read_aliases", lambda models: Aliases(made.production, history=made.history))
     return made
 
 
@@ -98,7 +111,7 @@ def test_a_worse_model_leaves_production(shelf: Shelf):
     assert (result.promoted, result.production, shelf.production) == (False, "0001", "0001")
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "yesterday"}, {"scans": False}], ids=["old-data", "no-scans"])
+@pytest.mark.parametrize("change", [OTHER, {"scans": False}], ids=["other-scans", "no-scans"])
 def test_counts_that_are_not_of_todays_scans_are_measured_anew(shelf: Shelf, change):
     shelf.add("0001", BAD, **change)
     shelf.add("0002", GOOD)
@@ -107,6 +120,41 @@ def test_counts_that_are_not_of_todays_scans_are_measured_anew(shelf: Shelf, cha
     assert shelf.measured == ["0001"]
     assert not result.promoted  # as measured, production is as good
     assert result.numbers.before > 0.95
+
+
+def test_other_training_scans_leave_stored_counts_as_they_are(shelf: Shelf):
+    shelf.add("0001", BAD, dataset_fingerprint="yesterday")
+    shelf.add("0002", GOOD)
+    shelf.production = "0001"
+    assert shelf.gate("0002").promoted
+    assert shelf.measured == []
+
+
+@pytest.mark.parametrize(
+    ("change", "measured"),
+    [
+        pytest.param({}, [], id="same"),
+        pytest.param({"version": "0000"}, ["0001"], id="another-was-production"),
+        pytest.param({"operating_point": {"rule": "thresholds", "thresholds": [0.25, 0.4]}}, ["0001"], id="thresholds"),
+        pytest.param({"operating_point": {"rule": "argmax", "thresholds": [0.25, 0.5]}}, ["0001"], id="rule"),
+    ],
+)
+def test_production_that_evaluate_scored_is_not_scored_again_while_it_is_the_same(shelf: Shelf, change, measured):
+    shelf.add("0001", FAIR, **OTHER)
+    shelf.add("0002", GOOD, **shelf.beside("0001", BAD, **change))
+    shelf.production = "0001"
+    result = shelf.gate("0002")
+    assert shelf.measured == measured
+    # Macro F1 of pixels that are wrong with a chance of 0.3; as measured, it would be 0.98.
+    assert (result.numbers.before < 0.75) == (not measured)
+
+
+def test_counts_beside_a_challenger_of_other_scans_are_measured_anew(shelf: Shelf):
+    shelf.add("0001", BAD, **OTHER)
+    shelf.add("0002", FAIR, **OTHER, **shelf.beside("0001", BAD))
+    shelf.production = "0001"
+    shelf.gate("0002")
+    assert shelf.measured == ["0002", "0001"]
 
 
 def test_the_first_model_must_reach_the_floor(shelf: Shelf):
@@ -121,7 +169,7 @@ def test_production_on_other_classes_is_not_comparable_and_the_floor_decides(she
         raise DataError("classes of model 0001 are ['limbus']")
 
     monkeypatch.setattr(module, "score_split", other_classes)
-    shelf.add("0001", GOOD, fingerprint="yesterday")
+    shelf.add("0001", GOOD, **OTHER)
     shelf.add("0002", FAIR)
     shelf.production = "0001"
     result = shelf.gate("0002")
@@ -168,9 +216,48 @@ def test_a_decision_of_an_older_version_has_no_numbers(shelf: Shelf):
     shelf.gate("0001")
     path = shelf.project.models / "0001/gate.json"
     stored = read_json(path)
-    del stored["result"]["numbers"]
+    del stored["result"]["numbers"], stored["schema_version"], stored["sha256"]
     write_json(path, stored)
     assert decided(shelf.bundle(path.parent), shelf.project).numbers is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda text: text.replace('"promoted": true', '"promoted": false'), id="a_word_changed"),
+        pytest.param(lambda text: text[:-9], id="cut"),
+        pytest.param(lambda text: "[]", id="no_record"),
+        pytest.param(lambda text: '{"settings": {}}', id="no_result"),
+    ],
+)
+def test_a_damaged_decision_is_none_and_the_model_meets_the_gate_again(shelf: Shelf, caplog, damage):
+    shelf.add("0001", GOOD)
+    shelf.gate("0001")
+    path = shelf.project.models / "0001/gate.json"
+    path.write_text(damage(path.read_text()))
+    bundle = shelf.bundle(path.parent)
+    assert decided(bundle, shelf.project) is None
+    assert "model 0001 meets the gate again: " in caplog.text
+    assert f"{path}: " in caplog.text
+    again = shelf.gate("0001")
+    assert decided(bundle, shelf.project) == again
+
+
+def test_a_version_that_was_rolled_back_is_not_promoted_again(shelf: Shelf):
+    shelf.add("0001", BAD)
+    shelf.add("0002", GOOD, **OTHER)
+    shelf.add("0003", GOOD)
+    shelf.production = "0001"
+    line = {"time": "2026-11-20T01:02:03+00:00", "who": "ada@lab", "why": "invents lenses", "rolled_back": "0002"}
+    first = {"production": "0002", "previous": "0001", "why": "", "rolled_back": None}
+    shelf.history = (first, line | {"production": "0001", "previous": "0002"})
+    reason = (
+        "0002 was rolled back by ada@lab on 2026-11-20 (invents lenses); promote it by hand if it is wanted again: "
+        "unetseg models promote 0002"
+    )
+    assert shelf.gate("0002") == GateResult("0002", False, "0001", reason)
+    assert shelf.measured == []
+    assert shelf.gate("0003").promoted
 
 
 def test_a_model_without_scores_is_refused(shelf: Shelf):
@@ -179,7 +266,7 @@ def test_a_model_without_scores_is_refused(shelf: Shelf):
 
 
 def test_a_misspelt_class_is_refused_before_anything_is_measured(shelf: Shelf):
-    shelf.add("0001", GOOD, fingerprint="yesterday")
+    shelf.add("0001", GOOD, **OTHER)
     with pytest.raises(UsageError, match="no class 'pupli'"):
         shelf.gate("0001", class_tolerances=("pupli=0.1",))
     assert shelf.measured == []

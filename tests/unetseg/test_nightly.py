@@ -13,7 +13,7 @@ from unetseg.errors import BundleError
 from unetseg.gate import GateResult, gate
 from unetseg.nightly import Steps, nightly
 from unetseg.project import Project, load_project, override
-from unetseg.registry import promote, read_aliases, versions
+from unetseg.registry import promote, read_aliases, rollback, versions
 
 
 def forbidden(*arguments, **named):
@@ -116,6 +116,27 @@ def test_a_damaged_evaluation_is_made_anew_and_the_nights_go_on(trained: Project
     assert result.outcome == "unchanged"
     assert "model 0001 is evaluated anew" in caplog.text
     assert load_bundle(trained.models / "0001").evaluation["thresholds"]["iris"]["reached"]
+
+
+@pytest.mark.parametrize("changed", [(), ("gate.tolerance=0.5",)], ids=["same-settings", "other-settings"])
+def test_the_nights_do_not_undo_a_rollback(trained: Project, changed: tuple[str, ...]):
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    (trained.models / "0002" / "gate.json").unlink()
+    promote(trained.models, "0002", why="")
+    rollback(trained.models, why="too eager")
+    project = replace(trained, settings=override(trained.settings, changed))
+    result = nightly(project, Steps(train=forbidden, evaluate=forbidden))
+    assert (result.outcome, result.version, result.production) == ("kept", "0002", "0001")
+    assert result.sentence.startswith("kept 0001: 0002 was rolled back by ")
+    assert nightly(project, Steps(train=forbidden, evaluate=forbidden, gate=forbidden)).outcome == "unchanged"
+
+
+def test_a_damaged_decision_does_not_end_the_nights(trained: Project, caplog: pytest.LogCaptureFixture):
+    path = trained.models / "0001" / "gate.json"
+    path.write_text(path.read_text()[:-20])
+    result = nightly(trained, Steps(train=forbidden, evaluate=forbidden))
+    assert (result.outcome, result.production) == ("kept", "0001")
+    assert "model 0001 meets the gate again" in caplog.text
 
 
 def test_a_production_that_moved_meanwhile_is_compared_with_instead(

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from unetseg.bundle import load_bundle
-from unetseg.errors import UsageError
+from unetseg.dataset import open_dataset
+from unetseg.errors import BundleError, UsageError
 from unetseg.evaluate import evaluate
 from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, override
+from unetseg.records import write_record
 from unetseg.storage import read_json, write_json
 
 POOLED = ("recall", "precision", "f1", "average_precision", "specificity", "threshold", "support", "scans_without")
@@ -73,7 +75,9 @@ def test_wrong_criteria_change_nothing(trained: Project, criteria: list[str], me
 
 def test_evaluations_of_schema_1_get_thresholds_too_and_keep_their_warnings(trained: Project):
     path = trained.models / "0001" / "evaluation" / "evaluation.json"
-    newer = {"decision", "unit", "data", "production", "files", "sha256"}
+    newer = {"decision", "unit", "data", "production", "test_fingerprint", "validation_support", "files", "sha256"}
+    for name in read_json(path)["files"]:
+        (path.parent / name).rename(path.with_name(f"{name.partition('-')[0]}.npz"))
     old = {key: value for key, value in read_json(path).items() if key not in newer}
     write_json(path, old | {"schema_version": 1, "warnings": ["pupil: only 2 test scans hold it"]})
     found = set_thresholds(trained, ["iris=fixed:0.25"])
@@ -81,5 +85,64 @@ def test_evaluations_of_schema_1_get_thresholds_too_and_keep_their_warnings(trai
     again = set_thresholds(trained, ["iris=fixed:0.5"])
     assert len(again.warnings) == len(found.warnings)
     bundle = load_bundle(trained.models / "0001")
-    assert bundle.evaluation["schema_version"] == 2
+    assert bundle.evaluation["schema_version"] == 3
     assert bundle.decision.rule == "thresholds"
+
+
+def test_curves_that_are_gone_are_told_of(trained: Project):
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    write_json(path, read_json(path) | {"schema_version": 1, "files": {}, "sha256": None})
+    with pytest.raises(BundleError, match=r"validation_curves\.npz: is missing; run unetseg evaluate again"):
+        set_thresholds(trained, ["iris=fixed:0.25"])
+
+
+def test_several_criteria_in_one_text_all_count(trained: Project):
+    found = set_thresholds(trained, ["iris=fixed:0.25,pupil=fixed:0.75"])
+    assert (found.thresholds["iris"]["value"], found.thresholds["pupil"]["value"]) == (0.25, 0.75)
+
+
+def test_scans_that_hold_each_class_are_counted(trained: Project):
+    scans = open_dataset(trained.dataset).scans("validation")
+    counted = load_bundle(trained.models / "0001").evaluation["validation_support"]
+    assert counted == {name: sum(scan.class_pixels[name] > 0 for scan in scans) for name in counted}
+    assert set(counted) == {"iris", "pupil", "sclera"}
+
+
+@pytest.mark.parametrize(
+    ("support", "criterion", "said"),
+    [
+        pytest.param({"iris": 4}, "dice", True, id="few"),
+        pytest.param({"iris": 5}, "dice", False, id="enough"),
+        pytest.param({"iris": 4}, "fixed:0.3", False, id="few_but_not_chosen"),
+        pytest.param(None, "dice", False, id="unknown"),
+    ],
+)
+def test_too_few_scans_for_a_newly_chosen_threshold_are_told(
+    trained: Project, support: dict[str, int] | None, criterion: str, said: bool
+):
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    record = read_json(path) | {"warnings": ["iris: only 9 test scans hold it"], "validation_support": support}
+    write_record(path, record)
+    for _ in range(2):  # and not told twice
+        found = set_thresholds(trained, [f"iris={criterion}"])
+        about = [text for text in found.warnings if "validation scans" in text]
+        assert about == ["iris: only 4 validation scans hold it, too few to support its threshold"] * said
+        assert found.warnings[0] == "iris: only 9 test scans hold it"
+
+
+def test_what_an_older_record_says_of_few_scans_is_kept(trained: Project):
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    old = ["iris: only 2 validation scans hold it, too few to support its threshold"]
+    write_record(path, read_json(path) | {"warnings": old, "validation_support": None})
+    assert set_thresholds(trained, ["iris=dice"]).warnings[0] == old[0]
+
+
+@pytest.mark.parametrize("dataset", ["the one that was scored", "another", "none"])
+def test_the_page_tells_of_the_dataset_only_where_it_is_the_one_that_was_scored(trained: Project, dataset: str):
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    if dataset == "another":
+        write_record(path, read_json(path) | {"dataset_fingerprint": "0" * 64})
+    if dataset == "none":
+        (trained.dataset / "index.json").unlink()
+    page = set_thresholds(trained, ["iris=dice"]).report.read_text()
+    assert ("<h2>Data</h2>" in page) == (dataset == "the one that was scored")

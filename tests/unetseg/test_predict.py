@@ -285,3 +285,15 @@ def test_the_gallery_tells_of_files_that_break_and_of_those_that_are_mended(
     assert "broken.tif" in run(trained, scans, tmp_path / "out").gallery.read_text()
     (scans / "broken.tif").unlink()
     assert "broken.tif" not in run(trained, scans, tmp_path / "out").gallery.read_text()
+
+
+def test_a_model_that_was_never_evaluated_is_told_of_once(
+    trained: Project, scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    assert not run(trained, scans, tmp_path / "out").warnings
+    shutil.rmtree(trained.models / "0001" / "evaluation")
+    result = run(trained, scans, tmp_path / "new")
+    assert [text for text in result.warnings if "0001 was never evaluated" in text] == list(result.warnings)
+    assert "the threshold of each class is one half" in result.warnings[0]
+    assert caplog.text.count("was never evaluated") == 1
+    assert read_json(tmp_path / "new" / "run.json")["result"]["warnings"] == list(result.warnings)

@@ -18,7 +18,7 @@ from unetseg.config import IngestConfig
 from unetseg.dataset import Dataset
 from unetseg.dataset_index import Index
 from unetseg.histograms import Histograms
-from unetseg.report import ErrorPicture, ReportPage, write_report
+from unetseg.report import ErrorPicture, ReportPage, report_page
 from unetseg.scan_record import Part, ScanRecord
 
 MakeBundle = Callable[..., Bundle]
@@ -105,14 +105,13 @@ def picture() -> ErrorPicture:
 
 
 @pytest.fixture
-def show(make_bundle: MakeBundle, dataset: Dataset, histograms: Histograms, tmp_path: Path) -> Callable[..., Page]:
+def show(make_bundle: MakeBundle, dataset: Dataset, histograms: Histograms) -> Callable[..., Page]:
     """Writes the page of a made-up evaluation with some changes, and parses it."""
 
     def written(pictures: tuple[ErrorPicture, ...] = (), **change: Any) -> Page:
         bundle = make_bundle()
         evaluation = copy.deepcopy(bundle.evaluation) | change
-        write_report(tmp_path / "report.html", ReportPage(bundle, dataset, evaluation, histograms, pictures))
-        return Page((tmp_path / "report.html").read_text())
+        return Page(report_page(ReportPage(bundle, dataset, evaluation, histograms, pictures)))
 
     return written
 
@@ -148,14 +147,11 @@ def test_an_evaluation_of_schema_1_is_shown(show: Callable[..., Page], make_bund
     assert "Hausdorff" not in page.text
 
 
-def test_keys_that_schema_1_lacks_may_be_missing(
-    make_bundle: MakeBundle, dataset: Dataset, histograms: Histograms, tmp_path: Path
-):
+def test_keys_that_schema_1_lacks_may_be_missing(make_bundle: MakeBundle, dataset: Dataset, histograms: Histograms):
     bundle = make_bundle()
-    new = {"decision", "unit", "data", "production"}
+    new = {"decision", "unit", "data", "production", "test_fingerprint"}
     evaluation = {key: value for key, value in bundle.evaluation.items() if key not in new}
-    write_report(tmp_path / "report.html", ReportPage(bundle, dataset, evaluation, histograms, ()))
-    assert "Hausdorff 95 (pixels)" in (tmp_path / "report.html").read_text()
+    assert "Hausdorff 95 (pixels)" in report_page(ReportPage(bundle, dataset, evaluation, histograms, ()))
 
 
 def test_warnings_stand_above_the_scores(show: Callable[..., Page]):
@@ -217,6 +213,33 @@ def test_the_difference_to_production_is_told_in_words(
 
 
 @pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        pytest.param({"unit": "µm", "settings": {"surface_tolerance": 2.0}}, {"hausdorff95", "surface"}, id="same"),
+        pytest.param({"unit": "pixels", "settings": {"surface_tolerance": 2.0}}, {"surface"}, id="other-unit"),
+        pytest.param({"unit": "µm", "settings": {"surface_tolerance": 3.0}}, {"hausdorff95"}, id="other-tolerance"),
+        pytest.param({}, set(), id="schema-2"),
+    ],
+)
+def test_distances_stand_beside_those_of_production_only_where_they_are_measured_alike(
+    change: dict[str, Any], shown: set[str], show: Callable[..., Page]
+):
+    row = {"f1": 0.5, "hausdorff95": 20.0, "surface_dice": 0.25}
+    cells = {"hausdorff95": "20.0 → 12.3", "surface": "0.250 → 0.407"}
+    page = show(production={"version": "0007", "scores": {"iris": row}, "difference": None} | change)
+    beside = next(cells for cells in page.row("iris") if "0.500 → 0.703" in cells)
+    assert {name for name, cell in cells.items() if cell in beside} == shown
+    assert len(beside) == 1 + len(shown)
+
+
+@pytest.mark.parametrize("measured", [True, False], ids=["measured-now", "stored"])
+def test_production_that_was_scored_for_the_comparison_is_told_of(measured: bool, show: Callable[..., Page]):
+    production = {"version": "0007", "measured": measured, "scores": {"iris": {"f1": 0.5}}, "difference": None}
+    page = show(production=production)
+    assert ("evaluation is of other scans, so it was scored on these" in " ".join(page.text.split())) == measured
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         pytest.param({"decision": "argmax"}, "each pixel is the most probable of them and background", id="argmax"),
@@ -266,3 +289,10 @@ def test_names_cannot_put_markup_into_the_page(show: Callable[..., Page]):
     page = show(scans=[row | {"mean_f1": 1.0}], warnings=["<script>"])
     assert not any(tag in {"script", "b"} for tag, _ in page.tags)
     assert page.row("<script>x</script>")
+
+
+def test_thresholds_are_not_shown_where_the_most_probable_class_wins(show: Callable[..., Page]):
+    assert "best for iris" in show().text
+    text = show(decision="argmax").text
+    assert "each pixel is the most probable of them and background" in text
+    assert "best for iris" not in text

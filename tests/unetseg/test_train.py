@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -15,9 +16,10 @@ import pytest
 
 from unetseg import attempt as attempts
 from unetseg import bundle, fitting
+from unetseg.bundle import load_bundle
 from unetseg.checkpoint import FitOutcome
 from unetseg.config import LossConfig, ModelConfig, TrainConfig
-from unetseg.dataset import open_dataset
+from unetseg.dataset import Dataset, open_dataset
 from unetseg.engines import load_network, open_engine
 from unetseg.errors import DataError, UsageError
 from unetseg.fitting import compile_model, composite_loss, scale_weights
@@ -27,7 +29,8 @@ from unetseg.patches import PatchBatches
 from unetseg.probes import Scores
 from unetseg.project import Project, override
 from unetseg.records import write_record
-from unetseg.storage import locate, read_json
+from unetseg.scan_record import ScanRecord
+from unetseg.storage import file_hash, locate, read_json
 from unetseg.train import plan_training, train, training_fingerprint
 
 
@@ -220,6 +223,32 @@ def test_a_warm_start_from_another_network_is_told(trained: Project, caplog: pyt
     assert "model 0001 is another network; training begins anew" in caplog.text
 
 
+def lose_network(folder: Path) -> None:
+    (folder / "model.keras").unlink()
+
+
+def spoil_network(folder: Path) -> None:
+    """Damaged before the bundle was written, so that its hash is right."""
+    (folder / "model.keras").write_bytes(b"no network")
+    plain = read_json(folder / "bundle.json")
+    files = plain["files"] | {"model.keras": file_hash(folder / "model.keras")}
+    write_record(folder / "bundle.json", plain | {"files": files})
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [(lose_network, "model.keras is missing"), (spoil_network, "model.keras: "), (shutil.rmtree, "no version '0001'")],
+    ids=["missing-file", "no-network", "no-bundle"],
+)
+def test_a_warm_start_from_a_damaged_model_is_none(
+    trained: Project, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], why: str
+):
+    damage(trained.models / "0001")
+    untouched = object()
+    attempts._warm_start(untouched, trained, open_dataset(trained.dataset).index)  # type: ignore[arg-type]
+    assert re.search(rf"model 0001 cannot be used \(.*{why}.*\); training begins anew", caplog.text)
+
+
 # --------------------------------------------------------------------------- ending
 
 
@@ -360,6 +389,22 @@ def test_a_plan_can_be_asked_for_without_training(trained: Project):
     assert plan.choices["train.patch"] == "112: the median scan is 80 x 112, and CPU gets at most 256"
     assert plan.shape == (80, 112)
     assert plan.settings.model.depth == 2
+
+
+def test_a_bundle_knows_the_pixel_size_of_its_training(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    scans = Dataset.scans
+
+    def sized(self: Dataset, split: str) -> list[ScanRecord]:
+        found = scans(self, split)
+        if split != "train":
+            return [replace(scan, pixel_size=(2.0, 2.0)) for scan in found]
+        sizes = [None, (0.5, 0.5), (0.5, 0.52), *[(0.5, 0.51)] * len(found)]
+        return [replace(scan, pixel_size=size) for scan, size in zip(found, sizes, strict=False)]
+
+    monkeypatch.setattr(Dataset, "scans", sized)
+    result = train(with_settings(trained, *SMALLEST, "train.epochs=1"))
+    assert load_bundle(result.bundle).info.pixel_size == (0.5, 0.51)
+    assert any(re.match(r"\d+ of \d+ training scans tell their pixel size, 0.5 x 0.51", note) for note in result.notes)
 
 
 # --------------------------------------------------------------------------- settings

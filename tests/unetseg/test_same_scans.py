@@ -1,0 +1,71 @@
+"""Which evaluations are of the same test scans, and when scores that were kept beside another model's still hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from unetseg.bundle import Bundle
+from unetseg.same_scans import beside, scored_on
+
+MakeBundle = Callable[..., Bundle]
+SCANS = [{"id": "s1"}]
+POINT = {"rule": "thresholds", "thresholds": [0.25, 0.25]}
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "same"),
+    [
+        pytest.param({"test_fingerprint": "t", "dataset_fingerprint": "other"}, True, id="other-training-scans"),
+        pytest.param({"test_fingerprint": "other", "dataset_fingerprint": "d"}, False, id="other-test-scans"),
+        pytest.param({"dataset_fingerprint": "d"}, True, id="old-of-the-same-data"),
+        pytest.param({"dataset_fingerprint": "other"}, False, id="old-of-other-data"),
+        pytest.param({"test_fingerprint": "t", "dataset_fingerprint": "d", "scans": []}, False, id="no-single-scans"),
+        pytest.param(None, False, id="no-evaluation"),
+    ],
+)
+def test_evaluations_are_comparable_by_the_test_scans_and_old_ones_by_all_data(
+    evaluation: dict[str, Any] | None, same: bool
+):
+    found = evaluation and {"scans": SCANS} | evaluation
+    assert scored_on(found, {"test_fingerprint": "t", "dataset_fingerprint": "d"}) == same
+
+
+def test_two_old_evaluations_are_comparable_by_all_data():
+    old = {"dataset_fingerprint": "d", "scans": SCANS}
+    assert scored_on(old, old)
+    assert not scored_on(old, {"dataset_fingerprint": "other"})
+
+
+def test_scores_beside_another_model_are_of_the_scans_of_that_model(make_bundle: MakeBundle):
+    kept = {"version": "0001", "operating_point": POINT, "scans": SCANS, "scores": {"iris": {"f1": 0.5}}}
+    evaluation = {"test_fingerprint": "t", "dataset_fingerprint": "d", "production": kept}
+    assert beside(evaluation, make_bundle("0001")) == {"test_fingerprint": "t", "dataset_fingerprint": "d"} | kept
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"version": "0009"}, id="of-another-version"),
+        pytest.param({"operating_point": {"rule": "thresholds", "thresholds": [0.25, 0.5]}}, id="at-other-thresholds"),
+        pytest.param({"operating_point": {"rule": "argmax", "thresholds": [0.25, 0.25]}}, id="by-another-rule"),
+    ],
+)
+def test_scores_beside_another_model_that_hold_no_more_are_not_given(change: dict[str, Any], make_bundle: MakeBundle):
+    kept = {"version": "0001", "operating_point": POINT, "scans": SCANS} | change
+    assert beside({"dataset_fingerprint": "d", "production": kept}, make_bundle("0001")) is None
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        pytest.param(None, id="not-evaluated"),
+        pytest.param({"dataset_fingerprint": "d"}, id="schema-1"),
+        pytest.param({"dataset_fingerprint": "d", "production": None}, id="no-production"),
+        pytest.param({"dataset_fingerprint": "d", "production": {"version": "0001", "scores": {}}}, id="schema-2"),
+    ],
+)
+def test_evaluations_without_scans_of_production_give_none(evaluation: dict[str, Any] | None, make_bundle: MakeBundle):
+    assert beside(evaluation, make_bundle("0001")) is None
