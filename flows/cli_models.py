@@ -132,14 +132,15 @@ def promote(version: str, project: str, why: str, as_json: bool) -> None:
 @models.command()
 @PROJECT
 @click.option("--why", default="rolled back by hand", show_default=True, help="Kept in the history.")
+@click.option("--of", default="", metavar="VERSION", help="Only where this one is production: twice is then as once.")
 @JSON
-def rollback(project: str, why: str, as_json: bool) -> None:
+def rollback(project: str, why: str, of: str, as_json: bool) -> None:
     """Make the previous version production again."""
     from unetseg.project import load_project
     from unetseg.registry import rollback as move
 
     models_folder = load_project(project).models
-    result = run_stage("rollback", lambda: move(models_folder, why=why), project=project, why=why)
+    result = run_stage("rollback", lambda: move(models_folder, why=why, of=of or None), project=project, why=why, of=of)
     say_aliases(Console(as_json=as_json), result)
 
 
@@ -184,7 +185,11 @@ def clean(keep: int, project: str, dry_run: bool, as_json: bool) -> None:
 @click.argument("after")
 @PROJECT
 @click.option("--out", default="", help="HTML file; else comparisons/BEFORE-AFTER.html of the project.")
-@click.option("--score", is_flag=True, help="Score what was not scored on today's test scans; thresholds stay.")
+@click.option(
+    "--score",
+    is_flag=True,
+    help="Score what was not scored on today's test scans; thresholds stay. Runs here, also where a server is set.",
+)
 @JSON
 def compare(before: str, after: str, project: str, out: str, score: bool, as_json: bool) -> None:
     """What is better and worse in version AFTER than in version BEFORE, on the same test scans."""
@@ -206,6 +211,8 @@ def compare(before: str, after: str, project: str, out: str, score: bool, as_jso
     found = write_comparison(page, a, b, config=loaded.settings.evaluate, today=today)
     say_comparison(console, found)
     if found.anew:
-        console.say(f"its own evaluation is of other scans: {', '.join(found.anew)}, scored on these as it decides now")
+        console.say(
+            f"no counts of these scans in its own evaluation: {', '.join(found.anew)}, scored as it decides now"
+        )
     console.say(f"page: {page}")
     console.finish({"page": page, "comparison": to_plain(found)})

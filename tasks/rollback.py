@@ -11,6 +11,6 @@ __all__ = ["rollback"]
 
 
 @step("rollback", "rollback")
-def rollback(models: Path, *, why: str) -> library.Aliases:
+def rollback(models: Path, *, why: str, of: str | None) -> library.Aliases:
     """Make the previous version production again."""
-    return library.rollback(models, why=why)
+    return library.rollback(models, why=why, of=of)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Final
 
 import numpy as np
 
 from unetseg.bootstrap import paired_difference
-from unetseg.bundle import Bundle, load_bundle
+from unetseg.bundle import Bundle, load_bundle, read_evaluation
 from unetseg.dataset import Dataset
-from unetseg.errors import UnetsegError
+from unetseg.errors import BundleError, DataError
 from unetseg.measured_now import measured_scores
 from unetseg.parallel import Progress, silent
 from unetseg.project import Project
-from unetseg.registry import model_folder, read_aliases
-from unetseg.same_scans import fingerprints, scored_on
+from unetseg.registry import model_folder, read_aliases, versions
+from unetseg.same_scans import as_scored, beside, fingerprints, scored_on
 from unetseg.scoring import SplitScores
 
 __all__ = ["against_production"]
 
-_OF_A_SCAN = ("id", "group", "counts", "mean_f1")  # of production's scans, what the gate and comparisons need
+logger = logging.getLogger(__name__)
+
+_OF_A_SCAN: Final = ("id", "group", "counts", "mean_f1")  # of production's scans, what the gate and comparisons need
+_ASKED: Final = 5  # newest versions whose evaluations are read: last night's is among them
 
 
 def against_production(
@@ -29,8 +33,9 @@ def against_production(
 ) -> dict[str, Any] | None:
     """Scores of production and the difference to it, as an evaluation keeps them.
 
-    Where production's own evaluation is of other test scans, it is scored here, with its thresholds as they are and
-    without outlines; the gate then takes these counts.
+    Where production's own evaluation has no counts of today's test scans, those that were kept beside one of the newest
+    versions do; else it is scored here, with its thresholds as they are and without outlines. The gate then takes these
+    counts.
 
     Args:
         project: whose production is compared with.
@@ -40,38 +45,55 @@ def against_production(
         progress: told about every scan on which production is scored.
 
     Returns:
-        ``version``; ``measured``: whether it was scored here; ``difference``; ``scores``, ``scans`` and what they
-        depend on, as `measured_scores` gives them. None where there is no other model in production, or where it
-        cannot be scored.
+        ``version``; ``measured``: whether it was scored apart from its own evaluation; ``difference``; ``scores``,
+        ``scans`` and what they depend on, as `as_scored` has them. None where there is no other model in production, or
+        where it cannot be scored, which the log tells.
+
+    Raises:
+        UsageError: what the aliases name as production is not there.
     """
     version = read_aliases(project.models).production
     if version is None or version == bundle.version:
         return None
     try:
         production = load_bundle(model_folder(project.models, version))
-        found = _stored(production, dataset)
-        measured = found is None
-        if found is None:
-            found = measured_scores(production, dataset, project.settings.predict, progress=progress)
+        own = _own(production, dataset)
+        found = own or _beside_others(project, production, dataset)
+        found = found or measured_scores(production, dataset, project.settings.predict, progress=progress)
         difference = _difference(project, found, test)
-    except UnetsegError:  # a damaged production is the gate's and the registry's to tell of
+    except (BundleError, DataError) as error:  # the evaluation holds all the same
+        logger.warning("not compared with %s: %s", version, error)
         return None
     scans = [{key: row[key] for key in _OF_A_SCAN} for row in found["scans"]]
-    return {"version": version, "measured": measured, "difference": difference} | found | {"scans": scans}
+    return {"version": version, "measured": own is None, "difference": difference} | found | {"scans": scans}
 
 
-def _stored(production: Bundle, dataset: Dataset) -> dict[str, Any] | None:
-    """What the evaluation of production says of today's test scans; None where it is of others."""
+def _own(production: Bundle, dataset: Dataset) -> dict[str, Any] | None:
+    """What the evaluation of production says of today's test scans; None where it has no counts of them."""
     own = production.evaluation
     if not own or not scored_on(own, fingerprints(dataset)):
         return None
-    return {
-        "unit": own.get("unit", "pixels"),
-        "settings": {"surface_tolerance": own["settings"].get("surface_tolerance")},
-        "operating_point": asdict(production.decision),
-        "scores": own["scores"],
-        "scans": own["scans"],
-    }
+    unit, tolerance = own.get("unit", "pixels"), own["settings"].get("surface_tolerance")
+    return as_scored(production.decision, unit=unit, tolerance=tolerance, scores=own["scores"], scans=own["scans"])
+
+
+def _beside_others(project: Project, production: Bundle, dataset: Dataset) -> dict[str, Any] | None:
+    """What was scored of production when another version was evaluated on these scans; None where it was not."""
+    today = fingerprints(dataset)
+    for evaluation in _newest(project, production.version):
+        found = beside(evaluation, production)
+        if found and scored_on(found, today):
+            tolerance = found["settings"]["surface_tolerance"]
+            given = {name: found[name] for name in ("unit", "scores", "scans")}
+            return as_scored(production.decision, tolerance=tolerance, **given)
+    return None
+
+
+def _newest(project: Project, but: str) -> Iterator[dict[str, Any] | None]:
+    """Evaluations of a few versions, the newest first; a damaged one is told of when somebody needs it."""
+    for version in [name for name in reversed(versions(project.models)) if name != but][:_ASKED]:
+        with suppress(BundleError):
+            yield read_evaluation(project.models / version)
 
 
 def _difference(project: Project, theirs: Mapping[str, Any], test: SplitScores) -> dict[str, Any]:

@@ -36,10 +36,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from unetseg.aliases import read_aliases, versions_named
 from unetseg.bundle_checks import check_files, check_schema, checked_record
 from unetseg.config import Settings, to_plain
 from unetseg.decisions import Decision, decision_rule
-from unetseg.errors import BundleError, UsageError
+from unetseg.errors import BundleError, DamagedFileError, UsageError
 from unetseg.evaluation_files import read_evaluation_files
 from unetseg.old_settings import renew_settings
 from unetseg.openvino_export import export_openvino
@@ -188,10 +189,22 @@ def save_bundle(models: Path, model: keras.Model, info: BundleInfo) -> Path:
 
 
 def _next_names(models: Path) -> Iterator[str]:
-    """Numbers above all that are taken; looked for when the first is asked for."""
-    taken = (int(item.name) for item in find(models, "*") if _VERSION_NAME.fullmatch(item.name))
-    for number in count(max(taken, default=0) + 1):
+    """Numbers above all that are or were taken; looked for when the first is asked for.
+
+    A version whose folder somebody deleted lives on in the aliases: a new model of that number would be the previous
+    one, or rolled back, from the start.
+    """
+    names = {item.name for item in find(models, "*")} | _named_in_aliases(models)
+    for number in count(max((int(name) for name in names if _VERSION_NAME.fullmatch(name)), default=0) + 1):
         yield f"{number:04d}"
+
+
+def _named_in_aliases(models: Path) -> set[str]:
+    try:
+        return versions_named(read_aliases(models))
+    except DamagedFileError as error:  # hours of training must not be lost for it
+        logger.warning("the next version is numbered by folders alone: %s", error)
+        return set()
 
 
 def _fill(folder: Path, model: keras.Model, info: BundleInfo) -> None:

@@ -14,7 +14,7 @@ from unetseg.bundle import Bundle
 from unetseg.config import EvaluateConfig
 from unetseg.errors import UsageError
 from unetseg.model_changes import TextChange, model_changes
-from unetseg.same_scans import beside, evaluated, scored_on
+from unetseg.same_scans import beside, evaluated, of_same_scans, scored_on
 from unetseg.score_words import measured, shared_scores
 from unetseg.scores import FN, TP
 
@@ -67,7 +67,8 @@ class Comparison:
     Attributes:
         versions: a and b.
         classes: names, in order.
-        anew: those of the versions that were scored apart from their own evaluation, which is of other test scans.
+        anew: those of the versions whose own evaluation has no counts of these scans: they were scored apart from it.
+        curves: whether the stored curves of both are of these scans.
         unit: of distances.
         surface_tolerance: of surface Dice, in pixels; None: not known.
         columns: scores that both evaluations have.
@@ -77,12 +78,13 @@ class Comparison:
         scans: every test scan, the one that lost most first.
         thresholds: per class, of both; None where a version decides without thresholds.
         changes: what differs in settings, data, plan and software.
-        warnings: of both evaluations, each once; of an evaluation of other scans none.
+        warnings: of both evaluations, each once; of a version that was scored anew none.
     """
 
     versions: tuple[str, str]
     classes: tuple[str, ...]
     anew: tuple[str, ...]
+    curves: bool
     unit: str
     surface_tolerance: float | None
     columns: tuple[str, ...]
@@ -113,10 +115,12 @@ def compare(
     """
     before, after = _on_same_scans(a, b, today or {})
     rows = [_rows(item) for item in (before, after)]
+    used = ((a, before), (b, after))
     return Comparison(
         versions=(a.version, b.version),
         classes=b.info.classes,
-        anew=tuple(item.version for item, used in ((a, before), (b, after)) if used is not item.evaluation),
+        anew=tuple(bundle.version for bundle, evaluation in used if evaluation is not bundle.evaluation),
+        curves=all(of_same_scans(evaluated(bundle), evaluation) for bundle, evaluation in used),
         unit=after.get("unit", "pixels"),
         surface_tolerance=after["settings"].get("surface_tolerance"),
         columns=shared_scores(before, after),

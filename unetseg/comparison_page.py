@@ -53,7 +53,7 @@ def write_comparison(
         conventions=conventions(measured, intervals=False),
         confidence=percent(config.confidence),
         draws=config.draws,
-        charts={} if found.anew else _charts(a, b),  # stored curves would be of different scans
+        charts=_charts(a, b) if found.curves else {},
         worse=[scan for scan in found.scans if scan.difference < 0][:_SHOWN],
         better=[scan for scan in reversed(found.scans) if scan.difference > 0][:_SHOWN],
         reasons={name: [_reason(bundle, name) for bundle in (a, b)] for name in found.classes},

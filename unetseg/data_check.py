@@ -20,6 +20,7 @@ from unetseg.pages import render
 from unetseg.scan_record import ScanRecord
 from unetseg.splits import SPLITS
 from unetseg.storage import write_bytes
+from unetseg.words import first_of
 
 __all__ = ["write_data_check"]
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _THUMBNAILS, _THUMBNAIL = 12, 160  # how many, and their side in pixels
 _LISTED = 200  # scans and files in each list; index.json and quarantine.json have all
+_SIZES_NAMED = 5  # pixel sizes
 _LINES = {"train": ("#0072B2", "none"), "validation": ("#D55E00", "7 3"), "test": ("#009E73", "2 3")}
 
 
@@ -141,11 +143,11 @@ def _sizes(scans: Sequence[ScanRecord]) -> str:
 def _pixel_sizes(scans: Sequence[ScanRecord]) -> str:
     """Each pixel size with its number of scans, the most frequent ones first."""
     known = Counter(scan.pixel_size for scan in scans)
-    words = [
+    words = (
         (f"{size[0]:.4g} × {size[1]:.4g} µm" if size else "unknown") + f" ({_count(number, 'scan')})"
-        for size, number in known.most_common(5)
-    ]
-    return ", ".join(words) + (f" and {len(known) - len(words)} more" if len(known) > len(words) else "")
+        for size, number in known.most_common()
+    )
+    return first_of(words, _SIZES_NAMED)
 
 
 def _normalisation(config: IngestConfig) -> str:

@@ -27,6 +27,7 @@ from unetseg.project import Project
 from unetseg.readers import BadFile
 from unetseg.registry import model_folder
 from unetseg.report import ErrorPicture, ReportPage, report_page
+from unetseg.score_words import joined_warnings
 from unetseg.scoring import SplitScores, marked_by, model_image, score_split
 from unetseg.thresholds import check_criteria, choose_thresholds
 
@@ -110,6 +111,8 @@ def publish(
     record: dict[str, Any],
     curves: Mapping[str, Histograms],
     pictures: list[ErrorPicture],
+    *,
+    made_of: Mapping[str, Any] | None = None,
 ) -> EvaluateResult:
     """Write an evaluation into a folder; it takes the place of the one before at once.
 
@@ -120,8 +123,12 @@ def publish(
         record: the numbers.
         curves: histograms, by split; the page shows those of ``test``.
         pictures: of errors.
+        made_of: the evaluation before, where this one is made of its numbers and must replace no other.
+
+    Raises:
+        MovedError: another one is there by now.
     """
-    for warning in record["warnings"]:
+    for warning in joined_warnings(record["warnings"], bundle.info.classes):
         logger.warning(warning)
     # All is made before anything is written: what fails here leaves the evaluation as it was.
     page = report_page(ReportPage(bundle, dataset, record, curves["test"], pictures))
@@ -129,7 +136,7 @@ def publish(
     if record["data"] is None:  # the card tells of the model's own test scans
         pages["MODEL_CARD.md"] = model_card(bundle, record).encode()
     packed = {split: pack_curves(histograms, bundle.info.classes) for split, histograms in curves.items()}
-    write_evaluation_files(path, record, curves=packed, pages=pages)
+    write_evaluation_files(path, record, curves=packed, pages=pages, made_of=made_of)
     return EvaluateResult(
         version=bundle.version,
         scores=record["scores"],

@@ -22,6 +22,7 @@ from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.scoring import score_split
 from unetseg.storage import locate, text_hash
+from unetseg.words import first_of
 
 __all__ = ["evaluate_on"]
 
@@ -102,7 +103,7 @@ def _folder_name(name: str, scans: Path) -> str:
 
 def _without_masks(scans: Sequence[str]) -> Iterator[str]:
     if scans:
-        yield f"{len(scans)} scans have no mask and were left out: {_named(scans)}"
+        yield f"{len(scans)} scans have no mask and were left out: {first_of(scans, _NAMED)}"
 
 
 def _seen_in_training(bundle: Bundle, dataset: Dataset) -> Iterator[str]:
@@ -112,10 +113,5 @@ def _seen_in_training(bundle: Bundle, dataset: Dataset) -> Iterator[str]:
     if seen := seen_in_training(bundle.info, dataset.scans("test")):
         yield (
             f"{len(seen)} of these scans trained the model or chose its weights, so their scores are too good: "
-            f"{_named(seen)}"
+            f"{first_of(seen, _NAMED)}"
         )
-
-
-def _named(scans: Sequence[str]) -> str:
-    more = f" and {len(scans) - _NAMED} more" if len(scans) > _NAMED else ""
-    return ", ".join(scans[:_NAMED]) + more

@@ -10,8 +10,10 @@
 
 A name of curves stands for their content, so new curves never take the place of old ones: they are put beside them, and
 count from the moment at which ``evaluation.json`` is replaced. That holds on a local disk as in an object store, and
-wherever a process is killed. Pages are gone before that moment and come after it: there may be none, but none tells of
-numbers that are no longer, or not yet, those of the model.
+wherever a process is killed. Pages are gone before that moment and come after it, ``report.html`` last: there may be
+none, but none tells of numbers that are no longer, or not yet, those of the model. Of several writers at once,
+one waits for the other on a local disk. Object stores have no locks: the numbers there are those of one of them, with
+its curves, but a page may be the other's, so that one evaluation of a model at a time is the user's to see to.
 
 Schema version 3. In evaluations of versions 1 and 2, curves are named without digits.
 """
@@ -27,24 +29,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from unetseg.bundle_checks import check_file, check_schema, checked_record
-from unetseg.errors import BundleError, DamagedFileError
+from unetseg.errors import BundleError, DamagedFileError, MovedError
 from unetseg.records import write_record
 from unetseg.storage import find, leftovers, locked, modified, read_json, remove, write_bytes
 
-__all__ = ["EVALUATION_SCHEMA", "curve_file", "read_evaluation_files", "write_evaluation_files"]
+__all__ = ["EVALUATION_SCHEMA", "curve_file", "has_pages", "read_evaluation_files", "write_evaluation_files"]
 
 EVALUATION_SCHEMA: Final = 3
 """Of evaluation.json."""
 _SEALED: Final = 2  # the first schema whose evaluation.json has a digest of itself
 _RECORD: Final = "evaluation.json"
-_PAGES: Final = ("report.html", "MODEL_CARD.md")
+_PAGES: Final = ("MODEL_CARD.md", "report.html")  # as they come; they go backwards: where the last one is, all are
 _DIGITS: Final = 12  # of a SHA-256 in a name: 48 bits tell a handful of files apart
 _STALE: Final = 3600  # seconds: younger files may be those of an evaluation that is being written
 _WAY_OUT: Final = "run unetseg evaluate again"
 
 
 def write_evaluation_files(
-    folder: Path, record: Mapping[str, Any], *, curves: Mapping[str, bytes], pages: Mapping[str, bytes]
+    folder: Path,
+    record: Mapping[str, Any],
+    *,
+    curves: Mapping[str, bytes],
+    pages: Mapping[str, bytes],
+    made_of: Mapping[str, Any] | None = None,
 ) -> None:
     """Replace an evaluation at once, or write the first one.
 
@@ -55,8 +62,14 @@ def write_evaluation_files(
         record: the numbers; ``files`` is added.
         curves: by split, as `unetseg.curve_files.pack_curves` makes them.
         pages: by file name.
+        made_of: the evaluation before, as it was read, where this one is made of its numbers; None: it is not.
+
+    Raises:
+        MovedError: ``made_of`` is no longer the evaluation that is there; nothing is written then.
     """
     with locked(folder):  # else the pages could be those of another process, and the numbers ours
+        if made_of is not None:
+            _check_still_there(folder / _RECORD, made_of)
         files = {}
         for split, data in curves.items():
             digest = sha256(data).hexdigest()
@@ -64,12 +77,17 @@ def write_evaluation_files(
             write_bytes(folder / name, data)
             files[name] = digest
         before = _named_before(folder)
-        for name in _PAGES:
+        for name in reversed(_PAGES):
             _discard(folder / name)
         write_record(folder / _RECORD, {**record, "files": files})
-        for name, data in pages.items():
-            write_bytes(folder / name, data)
+        for name in sorted(pages, key=_PAGES.index):
+            write_bytes(folder / name, pages[name])
         _clean(folder, {*files, *before})
+
+
+def has_pages(folder: Path) -> bool:
+    """Whether the pages of an evaluation are there; a process that was killed may have left none, or some."""
+    return (folder / _PAGES[-1]).is_file()
 
 
 def read_evaluation_files(folder: Path) -> dict[str, Any] | None:
@@ -105,6 +123,13 @@ def curve_file(folder: Path, evaluation: Mapping[str, Any], split: str) -> Path:
     """
     ours = re.compile(rf"{re.escape(split)}_curves(-[0-9a-f]+)?\.npz")
     return folder / next(filter(ours.fullmatch, evaluation.get("files", {})), f"{split}_curves.npz")
+
+
+def _check_still_there(path: Path, made_of: Mapping[str, Any]) -> None:
+    """Refuse to replace another evaluation; those of the first schemas have no digest, and are told by its absence."""
+    found = checked_record(path, _SEALED, _WAY_OUT)
+    if found.get("sha256") != made_of.get("sha256"):
+        raise MovedError(f"{path}: another evaluation is there by now, which must not be lost; run it again")
 
 
 def _named_before(folder: Path) -> Iterable[str]:

@@ -21,6 +21,7 @@ from unetseg.score_table import Row, score_table
 from unetseg.scores import FN, TP, dice, f_beta
 from unetseg.scoring import LARGEST_OUTLINED, SplitScores
 from unetseg.thresholds import Threshold
+from unetseg.words import first_of
 
 __all__ = ["NOT_OUTLINED", "evaluation_record", "few_scans", "scan_rows", "split_table", "threshold_rows"]
 
@@ -58,6 +59,7 @@ def evaluation_record(
         "model": bundle.version,
         **fingerprints(dataset),
         "settings": to_plain(config),
+        "evaluated_with": None,
         "decision": decision.rule,
         "unit": test.unit,
         "thresholds": dict(thresholds),
@@ -169,11 +171,9 @@ def _support(classes: Sequence[str], found: SplitScores) -> dict[str, int]:
 def _not_outlined(test: SplitScores) -> Iterator[str]:
     """Scans that have no distances, since their outlines would not fit into memory."""
     if test.not_outlined:
-        first = ", ".join(test.not_outlined[:_NAMED])
-        more = f" and {len(test.not_outlined) - _NAMED} more" if len(test.not_outlined) > _NAMED else ""
         yield (
             f"{NOT_OUTLINED} {len(test.not_outlined)} of {len(test.scans)} test scans, "
-            f"which are larger than {LARGEST_OUTLINED / 1e6:.0f} megapixels: {first}{more}"
+            f"which are larger than {LARGEST_OUTLINED / 1e6:.0f} megapixels: {first_of(test.not_outlined, _NAMED)}"
         )
 
 

@@ -72,6 +72,9 @@ def gate(project: Project, *, model: str = "latest") -> GateResult:
 
     Raises:
         UsageError: the challenger has not been evaluated, or a tolerance names an unknown class.
+        BundleError: the challenger is damaged, or production works but its evaluation is damaged; production stays, and
+            nothing is noted, so that the challenger meets the gate again.
+        DataError: production was changed again and again meanwhile.
     """
     challenger = load_bundle(model_folder(project.models, model))
     if challenger.evaluation is None:
@@ -80,16 +83,18 @@ def gate(project: Project, *, model: str = "latest") -> GateResult:
     result = _settle(project, challenger)
     said = ("promoted", result.version) if result.promoted else ("kept", result.production)
     logger.info("%s %s: %s", *said, result.reason)
-    decision = asdict(_Decision(result, _rules(project)))
-    write_record(challenger.folder / _DECISION, {"schema_version": SCHEMA_VERSION, **decision})
     return result
 
 
 def _settle(project: Project, challenger: Bundle) -> GateResult:
-    """Decide, and promote what was decided; where a person moved production meanwhile, compare with that."""
+    """Decide, note it, and promote what was decided; where a person moved production meanwhile, decide again.
+
+    It is noted first: of a run that is killed between the two, the next one knows that it did not promote (`decided`).
+    """
     for _ in range(_ATTEMPTS):
         production = read_aliases(project.models).production
         result = _decide(project, challenger, production)
+        _note(project, challenger, result)
         if not result.promoted:
             return result
         try:
@@ -97,12 +102,12 @@ def _settle(project: Project, challenger: Bundle) -> GateResult:
         except MovedError as error:
             logger.warning("gate: %s", error)
             continue
-        return replace(result, production=challenger.version)
+        return result
     raise DataError(f"gate: production was changed {_ATTEMPTS} times while models were compared; run gate again")
 
 
 def decided(bundle: Bundle, project: Project) -> GateResult | None:
-    """The decision on a bundle; None where the gate has not seen it, or saw it under other rules.
+    """The decision on a bundle; None where the gate has not seen it, saw it under other rules, or was killed.
 
     A decision that is damaged counts as none, with a warning. A model that was rolled back meanwhile stays decided.
     """
@@ -116,7 +121,19 @@ def decided(bundle: Bundle, project: Project) -> GateResult | None:
         return None
     rules = {"gate": replace(project.settings.gate, keep_models=0), "evaluate": project.settings.evaluate}
     same = all(same_settings(stored.settings.get(section), rule) for section, rule in rules.items())
-    return stored.result if same else None
+    return stored.result if same and _is_done(project, stored.result) else None
+
+
+def _is_done(project: Project, result: GateResult) -> bool:
+    """Whether the history tells of the promotion that was decided."""
+    aliases = read_aliases(project.models)
+    done = any((line["production"], line["why"]) == (result.version, result.reason) for line in aliases.history)
+    return done or not result.promoted or aliases.production == result.version
+
+
+def _note(project: Project, challenger: Bundle, result: GateResult) -> None:
+    decision = asdict(_Decision(result, _rules(project)))
+    write_record(challenger.folder / _DECISION, {"schema_version": SCHEMA_VERSION, **decision})
 
 
 def _read_decision(path: Path) -> _Decision:
@@ -145,7 +162,8 @@ def _decide(project: Project, challenger: Bundle, production: str | None) -> Gat
         way_out = f"promote it by hand if it is wanted again: unetseg models promote {challenger.version}"
         return GateResult(challenger.version, False, production, f"{words}; {way_out}")
     verdict = _verdict(project, challenger, production)
-    return GateResult(challenger.version, verdict.promotes, production, verdict.reason, verdict.numbers)
+    after = challenger.version if verdict.promotes else production
+    return GateResult(challenger.version, verdict.promotes, after, verdict.reason, verdict.numbers)
 
 
 def _verdict(project: Project, challenger: Bundle, production: str | None) -> Verdict:
@@ -155,11 +173,32 @@ def _verdict(project: Project, challenger: Bundle, production: str | None) -> Ve
         return first(ours, classes, config)
     try:
         before = load_bundle(model_folder(project.models, production))
+    except BundleError as error:
+        return _alone(first(ours, classes, config), production, error)
+    _check_evaluation(before)
+    try:
         theirs = _scored(before, dataset, project, other=challenger)
-    except (DataError, BundleError) as error:
-        alone = first(ours, classes, config)
-        return replace(alone, reason=f"{alone.reason} (not comparable with {production}: {error})")
+    except DamagedFileError:
+        raise
+    except DataError as error:  # other classes, channels or guides
+        return _alone(first(ours, classes, config), production, error)
     return compare(ours, theirs, classes, config, project.settings.evaluate, against=production)
+
+
+def _alone(verdict: Verdict, production: str, error: Exception) -> Verdict:
+    return replace(verdict, reason=f"{verdict.reason} (not comparable with {production}: {error})")
+
+
+def _check_evaluation(production: Bundle) -> None:
+    """Refuse to judge without production's thresholds: a model that works must not make way for damaged scores."""
+    try:
+        production.decision  # noqa: B018 (it is read, and checked, here)
+    except BundleError as error:
+        version = production.version
+        raise BundleError(
+            f"gate: production {version} stays, since its evaluation is damaged and nothing can be compared with it: "
+            f"{error}; run unetseg evaluate --model {version}, then gate again"
+        ) from error
 
 
 def _scored(bundle: Bundle, dataset: Dataset, project: Project, *, other: Bundle | None = None) -> Scored:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from unetseg.bundle import Bundle
@@ -12,7 +11,7 @@ from unetseg.dataset import Dataset, open_dataset
 from unetseg.evaluation_record import scan_rows, split_table
 from unetseg.parallel import Progress, silent
 from unetseg.project import Project
-from unetseg.same_scans import evaluated, fingerprints, scored_on
+from unetseg.same_scans import as_scored, evaluated, fingerprints, scored_on
 from unetseg.scoring import score_split
 
 __all__ = ["measured_scores", "measured_today"]
@@ -48,19 +47,14 @@ def measured_scores(
 
     found = score_split(bundle, dataset, "test", config, tolerance=tolerance, progress=tell)
     classes, decision = bundle.info.classes, bundle.decision
-    return {
-        "unit": found.unit,
-        "settings": {"surface_tolerance": tolerance},
-        "operating_point": asdict(decision),
-        "scores": split_table(found, classes, decision, outlines=tolerance is not None),
-        "scans": scan_rows(found, classes),
-    }
+    scores = split_table(found, classes, decision, outlines=tolerance is not None)
+    return as_scored(decision, unit=found.unit, tolerance=tolerance, scores=scores, scans=scan_rows(found, classes))
 
 
 def measured_today(
     project: Project, bundles: Sequence[Bundle], *, progress: Progress = silent
 ) -> dict[str, dict[str, Any]]:
-    """Score those models on today's test split whose own evaluation is of other scans.
+    """Score those models on today's test split whose own evaluation has no counts of its scans.
 
     Args:
         project: whose dataset is scored.

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.errors import BundleError
 from unetseg.evaluate import EvaluateResult, evaluate
+from unetseg.evaluation_files import has_pages
 from unetseg.gate import GateResult, decided, gate
 from unetseg.ingest import IngestResult, ingest
 from unetseg.old_settings import same_settings
@@ -98,13 +99,25 @@ def _trained_on(project: Project, fingerprint: str) -> str | None:
 
 
 def _is_evaluated(bundle: Bundle, project: Project) -> bool:
-    """Whether an evaluation is there that can be read, by the settings of today."""
+    """Whether an evaluation is there that can be read, by the settings of today, and with its page.
+
+    Where a person has set thresholds since, the settings of the `evaluate` before count, and its scores stay away until
+    somebody asks for them: a night must not take such thresholds back, not even for a page.
+    """
     try:
         evaluation = bundle.evaluation
     except BundleError as error:
         logger.warning("model %s is evaluated anew: %s", bundle.version, error)
         return False
-    return evaluation is not None and same_settings(evaluation["settings"], project.settings.evaluate)
+    if evaluation is None:
+        return False
+    wanted, by_hand = project.settings.evaluate, evaluation.get("evaluated_with")
+    if by_hand and same_settings(by_hand, wanted):
+        return True
+    if not has_pages(bundle.folder / "evaluation"):
+        logger.warning("model %s is evaluated anew: its page is missing", bundle.version)
+        return False
+    return same_settings(evaluation["settings"], wanted)
 
 
 def _open(project: Project, version: str) -> Bundle:

@@ -30,6 +30,8 @@ from unetseg.thresholds import Threshold, choose_thresholds
 __all__ = ["set_thresholds"]
 
 _LEFT_OUT = "these thresholds were chosen from stored curves"
+_CHOOSE_BY = ("criterion", "average", "beta", "target", "fixed_threshold")
+"""Settings by which a class without a criterion of its own gets its threshold."""
 _OF_SCANS = ("dice", "iou", "hausdorff95", "surface_dice", "false_positive_fraction")
 """Scores that are means over scans: curves of all pixels together do not tell them."""
 
@@ -50,6 +52,7 @@ def set_thresholds(project: Project, criteria: Sequence[str], *, model: str = "p
         UsageError: no criteria, an unknown class or criterion, the model has not been evaluated, or takes the highest
             probability instead of thresholds.
         BundleError: the bundle or its curves are damaged.
+        MovedError: the model was evaluated anew meanwhile; nothing is written then.
     """
     bundle = load_bundle(model_folder(project.models, model))
     before = _evaluated(bundle)
@@ -66,15 +69,16 @@ def set_thresholds(project: Project, criteria: Sequence[str], *, model: str = "p
         "unit": before.get("unit", "pixels"),
         "data": None,
         "settings": to_plain(config),
+        "evaluated_with": before.get("evaluated_with") or before["settings"],
         "thresholds": thresholds,
         "scores": _scores(before, test, classes, [thresholds[name]["value"] for name in classes]),
         "intervals": {},
         "scans": [],
         "production": None,
-        "warnings": _warnings(before, config, changed),
+        "warnings": [*_warnings(before, config, changed), _left_out(config, project.settings.evaluate, thresholds)],
     }
     curves = {"validation": validation, "test": test}
-    return publish(folder, bundle, _scored_dataset(project, before), record, curves, [])
+    return publish(folder, bundle, _scored_dataset(project, before), record, curves, [], made_of=before)
 
 
 def _stored(folder: Path, evaluation: Mapping[str, Any], split: str) -> Histograms:
@@ -99,9 +103,12 @@ def _evaluated(bundle: Bundle) -> dict[str, Any]:
 
 def _checked(criteria: Sequence[str]) -> tuple[str, ...]:
     """The criteria one by one, each of a form that there is."""
-    if not criteria:
-        raise UsageError("thresholds: no class is named; give --set CLASS=CRITERION, such as iris=fixed:0.3")
-    return override(Settings(), [f"evaluate.class_criteria={','.join(criteria)}"]).evaluate.class_criteria
+    asked = override(Settings(), [f"evaluate.class_criteria={','.join(criteria)}"]).evaluate.class_criteria
+    if not asked:
+        raise UsageError(
+            f"thresholds: no class is named, got {list(criteria)}; give --set CLASS=CRITERION, such as iris=fixed:0.3"
+        )
+    return asked
 
 
 def _with_criteria(before: dict[str, Any], asked: Sequence[str]) -> EvaluateConfig:
@@ -148,7 +155,7 @@ def _warnings(before: Mapping[str, Any], config: EvaluateConfig, changed: Mappin
         found += few_scans(name, config, support.get(name))
         if not threshold.reached:
             found.append(f"{name}: {threshold.reason}")
-    return [*found, _left_out(config)]
+    return found
 
 
 def _kept(warnings: Sequence[str], changed: Iterable[str], support: Container[str]) -> list[str]:
@@ -162,9 +169,20 @@ def _kept(warnings: Sequence[str], changed: Iterable[str], support: Container[st
     return [text for text in warnings if not gone.match(text)]
 
 
-def _left_out(config: EvaluateConfig) -> str:
+def _left_out(config: EvaluateConfig, project: EvaluateConfig, thresholds: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is not known, and the setting by which the project's evaluations come to the same thresholds."""
+    same = replace(project, class_criteria=config.class_criteria)
+    if config.average == "class" and all(getattr(same, name) == getattr(config, name) for name in _CHOOSE_BY):
+        wanted, means = config.class_criteria, "the thresholds then, and for models of other nights"
+    else:  # the other classes would be chosen in another way, or together, so that one that is given moves the rest
+        wanted = tuple(f"{name}=fixed:{_digits(row['value'])}" for name, row in thresholds.items())
+        means = "exactly these thresholds then (models of other nights would take them too)"
     return (
-        f"{_LEFT_OUT}: Dice, IoU and distances of scans and all intervals are "
-        "left out until unetseg evaluate measures them; to keep the thresholds then, and for models of other nights, "
-        f"set evaluate.class_criteria to {', '.join(config.class_criteria)}"
+        f"{_LEFT_OUT}: Dice, IoU and distances of scans and all intervals are left out until unetseg evaluate measures "
+        f"them; to keep {means}, set evaluate.class_criteria to {', '.join(wanted)}"
     )
+
+
+def _digits(value: float) -> str:
+    """A number that is read back as the same one, never with an exponent."""
+    return np.format_float_positional(value, trim="-")

@@ -10,6 +10,7 @@ import numpy as np
 
 from unetseg.config import PredictConfig
 from unetseg.errors import BadFileError, DataError
+from unetseg.words import first_of
 
 __all__ = ["Size", "check_pixel_size", "check_pixel_sizes", "common_pixel_size", "zoom_to"]
 
@@ -151,10 +152,8 @@ def _shown(size: Size) -> str:
 def _tally(sizes: Iterable[Size]) -> str:
     """The most frequent sizes."""
     counts = Counter(map(_shown, sizes))
-    more = f" and {len(counts) - _NAMED} other sizes" if len(counts) > _NAMED else ""
-    return ", ".join(size for size, _ in counts.most_common(_NAMED)) + more
+    return first_of((size for size, _ in counts.most_common()), _NAMED, rest=" and {} other sizes")
 
 
 def _first(scans: Iterable[str]) -> str:
-    names = list(scans)
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    return first_of(scans, _NAMED, rest=", ...")

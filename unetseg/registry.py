@@ -1,7 +1,6 @@
 """The models of a project: numbered versions, and two aliases that move atomically.
 
-``aliases.json`` is replaced as a whole, never edited in place, and of several processes that change it at once none
-loses what another did (:func:`unetseg.records.update_json`)::
+``aliases.json`` (:mod:`unetseg.aliases`) is replaced as a whole, never edited in place::
 
     {"production": "0007", "previous": "0006", "history": [
         {"time": ..., "who": "ada@lab", "production": "0007", "previous": "0006", "why": ...}, ...]}
@@ -14,17 +13,17 @@ from __future__ import annotations
 
 import datetime
 import getpass
+import logging
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from unetseg.aliases import Aliases, change_aliases, read_aliases
 from unetseg.bundle import load_bundle, versions
 from unetseg.errors import BundleError, MovedError, UsageError
-from unetseg.records import update_json
-from unetseg.storage import read_json
+from unetseg.registry_rollbacks import rollback_in_words, rolled_back
 
 __all__ = [
     "Aliases",
@@ -38,37 +37,10 @@ __all__ = [
     "versions",
 ]
 
+logger = logging.getLogger(__name__)
+
 WHO = "UNETSEG_WHO"
 """Environment variable with the name that the history tells, where user and machine say little (a container)."""
-
-
-@dataclass(frozen=True)
-class Aliases:
-    """Which version is in production, which was before, and how it came so.
-
-    Attributes:
-        production: the version in use.
-        previous: what `rollback` goes back to.
-        history: what was done, oldest first: ``time`` in UTC, ``who``, ``why``, what ``production`` and ``previous``
-            were then, what was ``removed``, if anything, and which version was ``rolled_back``, None where none was
-            (older lines do not say).
-        removing: versions that are being removed, which nobody may promote any more.
-    """
-
-    production: str | None = None
-    previous: str | None = None
-    history: tuple[dict[str, Any], ...] = ()
-    removing: tuple[str, ...] = ()
-
-
-def read_aliases(models: Path) -> Aliases:
-    """The aliases of a project; empty where nothing was promoted yet.
-
-    Raises:
-        DamagedFileError: they cannot be read.
-    """
-    path = models / "aliases.json"
-    return _from_plain(read_json(path)) if path.exists() else Aliases()
 
 
 def history(models: Path) -> tuple[dict[str, Any], ...]:
@@ -108,7 +80,7 @@ def promote(models: Path, version: str, *, why: str, instead_of: str | None = _W
 
     Raises:
         UsageError: there is no such version, or it is being removed.
-        MovedError: another version is production by now.
+        MovedError: ``instead_of`` is given, and another version is production by now, or this one was rolled back.
         BundleError: it is damaged.
     """
     name = load_bundle(model_folder(models, version)).version
@@ -116,10 +88,8 @@ def promote(models: Path, version: str, *, why: str, instead_of: str | None = _W
     def move(before: Aliases) -> Aliases:
         if before.production == name:
             return before
-        if instead_of not in (_WHATEVER, before.production):
-            raise MovedError(
-                f"promote: production is {before.production} by now, no longer {instead_of}; compare again"
-            )
+        if instead_of != _WHATEVER:
+            _check_unmoved(before, name, instead_of)
         # Once more, since a cleaning may have come between.
         if name in before.removing or name not in versions(models):
             raise UsageError(f"promote: version {name} was removed meanwhile; promote another, or train again")
@@ -129,36 +99,32 @@ def promote(models: Path, version: str, *, why: str, instead_of: str | None = _W
     return change_aliases(models, move)
 
 
-def rollback(models: Path, *, why: str = "rolled back by hand") -> Aliases:
+def rollback(models: Path, *, why: str = "rolled back by hand", of: str | None = None) -> Aliases:
     """Make the previous version production again; the two change places.
 
     The gate does not promote the other one again; a person can.
 
+    Args:
+        models: the project's folder of models.
+        why: for the history.
+        of: the version that is to leave production. Where it was rolled back already, by somebody else or by a run that
+            is repeated, nothing changes. Left out: whatever is production, so that a second rollback undoes the first.
+
     Raises:
-        UsageError: there is no previous version.
+        UsageError: there is no previous version, or another one than ``of`` is production.
         BundleError: it is damaged; the message names the newest other version that is not.
     """
+    leaving = of and of.zfill(4)
 
     def move(before: Aliases) -> Aliases:
+        if leaving and leaving != before.production:
+            return _rolled_back_already(before, leaving)
         if before.previous is None:
             raise UsageError(f"rollback: {models} has no previous version to go back to; promote one by its number")
         _check_way_back(models, before, before.previous)
         return _moved(before, before.previous, why, rolled_back=True)
 
     return change_aliases(models, move)
-
-
-def change_aliases(models: Path, change: Callable[[Aliases], Aliases]) -> Aliases:
-    """Change the aliases so that what others do at the same time is not lost.
-
-    Args:
-        models: the project's folder of models.
-        change: makes the new aliases of the old; may be called several times.
-    """
-    plain = update_json(
-        models / "aliases.json", lambda old: _to_plain(change(_from_plain(old))), default=_to_plain(Aliases())
-    )
-    return _from_plain(plain)
 
 
 def noted(aliases: Aliases, why: str, **more: Any) -> Aliases:  # noqa: ANN401 (JSON)
@@ -174,14 +140,22 @@ def _moved(before: Aliases, production: str, why: str, *, rolled_back: bool) -> 
     return noted(after, why, rolled_back=before.production if rolled_back else None)
 
 
-def _from_plain(plain: dict[str, Any]) -> Aliases:
-    removing = tuple(plain.get("removing", ()))
-    return Aliases(plain["production"], plain["previous"], tuple(plain["history"]), removing)
+def _check_unmoved(before: Aliases, name: str, instead_of: str | None) -> None:
+    """Refuse what was decided before somebody moved production, also where it is back again by now."""
+    if before.production != instead_of:
+        raise MovedError(f"promote: production is {before.production} by now, no longer {instead_of}; compare again")
+    if line := rolled_back(before, name):
+        raise MovedError(f"promote: {rollback_in_words(name, line)}; only a person promotes it again")
 
 
-def _to_plain(aliases: Aliases) -> dict[str, Any]:
-    plain = asdict(aliases)
-    return plain if aliases.removing else {name: value for name, value in plain.items() if name != "removing"}
+def _rolled_back_already(before: Aliases, leaving: str) -> Aliases:
+    if line := rolled_back(before, leaving):
+        logger.info("rollback: nothing to do, %s", rollback_in_words(leaving, line))
+        return before
+    raise UsageError(
+        f"rollback: version {leaving} is not in production, {before.production or 'none'} is; nothing was changed; see "
+        "unetseg models history"
+    )
 
 
 def _check_way_back(models: Path, aliases: Aliases, previous: str) -> None:

@@ -10,8 +10,9 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from unetseg.aliases import Aliases, change_aliases, read_aliases
 from unetseg.errors import UsageError
-from unetseg.registry import Aliases, change_aliases, noted, read_aliases, versions
+from unetseg.registry import noted, versions
 from unetseg.storage import leftovers, remove
 
 __all__ = ["clean"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final
 
-from unetseg.registry import Aliases
+from unetseg.aliases import Aliases
 
 __all__ = ["rollback_in_words", "rolled_back"]
 

@@ -6,7 +6,8 @@ evaluation of an older version names only the whole dataset, and is comparable o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from unetseg.bundle import Bundle
@@ -14,7 +15,7 @@ from unetseg.dataset import Dataset
 from unetseg.decisions import Decision
 from unetseg.errors import UsageError
 
-__all__ = ["beside", "evaluated", "fingerprints", "scored_on"]
+__all__ = ["as_scored", "beside", "evaluated", "fingerprints", "of_same_scans", "scored_on"]
 
 Evaluation = Mapping[str, Any]
 
@@ -26,6 +27,39 @@ def fingerprints(dataset: Dataset) -> dict[str, str]:
     return {"test_fingerprint": dataset.index.test_fingerprint, "dataset_fingerprint": dataset.index.fingerprint}
 
 
+def as_scored(
+    decision: Decision, *, unit: str, tolerance: float | None, scores: Mapping[str, Any], scans: Sequence[Evaluation]
+) -> dict[str, Any]:
+    """The scores of a model on some scans, with all that they depend on: the part of an evaluation that is compared.
+
+    Args:
+        decision: what made a pixel a class.
+        unit: of distances.
+        tolerance: of surface Dice, in pixels; None: outlines were not compared.
+        scores: a row per class and mean.
+        scans: a row per scan.
+    """
+    return {
+        "unit": unit,
+        "settings": {"surface_tolerance": tolerance},
+        "operating_point": asdict(decision),
+        "scores": scores,
+        "scans": scans,
+    }
+
+
+def of_same_scans(evaluation: Evaluation, scans: Evaluation) -> bool:
+    """Whether an evaluation, with its curves, is of these test scans; it may have no counts of them.
+
+    Args:
+        evaluation: as ``evaluation.json`` has it.
+        scans: `fingerprints`, or another evaluation of the scans.
+    """
+    both_tell = evaluation.get("test_fingerprint") and scans.get("test_fingerprint")
+    name = "test_fingerprint" if both_tell else "dataset_fingerprint"
+    return bool(evaluation[name] == scans[name])
+
+
 def scored_on(evaluation: Evaluation | None, scans: Evaluation) -> bool:
     """Whether an evaluation tells the counts of each of these test scans.
 
@@ -35,11 +69,7 @@ def scored_on(evaluation: Evaluation | None, scans: Evaluation) -> bool:
         evaluation: as ``evaluation.json`` has it; None: there is none.
         scans: `fingerprints`, or another evaluation of the scans.
     """
-    if not evaluation or not evaluation["scans"]:
-        return False
-    both_tell = evaluation.get("test_fingerprint") and scans.get("test_fingerprint")
-    name = "test_fingerprint" if both_tell else "dataset_fingerprint"
-    return bool(evaluation[name] == scans[name])
+    return bool(evaluation and evaluation["scans"] and of_same_scans(evaluation, scans))
 
 
 def beside(evaluation: Evaluation | None, bundle: Bundle) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from unetseg.config import IngestConfig
 from unetseg.errors import DataError
 from unetseg.storage import text_hash
+from unetseg.words import first_of
 
 __all__ = ["SPLITS", "assign_splits", "inherited_splits"]
 
@@ -89,11 +90,10 @@ def _say_moved(known: Mapping[str, str], told: Mapping[str, str]) -> None:
     """Warn once of all groups that leave their split: scores of models before and after do not compare."""
     moved = sorted(name for name, split in told.items() if known.get(name, split) != split)
     if moved:
-        named = [f"{name} from {known[name]} to {told[name]}" for name in moved[:_NAMED]]
-        more = f", and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
+        named = first_of((f"{name} from {known[name]} to {told[name]}" for name in moved), _NAMED, rest=", and {} more")
         logger.warning(
-            "splits: the table moves %d group%s: %s%s; scores of models trained before do not compare with new ones",
-            *(len(moved), "s" if len(moved) > 1 else "", ", ".join(named), more),
+            "splits: the table moves %d group%s: %s; scores of models trained before do not compare with new ones",
+            *(len(moved), "s" if len(moved) > 1 else "", named),
         )
 
 

@@ -110,6 +110,12 @@ def test_history_tells_who_did_what(project: Project, monkeypatch: pytest.Monkey
     assert all(part in unetseg(project, "history").stdout for part in ("ada@lab", "too eager", lines[3]["time"]))
 
 
+def test_a_rollback_of_a_version_that_is_no_longer_production_changes_nothing(project: Project):
+    assert answer(unetseg(project, "rollback", "--of", "2", "--json"))["production"] == "0001"
+    assert answer(unetseg(project, "rollback", "--of", "2", "--json"))["production"] == "0001"
+    assert unetseg(project, "rollback", "--of", "3").exit_code == 2
+
+
 def test_clean_removes_what_its_dry_run_told(project: Project):
     promote(project.models, "3", why="best")
     would = unetseg(project, "clean", "--keep", "1", "--dry-run")

@@ -108,6 +108,7 @@ def test_promote_and_rollback_flows(trained: Project):
     after = promote(project=str(trained.folder), version="2", why="a test")
     assert (after.production, after.previous) == ("0002", "0001")
     assert rollback(project=str(trained.folder)).production == "0001"
+    assert rollback(project=str(trained.folder), of="2").production == "0001"
 
 
 def test_a_wrong_setting_fails_the_run_before_any_work(trained: Project):

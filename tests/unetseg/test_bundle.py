@@ -10,6 +10,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -403,6 +404,31 @@ def test_versions_are_numbered_and_never_overwritten(folder: Path, network: kera
     assert save_bundle(models, network, INFO) == models / "0005"
     assert isinstance(load_bundle(models / "0005"), Bundle)
     assert versions(models) == ["0001", "0005"]
+
+
+LINE = {"time": "2030-01-02T03:04:05+00:00", "why": "2030"}
+
+
+@pytest.mark.parametrize(
+    ("aliases", "number"),
+    [
+        pytest.param({"production": "0003"}, "0004", id="production"),
+        pytest.param({"previous": "0010"}, "0011", id="previous"),
+        pytest.param({"removing": ["0002", "0004"]}, "0005", id="removing"),
+        pytest.param({"history": [LINE | {"production": "0007", "previous": None}]}, "0008", id="history"),
+        pytest.param({"history": [LINE | {"production": None, "removed": ["0012"]}]}, "0013", id="removed"),
+        pytest.param({"history": [LINE | {"production": "0001", "rolled_back": "0009"}]}, "0010", id="rolled-back"),
+        pytest.param({}, "0002", id="nothing"),
+        pytest.param({"history": 3}, "0002", id="damaged"),
+    ],
+)
+def test_a_version_that_somebody_deleted_leaves_its_number_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aliases: dict[str, Any], number: str
+):
+    monkeypatch.setattr("unetseg.bundle._fill", lambda folder, model, info: (folder / "bundle.json").write_text("{}"))
+    (tmp_path / "0001").mkdir()
+    write_json(tmp_path / "aliases.json", {"production": None, "previous": None, "history": []} | aliases)
+    assert save_bundle(tmp_path, None, INFO) == tmp_path / number  # type: ignore[arg-type]
 
 
 def test_an_interrupted_save_leaves_no_version(folder: Path, network: keras.Model, monkeypatch: pytest.MonkeyPatch):

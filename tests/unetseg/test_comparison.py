@@ -113,9 +113,16 @@ def test_old_evaluations_are_compared_by_all_data(make_bundle: MakeBundle):
         compare(a, b, CONFIG)
 
 
-@pytest.mark.parametrize("other", [OTHER_SCANS, {"scans": []}], ids=["other-scans", "thresholds-set-by-hand"])
+@pytest.mark.parametrize(
+    ("other", "curves"),
+    [
+        pytest.param(OTHER_SCANS, False, id="other-scans"),
+        pytest.param({"scans": []}, True, id="thresholds-set-by-hand"),
+        pytest.param({"scans": []} | OTHER_SCANS, False, id="thresholds-set-by-hand-of-other-scans"),
+    ],
+)
 def test_a_model_that_was_scored_beside_the_other_is_compared_with_it(
-    other: dict[str, Any], make_bundle: MakeBundle, tmp_path: Path
+    other: dict[str, Any], curves: bool, make_bundle: MakeBundle, tmp_path: Path
 ):
     a = make_bundle("0001", change=other)
     b = make_bundle("0002", found=HALF, change={"production": beside(make_bundle, "0001")})
@@ -128,8 +135,9 @@ def test_a_model_that_was_scored_beside_the_other_is_compared_with_it(
     assert forward.thresholds["iris"].before == 0.25
     assert not {"hausdorff95", "surface_dice"} & set(forward.columns)
     page = (tmp_path / "page.html").read_text()
-    assert "evaluation of 0001 is of other scans" in page
-    assert "No stored curves of the same scans" in page
+    assert "evaluation of 0001 has no counts of these scans, so it was scored on them" in page
+    assert forward.curves == curves
+    assert ("<svg" in page, "No stored curves of the same scans" in page) == (curves, not curves)
     assert "Hausdorff" not in page
     back = compare(b, a, CONFIG)
     assert back.anew == ("0001",)
@@ -155,7 +163,18 @@ def test_what_was_measured_today_is_compared(make_bundle: MakeBundle, tmp_path: 
     assert found.scores["iris"]["hausdorff95"].difference == pytest.approx(2)
     assert "surface_dice" in found.columns
     assert found.warnings == tuple(b.evaluation["warnings"])
+    assert not found.curves
     assert "within 2 pixels of the other" in (tmp_path / "page.html").read_text()
+
+
+def test_curves_of_the_same_scans_are_not_shown_where_both_were_measured_on_others(
+    make_bundle: MakeBundle, tmp_path: Path
+):
+    a, b = make_bundle("0001"), make_bundle("0002", found=HALF)
+    today = {name: OTHER_SCANS | beside(make_bundle, name) for name in ("0001", "0002")}
+    found = write_comparison(tmp_path / "page.html", a, b, config=CONFIG, today=today)
+    assert (found.anew, found.curves) == (("0001", "0002"), False)
+    assert "<svg" not in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,10 +243,38 @@ def test_a_night_scores_production_once_and_only_on_other_test_scans(
         assert kept["scores"][name] == pytest.approx(here, nan_ok=True)
 
 
-def test_a_damaged_production_does_not_stop_an_evaluation_and_the_gate_tells_of_it(exclusive: Project):
+def test_counts_of_production_beside_another_model_do(exclusive: Project, scored: list[tuple[str, str]]):
+    path = exclusive.models / "0001" / "evaluation" / "evaluation.json"
+    write_record(path, read_json(path) | OTHER_SCANS)
+    shutil.copytree(exclusive.models / "0002", exclusive.models / "0003")
+    evaluate(exclusive, model="2")
+    first = load_bundle(exclusive.models / "0002").evaluation["production"]
+    scored.clear()
+    evaluate(exclusive, model="3")
+    assert scored == [("0003", "validation"), ("0003", "test")]
+    assert load_bundle(exclusive.models / "0003").evaluation["production"] == first  # the same model, scored again
+    kept = exclusive.models / "0002" / "evaluation" / "evaluation.json"
+    write_record(kept, read_json(kept) | OTHER_SCANS)
+    evaluate(exclusive, model="3")  # its own evaluation names it; that of the scans of today is enough
+    assert ("0001", "test") not in scored
+    write_record(path.parents[2] / "0003" / "evaluation" / "evaluation.json", {})
+    evaluate(exclusive, model="3")
+    assert scored.count(("0001", "test")) == 1  # none is left that can be read, or is of these scans
+
+
+def test_a_production_that_is_gone_is_wrong_usage(exclusive: Project):
+    shutil.rmtree(exclusive.models / "0001")
+    with pytest.raises(UsageError, match="no version '0001'"):
+        evaluate(exclusive, model="2")
+
+
+def test_a_damaged_production_does_not_stop_an_evaluation_and_the_gate_tells_of_it(
+    exclusive: Project, caplog: pytest.LogCaptureFixture
+):
     (exclusive.models / "0001" / "model.keras").write_bytes(b"damaged")
     evaluate(exclusive, model="2")
     assert load_bundle(exclusive.models / "0002").evaluation["production"] is None
+    assert "not compared with 0001: " in caplog.text
     assert "not comparable with 0001" in gate(exclusive, model="2").reason
 
 

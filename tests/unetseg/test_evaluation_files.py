@@ -17,12 +17,18 @@ import pytest
 from unetseg import evaluation_files, local_disk, object_store
 from unetseg.bundle import Bundle
 from unetseg.curve_files import load_curves, pack_curves
-from unetseg.errors import BundleError
+from unetseg.errors import BundleError, MovedError
 from unetseg.evaluate import publish
-from unetseg.evaluation_files import EVALUATION_SCHEMA, curve_file, read_evaluation_files, write_evaluation_files
+from unetseg.evaluation_files import (
+    EVALUATION_SCHEMA,
+    curve_file,
+    has_pages,
+    read_evaluation_files,
+    write_evaluation_files,
+)
 from unetseg.histograms import Histograms
 from unetseg.records import write_record
-from unetseg.storage import file_hash, find, is_remote, read_bytes, write_bytes
+from unetseg.storage import file_hash, find, is_remote, read_bytes, write_bytes, write_json
 
 HOUR = 3600
 PAGES = ("report.html", "MODEL_CARD.md")
@@ -75,6 +81,29 @@ def names(folder: Path) -> set[str]:
 def grow_old(folder: Path) -> None:
     for path in folder.iterdir():
         os.utime(path, (time.time() - 2 * HOUR,) * 2)
+
+
+def test_what_was_made_of_an_evaluation_does_not_take_the_place_of_another(folder: Path):
+    write(folder, 1)
+    first = read_evaluation_files(folder)
+    write(folder, 2)
+    before = {name: read_bytes(folder / name) for name in names(folder)}
+    with pytest.raises(MovedError, match="another evaluation is there by now"):
+        write_evaluation_files(folder, {"number": 3}, curves=curves(3), pages={}, made_of=first)
+    assert {name: read_bytes(folder / name) for name in names(folder)} == before
+    made = {"schema_version": EVALUATION_SCHEMA, "number": 3}
+    write_evaluation_files(folder, made, curves=curves(3), pages={}, made_of=read_evaluation_files(folder))
+    assert number_in(folder) == 3
+
+
+def test_what_was_made_of_an_evaluation_without_a_digest_takes_its_place(tmp_path: Path):
+    write_json(tmp_path / "evaluation.json", {"schema_version": 1, "number": 1})
+    made = {"schema_version": EVALUATION_SCHEMA, "number": 2}
+    old = read_evaluation_files(tmp_path)
+    write_evaluation_files(tmp_path, made, curves=curves(2), pages={}, made_of=old)
+    assert number_in(tmp_path) == 2
+    with pytest.raises(MovedError, match="another evaluation is there by now"):
+        write_evaluation_files(tmp_path, made, curves=curves(2), pages={}, made_of=old)
 
 
 def test_curves_are_named_after_their_content(folder: Path):
@@ -136,6 +165,7 @@ def test_a_kill_after_any_step_leaves_the_old_or_the_new_one_in_whole(
         found.append(number_in(place) if not first or read_evaluation_files(place) else 0)
         pages = {read_bytes(place / name) for name in PAGES if (place / name).is_file()}
         assert pages <= {b"%d" % found[-1]}
+        assert has_pages(place) == (set(PAGES) <= names(place))
         write(place, 3)
         assert number_in(place) == 3
         steps += 1

@@ -1,8 +1,11 @@
-"""The gate between bundles: what it compares, promotes and writes down. Bundles and dataset are stand-ins."""
+"""The gate between bundles: what it compares, promotes and writes down. Networks and dataset are stand-ins."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,12 +13,14 @@ import numpy as np
 import pytest
 
 from unetseg import gate as module
+from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import EvaluateConfig, GateConfig, ScanSource, Settings, Sources
 from unetseg.decisions import Decision
-from unetseg.errors import DataError, UsageError
+from unetseg.errors import BundleError, DamagedFileError, DataError, UsageError
 from unetseg.gate import GateResult, decided, gate
 from unetseg.project import Project
-from unetseg.registry import Aliases
+from unetseg.records import write_record
+from unetseg.registry import promote, read_aliases, rollback
 from unetseg.storage import read_json, write_json
 
 GOOD, FAIR, BAD = 0.02, 0.1, 0.3  # shares of wrong pixels
@@ -24,21 +29,29 @@ OTHER = {"dataset_fingerprint": "yesterday", "test_fingerprint": "yesterday"}
 
 
 class Shelf:
-    """Models of a project without networks: evaluations are made up, promotions are noted."""
+    """Models of a project without networks: evaluations are made up, aliases are those of the real registry."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, write_versions: Callable[..., None]):
         settings = Settings(evaluate=EvaluateConfig(draws=200))
         self.project = Project(folder, Sources(ScanSource("scans")), settings)
-        self.production: str | None = None
-        self.history: tuple[dict, ...] = ()
+        self.write_versions = write_versions
         self.measured: list[str] = []
 
+    @property
+    def production(self) -> str | None:
+        return read_aliases(self.project.models).production
+
+    def put(self, version: str) -> None:
+        """Make a version production as a person does; an older one is then rolled back to."""
+        promote(self.project.models, version, why="by hand")
+
     def add(self, version: str, error: float, *, scans: bool = True, **change) -> None:
-        folder = self.project.models / version / "evaluation"
-        folder.mkdir(parents=True)
+        self.write_versions(self.project.models, int(version))
         rows = self.rows(error, int(version)) if scans else []
-        record = {"dataset_fingerprint": "today", "test_fingerprint": "today", "scans": rows} | change
-        write_json(folder / "evaluation.json", record)
+        cuts = {"iris": {"value": POINT.thresholds[0]}, "pupil": {"value": POINT.thresholds[1]}}
+        record = {"schema_version": 3, "decision": POINT.rule, "thresholds": cuts, "scans": rows}
+        prints = {"dataset_fingerprint": "today", "test_fingerprint": "today"}
+        write_record(self.project.models / version / "evaluation/evaluation.json", record | prints | change)
 
     def beside(self, production: str, error: float, **change) -> dict:
         """What evaluate keeps of a version that was in production."""
@@ -55,22 +68,15 @@ class Shelf:
         ]
         return rows[::-1]  # worst first, as it were
 
-    def bundle(self, folder: Path) -> SimpleNamespace:
-        path = folder / "evaluation/evaluation.json"
-        evaluation = read_json(path) if path.exists() else None
-        info = SimpleNamespace(classes=("iris", "pupil"))
-        parts = {"folder": folder, "version": folder.name, "info": info, "evaluation": evaluation}
-        return SimpleNamespace(**parts, decision=POINT)
+    def bundle(self, folder: Path) -> Bundle:
+        found = load_bundle(folder)
+        return replace(found, info=replace(found.info, classes=("iris", "pupil")))
 
     def score(self, bundle, dataset, split, config) -> SimpleNamespace:
         self.measured.append(bundle.version)
         rows = self.rows(GOOD, 99)
         scans = [SimpleNamespace(id=row["id"], group=row["group"]) for row in rows]
         return SimpleNamespace(scans=scans, counts=np.array([row["counts"] for row in rows]))
-
-    def promote(self, models, version, *, why, instead_of=None) -> SimpleNamespace:
-        self.production = version
-        return SimpleNamespace(production=version)
 
     def gate(self, version: str, **settings) -> GateResult:
         return gate(self.with_gate(**settings), model=version)
@@ -80,22 +86,19 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    made = Shelf(tmp_path)
-    monkeypatch.setattr(module, "model_folder", lambda models, name: models / name)
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_versions: Callable[..., None]) -> Shelf:
+    made = Shelf(tmp_path, write_versions)
     monkeypatch.setattr(module, "load_bundle", made.bundle)
     index = SimpleNamespace(fingerprint="today", test_fingerprint="today")
     monkeypatch.setattr(module, "open_dataset", lambda path: SimpleNamespace(index=index))
     monkeypatch.setattr(module, "score_split", made.score)
-    monkeypatch.setattr(module, "promote", made.promote)
-    monkeypatch.setattr(module, "read_aliases", lambda models: Aliases(made.production, history=made.history))
     return made
 
 
 def test_a_better_model_replaces_production(shelf: Shelf):
     shelf.add("0001", FAIR)
     shelf.add("0002", GOOD)
-    shelf.production = "0001"
+    shelf.put("0001")
     result = shelf.gate("0002")
     assert (result.promoted, result.production, shelf.production) == (True, "0002", "0002")
     assert result.numbers.against == "0001"
@@ -106,7 +109,7 @@ def test_a_better_model_replaces_production(shelf: Shelf):
 def test_a_worse_model_leaves_production(shelf: Shelf):
     shelf.add("0001", GOOD)
     shelf.add("0002", FAIR)
-    shelf.production = "0001"
+    shelf.put("0001")
     result = shelf.gate("0002")
     assert (result.promoted, result.production, shelf.production) == (False, "0001", "0001")
 
@@ -115,7 +118,7 @@ def test_a_worse_model_leaves_production(shelf: Shelf):
 def test_counts_that_are_not_of_todays_scans_are_measured_anew(shelf: Shelf, change):
     shelf.add("0001", BAD, **change)
     shelf.add("0002", GOOD)
-    shelf.production = "0001"
+    shelf.put("0001")
     result = shelf.gate("0002")
     assert shelf.measured == ["0001"]
     assert not result.promoted  # as measured, production is as good
@@ -125,7 +128,7 @@ def test_counts_that_are_not_of_todays_scans_are_measured_anew(shelf: Shelf, cha
 def test_other_training_scans_leave_stored_counts_as_they_are(shelf: Shelf):
     shelf.add("0001", BAD, dataset_fingerprint="yesterday")
     shelf.add("0002", GOOD)
-    shelf.production = "0001"
+    shelf.put("0001")
     assert shelf.gate("0002").promoted
     assert shelf.measured == []
 
@@ -142,7 +145,7 @@ def test_other_training_scans_leave_stored_counts_as_they_are(shelf: Shelf):
 def test_production_that_evaluate_scored_is_not_scored_again_while_it_is_the_same(shelf: Shelf, change, measured):
     shelf.add("0001", FAIR, **OTHER)
     shelf.add("0002", GOOD, **shelf.beside("0001", BAD, **change))
-    shelf.production = "0001"
+    shelf.put("0001")
     result = shelf.gate("0002")
     assert shelf.measured == measured
     # Macro F1 of pixels that are wrong with a chance of 0.3; as measured, it would be 0.98.
@@ -152,7 +155,7 @@ def test_production_that_evaluate_scored_is_not_scored_again_while_it_is_the_sam
 def test_counts_beside_a_challenger_of_other_scans_are_measured_anew(shelf: Shelf):
     shelf.add("0001", BAD, **OTHER)
     shelf.add("0002", FAIR, **OTHER, **shelf.beside("0001", BAD))
-    shelf.production = "0001"
+    shelf.put("0001")
     shelf.gate("0002")
     assert shelf.measured == ["0002", "0001"]
 
@@ -171,7 +174,7 @@ def test_production_on_other_classes_is_not_comparable_and_the_floor_decides(she
     monkeypatch.setattr(module, "score_split", other_classes)
     shelf.add("0001", GOOD, **OTHER)
     shelf.add("0002", FAIR)
-    shelf.production = "0001"
+    shelf.put("0001")
     result = shelf.gate("0002")
     assert result.promoted
     assert "reaches the floor of 0.5 (not comparable with 0001: classes of model 0001" in result.reason
@@ -180,14 +183,14 @@ def test_production_on_other_classes_is_not_comparable_and_the_floor_decides(she
 
 def test_production_itself_stays_without_being_measured(shelf: Shelf):
     shelf.add("0001", GOOD)
-    shelf.production = "0001"
+    shelf.put("0001")
     assert shelf.gate("0001") == GateResult("0001", False, "0001", "0001 is production already")
 
 
 def test_the_decision_is_read_back_as_it_was(shelf: Shelf):
     shelf.add("0001", FAIR)
     shelf.add("0002", GOOD)
-    shelf.production = "0001"
+    shelf.put("0001")
     result = shelf.gate("0002")
     bundle = shelf.bundle(shelf.project.models / "0002")
     assert decided(bundle, shelf.project) == result
@@ -243,16 +246,16 @@ def test_a_damaged_decision_is_none_and_the_model_meets_the_gate_again(shelf: Sh
     assert decided(bundle, shelf.project) == again
 
 
-def test_a_version_that_was_rolled_back_is_not_promoted_again(shelf: Shelf):
+def test_a_version_that_was_rolled_back_is_not_promoted_again(shelf: Shelf, monkeypatch):
     shelf.add("0001", BAD)
     shelf.add("0002", GOOD, **OTHER)
     shelf.add("0003", GOOD)
-    shelf.production = "0001"
-    line = {"time": "2026-11-20T01:02:03+00:00", "who": "ada@lab", "why": "invents lenses", "rolled_back": "0002"}
-    first = {"production": "0002", "previous": "0001", "why": "", "rolled_back": None}
-    shelf.history = (first, line | {"production": "0001", "previous": "0002"})
+    shelf.put("0001")
+    shelf.put("0002")
+    monkeypatch.setenv("UNETSEG_WHO", "ada@lab")
+    day = rollback(shelf.project.models, why="invents lenses").history[-1]["time"][:10]
     reason = (
-        "0002 was rolled back by ada@lab on 2026-11-20 (invents lenses); promote it by hand if it is wanted again: "
+        f"0002 was rolled back by ada@lab on {day} (invents lenses); promote it by hand if it is wanted again: "
         "unetseg models promote 0002"
     )
     assert shelf.gate("0002") == GateResult("0002", False, "0001", reason)
@@ -260,7 +263,132 @@ def test_a_version_that_was_rolled_back_is_not_promoted_again(shelf: Shelf):
     assert shelf.gate("0003").promoted
 
 
+def during_comparisons(monkeypatch: pytest.MonkeyPatch, *acts: Callable[[], object]) -> None:
+    """What others do while the gate compares: the first act during the first comparison, and so on."""
+    compare, left = module.compare, list(acts)
+
+    def compare_meanwhile(*arguments, **named):
+        if left:
+            left.pop(0)()
+        return compare(*arguments, **named)
+
+    monkeypatch.setattr(module, "compare", compare_meanwhile)
+
+
+def test_a_version_that_is_rolled_back_while_it_is_compared_is_not_promoted(shelf: Shelf, monkeypatch):
+    shelf.add("0001", FAIR)
+    shelf.add("0002", GOOD)
+    shelf.put("0001")
+
+    def tried_and_found_bad():
+        shelf.put("0002")
+        rollback(shelf.project.models, why="invents lenses")
+
+    during_comparisons(monkeypatch, tried_and_found_bad)
+    result = shelf.gate("0002")
+    assert (result.promoted, shelf.production) == (False, "0001")
+    assert "invents lenses" in result.reason
+    assert decided(shelf.bundle(shelf.project.models / "0002"), shelf.project) == result
+
+
+def test_a_version_that_becomes_production_meanwhile_is_compared_with(shelf: Shelf, monkeypatch):
+    shelf.add("0001", BAD)
+    shelf.add("0002", FAIR)
+    shelf.add("0003", GOOD)
+    shelf.put("0001")
+    during_comparisons(monkeypatch, lambda: shelf.put("0003"))
+    result = shelf.gate("0002")
+    assert (result.promoted, result.numbers.against, shelf.production) == (False, "0003", "0003")
+
+
+def test_the_gate_gives_up_where_production_does_not_rest(shelf: Shelf, monkeypatch):
+    for version, error in (("0001", BAD), ("0002", GOOD), ("0003", BAD)):
+        shelf.add(version, error)
+    shelf.put("0001")
+    during_comparisons(monkeypatch, *(partial(shelf.put, version) for version in ("0003", "0001", "0003")))
+    with pytest.raises(DataError, match="production was changed 3 times while models were compared; run gate again"):
+        shelf.gate("0002")
+    assert shelf.production == "0003"
+    assert decided(shelf.bundle(shelf.project.models / "0002"), shelf.project) is None
+    assert shelf.gate("0002").promoted
+
+
+@pytest.mark.parametrize("promoted", [False, True], ids=["before", "after"])
+def test_a_kill_around_the_promotion_loses_no_numbers(shelf: Shelf, monkeypatch, promoted):
+    shelf.add("0001", FAIR)
+    shelf.add("0002", GOOD)
+    shelf.put("0001")
+
+    def killed(*arguments, **named):
+        if promoted:
+            promote(*arguments, **named)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "promote", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shelf.gate("0002")
+    bundle = shelf.bundle(shelf.project.models / "0002")
+    known = decided(bundle, shelf.project)
+    assert (known is not None) == promoted
+    result = known or shelf.gate("0002")
+    assert (result.promoted, result.production, result.numbers.against) == (True, "0002", "0001")
+
+
+def test_a_promotion_stays_decided_when_the_model_has_made_way(shelf: Shelf):
+    shelf.add("0001", FAIR)
+    shelf.add("0002", GOOD)
+    shelf.put("0001")
+    result = shelf.gate("0002")
+    rollback(shelf.project.models)
+    assert decided(shelf.bundle(shelf.project.models / "0002"), shelf.project) == result
+
+
+def flip_last_byte(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "validation_curves-0123.npz"])
+def test_production_stays_when_only_its_evaluation_is_damaged(shelf: Shelf, name):
+    curves = b"histograms"
+    shelf.add("0001", GOOD, files={"validation_curves-0123.npz": sha256(curves).hexdigest()})
+    folder = shelf.project.models / "0001/evaluation"
+    (folder / "validation_curves-0123.npz").write_bytes(curves)
+    shelf.add("0002", BAD)
+    shelf.put("0001")
+    flip_last_byte(folder / name)
+    with pytest.raises(BundleError, match=r"production 0001 stays, .*run unetseg evaluate --model 0001, then gate ag"):
+        shelf.gate("0002", floor=0.1)
+    assert shelf.production == "0001"
+    assert decided(shelf.bundle(shelf.project.models / "0002"), shelf.with_gate(floor=0.1)) is None
+
+
+def test_a_production_whose_network_is_damaged_makes_way_at_the_floor(shelf: Shelf):
+    shelf.add("0001", GOOD)
+    shelf.add("0002", FAIR)
+    shelf.put("0001")
+    flip_last_byte(shelf.project.models / "0001/model.keras")
+    result = shelf.gate("0002")
+    assert result.promoted
+    assert "reaches the floor of 0.5 (not comparable with 0001: " in result.reason
+
+
+def test_a_damaged_dataset_promotes_nothing(shelf: Shelf, monkeypatch):
+    def damaged(*arguments):
+        raise DamagedFileError("scan s1 cannot be read")
+
+    monkeypatch.setattr(module, "score_split", damaged)
+    shelf.add("0001", GOOD, **OTHER)
+    shelf.add("0002", BAD)
+    shelf.put("0001")
+    with pytest.raises(DamagedFileError):
+        shelf.gate("0002", floor=0.1)
+    assert shelf.production == "0001"
+
+
 def test_a_model_without_scores_is_refused(shelf: Shelf):
+    shelf.write_versions(shelf.project.models, 3)
     with pytest.raises(UsageError, match="0003 has no scores yet; run evaluate first"):
         shelf.gate("0003")
 

@@ -12,6 +12,7 @@ from unetseg.bundle import Bundle, load_bundle
 from unetseg.errors import BundleError
 from unetseg.gate import GateResult, gate
 from unetseg.nightly import Steps, nightly
+from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, load_project, override
 from unetseg.registry import promote, read_aliases, rollback, versions
 
@@ -78,6 +79,36 @@ def test_another_criterion_evaluates_again_without_training(trained: Project):
     result = nightly(changed, Steps(train=forbidden))
     assert (result.outcome, result.production) == ("kept", "0001")
     assert result.scores["iris"]["threshold"] == 0.5
+
+
+def test_thresholds_that_a_person_set_stay(trained: Project):
+    set_thresholds(trained, ["iris=fixed:0.25"], model="production")
+    set_thresholds(trained, ["pupil=fixed:0.75"], model="production")
+    result = nightly(trained, Steps(train=forbidden, evaluate=forbidden, gate=forbidden))
+    assert (result.outcome, result.scores["iris"]["threshold"]) == ("unchanged", 0.25)
+    evaluation = load_bundle(trained.models / "0001").evaluation
+    assert [evaluation["thresholds"][name]["value"] for name in ("iris", "pupil")] == [0.25, 0.75]
+
+
+def test_settings_that_changed_since_are_stronger_than_thresholds_that_a_person_set(trained: Project):
+    set_thresholds(trained, ["iris=fixed:0.25"], model="production")
+    changed = replace(trained, settings=override(trained.settings, ["evaluate.criterion=fixed"]))
+    assert nightly(changed, Steps(train=forbidden)).scores["iris"]["threshold"] == 0.5
+    assert load_bundle(trained.models / "0001").evaluation["evaluated_with"] is None
+
+
+def test_an_evaluation_whose_page_never_came_is_made_anew(trained: Project, caplog: pytest.LogCaptureFixture):
+    page = trained.models / "0001" / "evaluation" / "report.html"
+    page.unlink()
+    result = nightly(trained, Steps(train=forbidden, gate=forbidden))
+    assert result.outcome == "unchanged"
+    assert page.is_file()
+    assert "model 0001 is evaluated anew: its page is missing" in caplog.text
+
+
+def test_thresholds_that_a_person_set_stay_even_where_their_page_never_came(trained: Project):
+    set_thresholds(trained, ["iris=fixed:0.25"], model="production").report.unlink()
+    assert nightly(trained, Steps(train=forbidden, evaluate=forbidden)).scores["iris"]["threshold"] == 0.25
 
 
 def test_a_lower_floor_lets_a_model_pass_that_was_kept_before(trained: Project):
@@ -150,7 +181,7 @@ def test_a_production_that_moved_meanwhile_is_compared_with_instead(
         compared.append(production)
         if len(compared) == 1:
             promote(project.models, "0002", why="by a person, meanwhile")
-        return GateResult(challenger.version, True, production, "better")
+        return GateResult(challenger.version, True, challenger.version, "better")
 
     monkeypatch.setattr("unetseg.gate._decide", decide)
     result = gate(trained, model="0003")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from unetseg import operating_point
 from unetseg.bundle import load_bundle
 from unetseg.dataset import open_dataset
-from unetseg.errors import BundleError, UsageError
+from unetseg.errors import BundleError, MovedError, UsageError
 from unetseg.evaluate import evaluate
 from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, override
@@ -57,10 +61,59 @@ def test_what_cannot_be_known_is_said(trained: Project):
     assert found.intervals == {}
 
 
+def way_to_keep(warnings: Sequence[str]) -> list[str]:
+    """The setting that the last warning gives, as options of the command line take it."""
+    found = re.search(r"set evaluate\.class_criteria to (.+)$", warnings[-1])
+    assert found is not None
+    return ["evaluate.class_criteria=" + found[1].replace(", ", ",")]
+
+
+@pytest.mark.parametrize(
+    ("chosen_by", "project_by"),
+    [
+        pytest.param("class", (), id="each-class-on-its-own"),
+        pytest.param("micro", ("evaluate.average=micro",), id="together"),
+        pytest.param("class", ("evaluate.criterion=recall_at_precision", "evaluate.target=0.9"), id="other-criterion"),
+        pytest.param("class", ("evaluate.average=micro",), id="other-average"),
+    ],
+)
+def test_the_setting_that_is_told_keeps_the_thresholds(trained: Project, chosen_by: str, project_by: tuple[str, ...]):
+    evaluate(replace(trained, settings=override(trained.settings, [f"evaluate.average={chosen_by}"])))
+    project = replace(trained, settings=override(trained.settings, project_by))
+    found = set_thresholds(project, ["iris=fixed:0.9"])
+    kept = replace(project, settings=override(project.settings, way_to_keep(found.warnings)))
+    again = evaluate(kept)
+    assert {name: row["value"] for name, row in again.thresholds.items()} == {
+        name: row["value"] for name, row in found.thresholds.items()
+    }
+
+
+def test_the_smallest_threshold_can_be_told(trained: Project):
+    project = replace(trained, settings=override(trained.settings, ["evaluate.average=macro"]))
+    found = set_thresholds(project, ["iris=fixed:0.0000152587890625"])
+    settings = override(project.settings, way_to_keep(found.warnings)).evaluate
+    assert "iris=fixed:0.0000152587890625" in settings.class_criteria
+
+
+def test_an_evaluation_that_came_meanwhile_is_not_replaced(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    choose = operating_point.choose_thresholds
+
+    def slowly(*arguments: Any) -> Any:
+        write_record(path, read_json(path) | {"warnings": ["of another evaluation"]})
+        return choose(*arguments)
+
+    monkeypatch.setattr(operating_point, "choose_thresholds", slowly)
+    with pytest.raises(MovedError, match="another evaluation is there by now"):
+        set_thresholds(trained, ["iris=fixed:0.25"])
+    assert read_json(path)["warnings"] == ["of another evaluation"]
+
+
 @pytest.mark.parametrize(
     ("criteria", "message"),
     [
         pytest.param([], "no class is named", id="none"),
+        *(pytest.param([text], "no class is named", id=repr(text)) for text in ("", ",", " ")),
         pytest.param(["lens=dice"], "lens", id="unknown_class"),
         pytest.param(["iris=best"], "must be CLASS=CRITERION", id="unknown_criterion"),
     ],
@@ -75,7 +128,17 @@ def test_wrong_criteria_change_nothing(trained: Project, criteria: list[str], me
 
 def test_evaluations_of_schema_1_get_thresholds_too_and_keep_their_warnings(trained: Project):
     path = trained.models / "0001" / "evaluation" / "evaluation.json"
-    newer = {"decision", "unit", "data", "production", "test_fingerprint", "validation_support", "files", "sha256"}
+    newer = {
+        "decision",
+        "unit",
+        "data",
+        "production",
+        "test_fingerprint",
+        "validation_support",
+        "files",
+        "sha256",
+        "evaluated_with",
+    }
     for name in read_json(path)["files"]:
         (path.parent / name).rename(path.with_name(f"{name.partition('-')[0]}.npz"))
     old = {key: value for key, value in read_json(path).items() if key not in newer}

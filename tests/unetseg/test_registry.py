@@ -87,6 +87,24 @@ def test_production_and_previous_change_places_at_a_rollback(anywhere):
     assert names(rollback(anywhere)) == ("0002", "0001")
 
 
+def test_a_rollback_of_a_named_version_happens_once(anywhere):
+    promote(anywhere, "1", why="")
+    promote(anywhere, "2", why="")
+    after = rollback(anywhere, of="2")
+    assert names(after) == ("0001", "0002")
+    assert rollback(anywhere, of="0002", why="once more") == after
+    assert read_aliases(anywhere) == after
+
+
+@pytest.mark.parametrize("of", ["1", "0010", "17"], ids=["made-way", "never-production", "unknown"])
+def test_a_version_that_is_not_production_is_not_rolled_back(models, of):
+    promote(models, "1", why="")
+    before = promote(models, "2", why="")
+    with pytest.raises(UsageError, match=rf"version {of.zfill(4)} is not in production, 0002 is; nothing was changed"):
+        rollback(models, of=of)
+    assert read_aliases(models) == before
+
+
 def test_without_a_previous_version_there_is_no_rollback(models):
     promote(models, "1", why="")
     with pytest.raises(UsageError, match="has no previous version to go back to; promote one by its number"):
@@ -282,11 +300,12 @@ def test_what_is_not_complete_is_no_version(anywhere):
     assert model_folder(anywhere, "latest") == anywhere / "0010"
 
 
-def test_aliases_that_are_damaged_are_said_to_be(anywhere):
-    write_bytes(anywhere / "aliases.json", b"{")
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"production": "0001"}'], ids=["cut", "list", "incomplete"])
+def test_aliases_that_are_damaged_are_said_to_be(anywhere, content):
+    write_bytes(anywhere / "aliases.json", content)
     with pytest.raises(DamagedFileError, match=r"aliases\.json: damaged"):
         promote(anywhere, "1", why="")
-    assert read_bytes(anywhere / "aliases.json") == b"{"
+    assert read_bytes(anywhere / "aliases.json") == content
 
 
 def test_a_bundle_in_a_store_is_named_by_its_address(bucket, write_versions):

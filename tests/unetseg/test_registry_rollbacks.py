@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unetseg import registry
+from unetseg.errors import MovedError
 from unetseg.registry import Aliases, promote, read_aliases, rollback
 from unetseg.registry_cleaning import clean
 from unetseg.registry_rollbacks import rollback_in_words, rolled_back
@@ -56,6 +57,15 @@ def test_a_promotion_by_hand_lifts_it_for_good(models):
     assert [line_of(models, version) for version in VERSIONS] == [None, None, None]
     by_the_gate(models, "0003")
     assert line_of(models, "0002") is None
+
+
+def test_what_was_compared_before_a_rollback_is_not_promoted_after_it(models):
+    by_the_gate(models, "0001")
+    by_the_gate(models, "0002")
+    before = rollback(models, why="too eager")
+    with pytest.raises(MovedError, match=r"0002 was rolled back by .* \(too eager\); only a person promotes it again"):
+        by_the_gate(models, "0002")
+    assert read_aliases(models) == before
 
 
 def test_to_promote_an_older_version_by_hand_is_to_roll_back(models):
@@ -114,6 +124,10 @@ def test_a_version_is_rolled_back_until_it_is_promoted(monkeypatch, steps):
     for kind, version in steps:
         before = state[0]
         if kind == "rollback" and before.previous is None:
+            continue
+        if kind == "gate" and version in barred:
+            with pytest.raises(MovedError):
+                promote(None, version, why="macro", instead_of=before.production)
             continue
         if kind == "rollback":
             rollback(None)

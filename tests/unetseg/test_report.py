@@ -236,7 +236,9 @@ def test_distances_stand_beside_those_of_production_only_where_they_are_measured
 def test_production_that_was_scored_for_the_comparison_is_told_of(measured: bool, show: Callable[..., Page]):
     production = {"version": "0007", "measured": measured, "scores": {"iris": {"f1": 0.5}}, "difference": None}
     page = show(production=production)
-    assert ("evaluation is of other scans, so it was scored on these" in " ".join(page.text.split())) == measured
+    assert (
+        "evaluation has no counts of these scans, so it was scored on them" in " ".join(page.text.split())
+    ) == measured
 
 
 @pytest.mark.parametrize(

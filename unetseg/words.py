@@ -1,0 +1,24 @@
+"""Lists of names in sentences, cut short where they are long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["first_of"]
+
+
+def first_of(names: Iterable[str], most: int, *, rest: str = " and {} more") -> str:
+    """The first names with commas between them, and how many there are besides.
+
+    Args:
+        names: what a sentence is about.
+        most: so many are named.
+        rest: what follows where there are more; ``{}`` stands for their number.
+
+    >>> first_of(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    >>> first_of(["a", "b"], 2)
+    'a, b'
+    """
+    listed = list(names)
+    return ", ".join(listed[:most]) + (rest.format(len(listed) - most) if len(listed) > most else "")
