@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from unetseg.bit_fields import unpack
 from unetseg.dataset_index import Index, is_torn
 from unetseg.errors import DataError, UsageError
-from unetseg.ome import read_window
 from unetseg.scan_record import ScanRecord
+from unetseg.zarr_arrays import read_window
 
 __all__ = ["GUIDES", "IMAGE", "MASKS", "Dataset", "Planes", "open_dataset"]
 

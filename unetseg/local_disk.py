@@ -22,12 +22,14 @@ __all__ = [
     "local_copy",
     "locked",
     "modified",
+    "place_folder",
     "read_bytes",
     "refresh",
     "remove",
     "state",
     "update_bytes",
     "write_bytes",
+    "write_file",
     "write_folder",
     "zarr_store",
 ]
@@ -91,12 +93,18 @@ def read_bytes(path: Path) -> bytes:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file by a rename."""
+    with write_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def write_file(path: Path) -> Iterator[Path]:
+    """Fill a file beside ``path``, which takes its place by a rename when the disk has all of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_name(path)
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
@@ -117,6 +125,12 @@ def write_folder(path: Path) -> Iterator[Path]:
     with _temporary_folder(path) as temporary:
         yield temporary
         _take_place(temporary, path)
+
+
+def place_folder(folder: Path, path: Path) -> None:
+    """Rename a folder, over another where there is one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _take_place(folder, path)
 
 
 def add_folder(parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path:

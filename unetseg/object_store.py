@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from upath import UPath
 
+from unetseg import local_disk
 from unetseg.conditional_puts import put_if_unchanged, update_bytes
 from unetseg.errors import BadFileError, UsageError
 from unetseg.store_access import file_system, key_of, read_bytes
@@ -42,12 +43,14 @@ __all__ = [
     "locate",
     "locked",
     "modified",
+    "place_folder",
     "read_bytes",
     "refresh",
     "remove",
     "state",
     "update_bytes",
     "write_bytes",
+    "write_file",
     "write_folder",
     "zarr_store",
 ]
@@ -164,6 +167,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 @contextmanager
+def write_file(path: Path) -> Iterator[Path]:
+    """Fill a local file, then put it."""
+    with TemporaryDirectory(prefix=_TEMPORARY) as folder:
+        yield Path(folder) / path.name
+        with reaching(path):
+            file_system(path).put_file(str(Path(folder) / path.name), key_of(path))
+
+
+@contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
     """Fill a local folder, then put its files.
 
@@ -174,6 +186,13 @@ def write_folder(path: Path) -> Iterator[Path]:
         yield Path(folder)
         with reaching(path):
             _upload(Path(folder), path, set(_below(path)))
+
+
+def place_folder(folder: Path, path: Path) -> None:
+    """Put the files of a local folder, and remove it; as `write_folder` does."""
+    with reaching(path):
+        _upload(folder, path, set(_below(path)))
+    local_disk.remove(folder)
 
 
 def add_folder(parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path:

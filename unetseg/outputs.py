@@ -1,217 +1,85 @@
-"""Outputs of prediction: one file per scan, in a format that other tools open; and the table of what was found.
+"""Outputs of prediction: one file per scan, in a format that other tools open.
 
-A new format is one class here: a suffix, ``write`` and ``read``, and one line in `FORMATS`.
+A new format is one class: a suffix and the methods of `Format`, and one line in `FORMATS`. What the values mean is a
+`unetseg.output_kinds.Kind`, which all formats know.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import tifffile
-import zarr
 from numpy.typing import NDArray
 
-from unetseg.ome import image_metadata, write_array, write_group
-from unetseg.storage import write_bytes, write_folder
+from unetseg.ome import PixelSize
+from unetseg.output_kinds import LABELS, MASKS, OBJECTS, PROBABILITIES, Kind, Planes
+from unetseg.output_tiff import Tiff
+from unetseg.output_zarr import OmeZarr
 
-__all__ = ["FORMATS", "Format", "ObjectRow", "describe_masks", "write_table"]
-
-_CHUNK = 512  # pixels: masks compress to almost nothing, so larger chunks than for training
-_TILE = 256  # pixels: TIFF tiles that viewers load one by one
-_FULL = 255  # foreground in TIFF: visible without adjusting contrast
+__all__ = ["FORMATS", "LABELS", "MASKS", "OBJECTS", "PROBABILITIES", "Format", "Kind", "Planes"]
 
 
 class Format(Protocol):
-    """How the planes of one scan are written and read back."""
+    """How the planes of one scan are written and read back.
+
+    Scans whose larger side is above 1024 pixels get smaller levels too, as `unetseg.pyramid` makes them.
+    """
 
     suffix: str
 
     def write(
-        self, path: Path, planes: NDArray[np.uint8], names: Sequence[str], pixel_size: PixelSize, *, white: int = 1
+        self, path: Path, planes: Planes, names: Sequence[str], pixel_size: PixelSize, *, kind: Kind = MASKS
     ) -> None:
-        """Write a file, which appears complete.
+        """Write a file, which appears complete; planes that are not in memory are read in bands of rows.
 
         Args:
             path: of the file, with this format's suffix.
-            planes: ``(K, H, W)``: masks of 0 and 1, or probabilities of 0 to 255.
+            planes: ``(K, H, W)``, with values as `kind` says.
             names: of the classes.
             pixel_size: ``(y, x)`` in micrometres, or None.
-            white: the value that stands for full: 1 for masks, 255 for probabilities.
+            kind: what the values mean.
+
+        Raises:
+            UsageError: there are not as many planes as names, or classes overlap that are to become one label map.
         """
         ...
 
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """The masks ``(K, H, W)`` of 0 and 1, as they were given to `write`."""
+    def write_stack(
+        self, path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: PixelSize, *, kind: Kind = MASKS
+    ) -> None:
+        """Write the pages of a stack as one file with a z axis; else as `write`, which takes the pages' planes.
+
+        Raises:
+            UsageError: as `write`; or there is no page, or pages differ in shape.
+        """
+        ...
+
+    def place(self, image: Path, path: Path, names: Sequence[str], pixel_size: PixelSize, *, kind: Kind) -> None:
+        """Make a file of an image that was written in bands (`unetseg.output_bands`), which is gone then."""
+        ...
+
+    def read(self, path: Path, *, kind: Kind = MASKS, step: int = 1, page: int = 0) -> NDArray[Any]:
+        """The planes ``(K, H, W)`` as they were given to `write`.
+
+        Args:
+            path: of the file.
+            kind: what the values mean.
+            step: every how many pixels one is read; of a large scan, only of the smaller level that has them.
+            page: which one of a stack.
+        """
+        ...
+
+    def planes(self, path: Path, *, kind: Kind = MASKS, page: int = 0, level: int = 0) -> Planes:
+        """The planes as they were given to `write`, read when rows are asked for; such as `write_stack` takes.
+
+        Args:
+            path: of the file.
+            kind: what the values mean.
+            page: which one of a stack.
+            level: 0, or a smaller one where there are some.
+        """
         ...
 
 
-PixelSize = tuple[float, float] | None
-
-
-class OmeZarr:
-    """An OME-Zarr 0.5 image ``(c, y, x)``, one plane per class, 0 and 1."""
-
-    suffix = ".ome.zarr"
-
-    def write(
-        self, path: Path, planes: NDArray[np.uint8], names: Sequence[str], pixel_size: PixelSize, *, white: int = 1
-    ) -> None:
-        """See `Format`."""
-        with write_folder(path) as folder:
-            ome = image_metadata(path.name.removesuffix(self.suffix), names, pixel_size, window=(0.0, float(white)))
-            write_array(write_group(folder, {"ome": ome}) / "0", planes, chunk=_CHUNK)
-
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """See `Format`."""
-        return np.asarray(zarr.open_array(path / "0", mode="r"), dtype=np.uint8)
-
-
-class Tiff:
-    """A multi-page OME-TIFF, one page per class; masks are 0 and 255."""
-
-    suffix = ".ome.tif"
-
-    def write(
-        self, path: Path, planes: NDArray[np.uint8], names: Sequence[str], pixel_size: PixelSize, *, white: int = 1
-    ) -> None:
-        """See `Format`."""
-        stream = io.BytesIO()
-        metadata: dict[str, Any] = {"axes": "CYX", "Channel": {"Name": list(names)}}
-        if pixel_size:
-            metadata |= {"PhysicalSizeY": pixel_size[0], "PhysicalSizeX": pixel_size[1]}
-            metadata |= {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
-        shown = planes * np.uint8(_FULL // white)
-        tifffile.imwrite(
-            stream,
-            shown,
-            ome=True,
-            metadata=metadata,
-            compression="zlib",
-            tile=(_TILE, _TILE),
-            photometric="minisblack",
-        )
-        write_bytes(path, stream.getvalue())
-
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """See `Format`."""
-        planes = np.asarray(tifffile.imread(path), dtype=np.uint8)
-        return (planes if planes.ndim == 3 else planes[None]) // np.uint8(_FULL)
-
-
 FORMATS: Mapping[str, Format] = {"ome-zarr": OmeZarr(), "tiff": Tiff()}
-
-
-@dataclass(frozen=True)
-class ObjectRow:
-    """One line of the table: one class on one scan.
-
-    Attributes:
-        scan: the scan's id.
-        class_name: the class.
-        pixels: area in pixels.
-        fraction: of the scan's pixels.
-        area_um2: area in square micrometres, where the pixel size is known.
-        objects: connected components (8 neighbours).
-        object_pixels_median: of their areas; None without objects.
-        object_pixels_max: largest area; None without objects.
-        uncertainty: mean of ``2 min(p, 1 - p)`` over the pixels with p > 0.05: 0 is sure, 1 is guessing.
-        height: of the scan, in pixels.
-        width: of the scan, in pixels.
-    """
-
-    scan: str
-    class_name: str
-    pixels: int
-    fraction: float
-    area_um2: float | None
-    objects: int
-    object_pixels_median: float | None
-    object_pixels_max: int | None
-    uncertainty: float
-    height: int
-    width: int
-
-
-def describe_masks(
-    scan: str,
-    masks: NDArray[np.uint8],
-    classes: Sequence[str],
-    uncertainty: NDArray[np.float64],
-    pixel_size: PixelSize,
-) -> list[ObjectRow]:
-    """Measure each class of one scan.
-
-    Args:
-        scan: its id.
-        masks: 0 and 1, ``(K, H, W)``.
-        classes: K names.
-        uncertainty: per class, ``(K,)``.
-        pixel_size: ``(y, x)`` in micrometres, or None.
-    """
-    rows = []
-    for k, name in enumerate(classes):
-        areas = _object_areas(masks[k])
-        pixels = int(areas.sum())
-        rows.append(
-            ObjectRow(
-                scan=scan,
-                class_name=name,
-                pixels=pixels,
-                fraction=pixels / masks[k].size,
-                area_um2=pixels * pixel_size[0] * pixel_size[1] if pixel_size else None,
-                objects=len(areas),
-                object_pixels_median=float(np.median(areas)) if len(areas) else None,
-                object_pixels_max=int(areas.max()) if len(areas) else None,
-                uncertainty=float(uncertainty[k]),
-                height=masks.shape[1],
-                width=masks.shape[2],
-            )
-        )
-    return rows
-
-
-def write_table(folder: Path, rows: Sequence[ObjectRow]) -> bool:
-    """Write ``table.csv`` and ``table.parquet``, one row per scan and class.
-
-    Returns:
-        Whether anything is new; a table that is as it was is left alone.
-    """
-    plain = [asdict(row) for row in rows]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(ObjectRow.__dataclass_fields__))
-    writer.writeheader()
-    writer.writerows(plain)
-    table, parquet = text.getvalue().encode(), folder / "table.parquet"
-    path = folder / "table.csv"
-    if parquet.exists() and path.exists() and path.read_bytes() == table:
-        return False
-    write_bytes(parquet, _parquet(plain))
-    write_bytes(path, table)
-    return True
-
-
-def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    """The rows with the types of `ObjectRow`, also where a column holds nothing."""
-    import pyarrow
-    import pyarrow.parquet
-
-    types = {"int": pyarrow.int64(), "float": pyarrow.float64(), "str": pyarrow.string()}
-    columns = ObjectRow.__dataclass_fields__.items()
-    schema = pyarrow.schema([(name, types[str(item.type).split(" ")[0]]) for name, item in columns])
-    stream = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), stream)
-    return stream.getvalue()
-
-
-def _object_areas(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Areas of the connected components, in pixels."""
-    from scipy import ndimage
-
-    labels, number = ndimage.label(mask, structure=np.ones((3, 3), int))
-    return np.bincount(labels.ravel(), minlength=number + 1)[1:]

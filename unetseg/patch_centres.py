@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.ome import band_rows
 from unetseg.patch_reader import PatchReader
 from unetseg.scan_record import ScanRecord
+from unetseg.zarr_arrays import band_rows
 
 __all__ = ["Draw", "PatchCentres"]
 

@@ -15,9 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from unetseg.dataset import GUIDES, IMAGE, MASKS
 from unetseg.dataset_index import Index
-from unetseg.ome import ArrayWriter, fields_metadata, image_metadata, write_group
+from unetseg.ome import fields_metadata, image_metadata
 from unetseg.scan_record import ScanRecord
 from unetseg.storage import local_copy
+from unetseg.zarr_arrays import ArrayWriter, write_group
 
 __all__ = ["PART_FOLDERS", "HashedArray", "carry_part", "describe_scan", "is_stored", "members_of"]
 

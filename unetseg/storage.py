@@ -36,6 +36,7 @@ __all__ = [
     "locked",
     "modified",
     "parse_json",
+    "place_folder",
     "read_bytes",
     "read_json",
     "refresh",
@@ -44,6 +45,7 @@ __all__ = [
     "text_hash",
     "update_bytes",
     "write_bytes",
+    "write_file",
     "write_folder",
     "write_json",
     "zarr_store",
@@ -211,6 +213,23 @@ def write_folder(path: Path) -> AbstractContextManager[Path]:
     return _place(path).write_folder(path)
 
 
+def write_file(path: Path) -> AbstractContextManager[Path]:
+    """Fill a temporary local file, which takes the place of ``path`` at the end; on an error nothing changes.
+
+    For what is too large for `write_bytes`.
+    """
+    return _place(path).write_file(path)
+
+
+def place_folder(folder: Path, path: Path) -> None:
+    """Move a local folder that is complete to where it belongs; it takes the place of what was there.
+
+    On a local disk by a rename, so both must be on one disk. In an object store as by `write_folder`; the local folder
+    is removed then.
+    """
+    _place(path).place_folder(folder, path)
+
+
 def add_folder(parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path:
     """Fill a new folder, which appears under the first name that is free; of several processes, each gets its own.
 
@@ -283,6 +302,8 @@ class _Place(Protocol):
     def write_bytes(self, path: Path, data: bytes) -> None: ...
     def update_bytes(self, path: Path, change: Callable[[bytes | None], bytes | None]) -> None: ...
     def write_folder(self, path: Path) -> AbstractContextManager[Path]: ...
+    def write_file(self, path: Path) -> AbstractContextManager[Path]: ...
+    def place_folder(self, folder: Path, path: Path) -> None: ...
     def add_folder(self, parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path: ...
     def remove(self, path: Path) -> None: ...
     def leftovers(self, folder: Path, *, seconds: float) -> list[Path]: ...

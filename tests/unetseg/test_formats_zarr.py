@@ -12,9 +12,9 @@ from unetseg import format_zarr, formats
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError
 from unetseg.formats import open_plane, plane_count, plane_header, read_plane
-from unetseg.ome import write_group
 from unetseg.planes import ScanHeader
 from unetseg.readers import list_scans, read_scan
+from unetseg.zarr_arrays import write_group
 
 with warnings.catch_warnings():
     # ome-zarr warns of a class of its own when it is imported.

@@ -844,12 +844,12 @@ def test_splits_that_are_damaged_are_named_with_the_way_out(night, stored, conte
 
 
 def test_a_full_disk_is_told_by_the_system_s_error(monkeypatch):
-    from unetseg import ome
+    from unetseg import zarr_arrays
 
-    with pytest.raises(OSError, match="No space left") as caught, ome._disk_errors():
+    with pytest.raises(OSError, match="No space left") as caught, zarr_arrays._disk_errors():
         raise ValueError("RESOURCE_EXHAUSTED: No space left on device [os_error_code='28']")
     assert caught.value.errno == 28
-    with pytest.raises(ValueError, match="shape"), ome._disk_errors():
+    with pytest.raises(ValueError, match="shape"), zarr_arrays._disk_errors():
         raise ValueError("shape")
 
 

@@ -39,12 +39,14 @@ from unetseg.storage import (
     locate,
     locked,
     modified,
+    place_folder,
     read_bytes,
     read_json,
     refresh,
     remove,
     state,
     write_bytes,
+    write_file,
     write_folder,
     write_json,
     zarr_store,
@@ -267,6 +269,24 @@ def test_a_folder_whose_upload_breaks_off_does_not_exist_for_readers(bucket, mon
     assert not (bucket / "a" / "zarr.json").exists()
     fill(bucket / "a", "zarr.json", "0/c/0")
     assert names(bucket / "a") == ["0/c/0", "zarr.json"]
+
+
+def test_a_local_folder_is_put_with_its_marker_last_and_is_gone_then(bucket, requests, tmp_path):
+    (tmp_path / "work" / "0").mkdir(parents=True)
+    for name in ("zarr.json", "0/zarr.json"):
+        (tmp_path / "work" / name).write_text(name)
+    place_folder(tmp_path / "work", bucket / "a")
+    puts = [key.rpartition("/a/")[2] for method, key in requests if method == "put_object"]
+    assert puts == ["0/zarr.json", "zarr.json"]
+    assert read_bytes(bucket / "a" / "zarr.json") == b"zarr.json"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_file_is_put_when_it_is_full(bucket, requests):
+    with write_file(bucket / "a.tif") as file:
+        file.write_bytes(b"tiff")
+        assert requests == []
+    assert read_bytes(bucket / "a.tif") == b"tiff"
 
 
 def test_an_error_while_a_folder_is_filled_makes_no_request(bucket, requests):

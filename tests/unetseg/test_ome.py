@@ -5,11 +5,8 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from ome_zarr_models.v05 import Image, ImageLabel
 
-from unetseg.ome import COLOURS, ArrayWriter, band_rows, fields_metadata, image_metadata, write_array, write_group
-
-
-def files_of(array_folder):
-    return [path for path in array_folder.rglob("*") if path.is_file() and path.name != "zarr.json"]
+from unetseg.ome import COLOURS, fields_metadata, image_metadata
+from unetseg.zarr_arrays import write_array, write_group
 
 
 def write_image(folder, planes, channels, pixel_size=(0.5, 0.25)):
@@ -17,53 +14,11 @@ def write_image(folder, planes, channels, pixel_size=(0.5, 0.25)):
     write_array(write_group(folder, {"ome": ome}) / "0", planes, chunk=16)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (17, 15), (40, 50), (3, 40, 50), (1, 7, 300)])
-@pytest.mark.parametrize("dtype", ["uint8", "float16"])
-def test_planes_come_back_as_they_were_written(tmp_path, shape, dtype):
-    planes = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
-    write_array(write_group(tmp_path / "g", {}) / "0", planes, chunk=16)
-    found = zarr.open_array(tmp_path / "g" / "0", mode="r")
-    np.testing.assert_array_equal(found[...], planes)
-    assert found.dtype == dtype
-    assert found.metadata.dimension_names == ("c", "y", "x")[-len(shape) :]
-
-
-def test_a_chunk_is_one_patch_and_a_scan_is_few_files(tmp_path):
-    group = write_group(tmp_path / "g", {})
-    write_array(group / "0", np.ones((2, 200, 64), np.uint8), chunk=16)
-    array = zarr.open_array(group / "0", mode="r")
-    assert array.chunks == (1, 16, 16)
-    # 13 x 4 chunks of two channels; 8 to a side of a shard: two files
-    assert array.shards == (2, 128, 64)
-    assert len(files_of(tmp_path / "g" / "0")) == 2
-
-
-def test_a_scan_of_one_chunk_is_one_file(tmp_path):
-    group = write_group(tmp_path / "g", {})
-    write_array(group / "0", np.ones((10, 12), np.uint8), chunk=16)
-    assert zarr.open_array(group / "0", mode="r").chunks == (10, 12)
-    assert len(files_of(tmp_path / "g" / "0")) == 1
-
-
 def test_describing_a_group_replaces_its_attributes_and_leaves_its_arrays(tmp_path):
     write_image(tmp_path / "g", np.ones((1, 4, 4), np.uint8), ["grey"])
     write_group(tmp_path / "g", {"a": 1})
     assert dict(zarr.open_group(tmp_path / "g", mode="r").attrs) == {"a": 1}
     assert list(zarr.open_group(tmp_path / "g", mode="r").array_keys()) == ["0"]
-
-
-@pytest.mark.parametrize("step", [1, 7, 128, 300])
-def test_an_array_written_in_bands_is_the_array(tmp_path, step):
-    values = np.random.default_rng(0).integers(0, 255, (2, 300, 40), np.uint8)
-    array = ArrayWriter(tmp_path / "0", values.shape, values.dtype, chunk=16)
-    for start in range(0, 300, step):
-        array.write(start, values[:, start : start + step])
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "0", mode="r")[...], values)
-
-
-def test_bands_end_where_shards_end(tmp_path):
-    write_array(tmp_path / "0", np.zeros((300, 40), np.uint8), chunk=16)
-    assert zarr.open_array(tmp_path / "0", mode="r").shards[0] == band_rows(16) == 128
 
 
 @pytest.mark.parametrize("pixel_size", [None, (0.5, 0.25)])

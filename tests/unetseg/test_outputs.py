@@ -1,35 +1,84 @@
-import csv
-import statistics
+import hashlib
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
-import pyarrow.parquet
 import pytest
+import skimage.io
 import tifffile
 import zarr
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from ome_zarr.io import parse_url
-from ome_zarr.reader import Reader
-from ome_zarr_models.v05 import Image
-from scipy import ndimage
+from ome_zarr.reader import Label, Reader
+from ome_zarr_models.v05 import Image, ImageLabel
 
-from unetseg.outputs import FORMATS, ObjectRow, describe_masks, write_table
+from unetseg.errors import UsageError
+from unetseg.ome import COLOURS
+from unetseg.outputs import FORMATS, LABELS, MASKS, OBJECTS, PROBABILITIES
 
 BOTH = pytest.mark.parametrize("form", sorted(FORMATS))
+KINDS = pytest.mark.parametrize("kind", [MASKS, PROBABILITIES, LABELS, OBJECTS], ids=lambda kind: kind.name)
 NAMES = ("iris", "pupil", "eye lid", "sclera", "lash")
-FEW = settings(max_examples=25, deadline=None)
+
+
+@pytest.fixture
+def small_levels(monkeypatch):
+    """Scans get smaller levels above 16 pixels, and are written and read in bands of a chunk."""
+    monkeypatch.setattr("unetseg.pyramid._SMALLEST", 16)
+    monkeypatch.setattr("unetseg.pyramid._READ_ROWS", 16)
+    monkeypatch.setattr("unetseg.output_zarr.CHUNK", 16)
+    monkeypatch.setattr("unetseg.output_tiff._TILE", 16)
+    monkeypatch.setattr("unetseg.zarr_arrays._BAND_BYTES", 1)
+    monkeypatch.setattr("unetseg.zarr_arrays._SHARD_CHUNKS", 2)
+
+
+class Lazy:
+    """Planes that are not in memory; remembers how many rows were asked for at once."""
+
+    def __init__(self, planes):
+        self._planes, self.shape, self.most_rows = planes, planes.shape, 0
+
+    def __getitem__(self, part):
+        assert isinstance(part, tuple)
+        found = self._planes[part]
+        self.most_rows = max(self.most_rows, found.shape[1])
+        return found
 
 
 def some_masks(classes=3, shape=(40, 50)):
     return np.random.default_rng(classes).integers(0, 2, (classes, *shape)).astype(np.uint8)
 
 
-def write(form, folder, planes, pixel_size=(0.5, 0.25), white=1):
+def some_planes(kind, classes=3, shape=(40, 50)):
+    random = np.random.default_rng(classes)
+    if kind is LABELS:
+        labels = random.integers(0, classes + 1, shape)
+        return np.stack([labels == k + 1 for k in range(classes)]).astype(np.uint8)
+    most = {MASKS: 2, PROBABILITIES: 256, OBJECTS: 2**32}[kind]
+    return random.integers(0, most, (classes, *shape)).astype(kind.dtype)
+
+
+def write(form, folder, planes, pixel_size=(0.5, 0.25), kind=MASKS):
     path = folder / f"a{FORMATS[form].suffix}"
-    FORMATS[form].write(path, planes, NAMES[: len(planes)], pixel_size, white=white)
+    FORMATS[form].write(path, planes, NAMES[: planes.shape[0]], pixel_size, kind=kind)
     return path
+
+
+def contents(path):
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    return {item.relative_to(path).as_posix(): item.read_bytes() for item in files}
+
+
+def largest_of_blocks(planes, factor):
+    """A level, pixel by pixel: the slow way."""
+    classes, height, width = planes.shape
+    return np.array(
+        [
+            [
+                [plane[y : y + factor, x : x + factor].max() for x in range(0, width, factor)]
+                for y in range(0, height, factor)
+            ]
+            for plane in planes
+        ]
+    ).reshape(classes, -(-height // factor), -(-width // factor))
 
 
 # --------------------------------------------------------------------------- formats
@@ -91,15 +140,16 @@ def test_a_tiff_of_unknown_pixel_size_claims_none(tmp_path):
 def test_probabilities_are_written_as_they_are(tmp_path):
     every_value = np.arange(2 * 20 * 10, dtype=np.uint16).reshape(2, 20, 10).astype(np.uint8)
     for planes in (every_value, every_value // 255):  # also where nothing is likelier than 1 / 255
-        found = tifffile.imread(write("tiff", tmp_path, planes, white=255))
+        found = tifffile.imread(write("tiff", tmp_path, planes, kind=PROBABILITIES))
         np.testing.assert_array_equal(found, planes)
-        stored = zarr.open_array(write("ome-zarr", tmp_path, planes, white=255) / "0", mode="r")
+        stored = zarr.open_array(write("ome-zarr", tmp_path, planes, kind=PROBABILITIES) / "0", mode="r")
         np.testing.assert_array_equal(stored[...], planes)
 
 
-@pytest.mark.parametrize(("planes", "white"), [(some_masks(3), 1), (some_masks(3) * np.uint8(200), 255)])
-def test_an_ome_zarr_opens_with_its_names_and_contrast(tmp_path, planes, white):
-    (node,) = Reader(parse_url(write("ome-zarr", tmp_path, planes, white=white)))()
+@pytest.mark.parametrize(("kind", "white"), [(MASKS, 1), (PROBABILITIES, 255)], ids=["masks", "probabilities"])
+def test_an_ome_zarr_opens_with_its_names_and_contrast(tmp_path, kind, white):
+    planes = some_planes(kind)
+    (node,) = Reader(parse_url(write("ome-zarr", tmp_path, planes, kind=kind)))()
     np.testing.assert_array_equal(np.asarray(node.data[0]), planes)
     assert node.metadata["name"] == "a"
     assert node.metadata["channel_names"] == ["iris", "pupil", "eye lid"]
@@ -114,73 +164,254 @@ def test_an_ome_zarr_is_valid(tmp_path, pixel_size):
     assert [axis.unit for axis in axes] == [None, *(["micrometer"] * 2 if pixel_size else [None] * 2)]
 
 
-# --------------------------------------------------------------------------- table
+def test_the_same_masks_become_the_same_tiff(tmp_path):
+    first, second = (hashlib.sha256(write("tiff", tmp_path, some_masks()).read_bytes()).digest() for _ in range(2))
+    assert first == second
 
 
-def test_a_table_by_hand():
-    mask = np.array([[1, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 1]], np.uint8)  # a diagonal pair, and a column of two
-    mask = np.stack([np.pad(mask, ((0, 0), (0, 2))), np.zeros((3, 6), np.uint8)])
-    mask[0, 0, 5] = 1
-    found = describe_masks("a/b", mask, ["iris", "pupil"], np.array([0.25, 0.0]), (2.0, 0.5))
-    assert found == [
-        ObjectRow("a/b", "iris", 5, 5 / 18, 5.0, 3, 2.0, 2, 0.25, 3, 6),
-        ObjectRow("a/b", "pupil", 0, 0.0, 0.0, 0, None, None, 0.0, 3, 6),
+def test_a_tiff_tells_its_pixel_size_also_without_ome_xml(tmp_path):
+    with tifffile.TiffFile(write("tiff", tmp_path, some_masks())) as tiff:
+        assert tiff.pages[0].get_resolution("MICROMETER") == pytest.approx((1 / 0.25, 1 / 0.5))
+
+
+@BOTH
+@pytest.mark.parametrize("planes", [some_masks(2), some_masks(4)], ids=["too few", "too many"])
+def test_there_must_be_a_plane_per_class(tmp_path, form, planes):
+    path = tmp_path / f"a{FORMATS[form].suffix}"
+    message = rf"^planes: there must be one per class iris, pupil, eye lid, found {len(planes)}$"
+    with pytest.raises(UsageError, match=message):
+        FORMATS[form].write(path, planes, NAMES[:3], None)
+    assert not path.exists()
+
+
+# --------------------------------------------------------------------------- kinds
+
+
+@BOTH
+@KINDS
+@pytest.mark.parametrize("classes", [1, 3])
+def test_every_kind_comes_back_as_it_was_written(tmp_path, form, kind, classes):
+    planes = some_planes(kind, classes)
+    found = FORMATS[form].read(write(form, tmp_path, planes, kind=kind), kind=kind)
+    np.testing.assert_array_equal(found, planes)
+    assert found.dtype == planes.dtype
+
+
+def label_map(planes):
+    """The number of the class of each pixel, from 1: the slow way."""
+    _, height, width = planes.shape
+    return [
+        [next((k + 1 for k in range(len(planes)) if planes[k, y, x]), 0) for x in range(width)] for y in range(height)
     ]
 
 
-def test_without_a_pixel_size_there_is_no_area():
-    (row,) = describe_masks("a", np.ones((1, 2, 2), np.uint8), ["iris"], np.zeros(1), None)
-    assert row.area_um2 is None
-    assert row.pixels == 4
+def test_a_label_map_is_one_image_of_class_numbers(tmp_path):
+    planes = some_planes(LABELS)
+    tiff, store = (write(form, tmp_path, planes, kind=LABELS) for form in ("tiff", "ome-zarr"))
+    expected = np.array(label_map(planes), np.uint8)
+    np.testing.assert_array_equal(skimage.io.imread(tiff), expected)
+    (node,) = Reader(parse_url(store))()
+    np.testing.assert_array_equal(np.asarray(node.data[0]), expected)
+    assert node.data[0].dtype == np.uint8
 
 
-@FEW
-@given(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 1)))
-def test_objects_are_those_of_scipy_with_eight_neighbours(mask):
-    (row,) = describe_masks("a", mask[None], ["iris"], np.zeros(1), None)
-    labels, number = ndimage.label(mask, structure=ndimage.generate_binary_structure(2, 2))
-    areas = [int((labels == label).sum()) for label in range(1, number + 1)]
-    assert (row.pixels, row.fraction) == (mask.sum(), mask.mean())
-    assert row.objects == number
-    assert row.object_pixels_max == max(areas, default=None)
-    assert row.object_pixels_median == (statistics.median(areas) if areas else None)
+def test_a_label_map_of_many_classes_has_larger_numbers(tmp_path):
+    planes = np.zeros((300, 1, 4), np.uint8)
+    planes[255, 0, 1] = planes[299, 0, 2] = 1
+    store = tmp_path / "a.ome.zarr"
+    FORMATS["ome-zarr"].write(store, planes, [f"c{k}" for k in range(300)], None, kind=LABELS)
+    assert zarr.open_array(store / "0", mode="r")[...].tolist() == [[0, 256, 300, 0]]
+    np.testing.assert_array_equal(FORMATS["ome-zarr"].read(store, kind=LABELS), planes)
 
 
-ROWS = [
-    ObjectRow('a, "b"/ü', "iris", 5, 5 / 18, 5.25, 3, 2.5, 2, 1 / 3, 3, 6),
-    ObjectRow("c", "pupil", 0, 0.0, None, 0, None, None, 0.0, 3, 6),
-]
+@BOTH
+def test_classes_that_overlap_become_no_label_map(tmp_path, form):
+    with pytest.raises(UsageError, match=r"^labels: .* overlap; write one plane per class$"):
+        write(form, tmp_path, np.ones((2, 3, 3), np.uint8), kind=LABELS)
+    assert list(tmp_path.iterdir()) == []
 
 
-def stored_table(folder, rows):
-    write_table(folder, rows)
-    return pyarrow.parquet.read_table(folder / "table.parquet")
+def test_a_label_map_is_a_valid_label_image_with_names_and_colours(tmp_path):
+    path = write("ome-zarr", tmp_path, some_planes(LABELS, 2), kind=LABELS)
+    (node,) = Reader(parse_url(path))()
+    assert node.load(Label)
+    assert node.metadata["properties"] == {1: {"class": "iris"}, 2: {"class": "pupil"}}
+    ome = ImageLabel.from_zarr(zarr.open_group(path, mode="r")).attributes.ome
+    colours = {item.label_value: bytes(item.rgba[:3]).hex().upper() for item in ome.image_label.colors}
+    assert colours == {1: COLOURS[0], 2: COLOURS[1]}
+    assert [axis.name for axis in ome.multiscales[0].axes] == ["y", "x"]
 
 
-def test_the_parquet_file_holds_the_rows(tmp_path):
-    assert [ObjectRow(**row) for row in stored_table(tmp_path, ROWS).to_pylist()] == ROWS
+def test_a_tiff_label_map_names_its_classes(tmp_path):
+    with tifffile.TiffFile(write("tiff", tmp_path, some_planes(LABELS, 3), kind=LABELS)) as tiff:
+        names = tifffile.xml2dict(tiff.ome_metadata)["OME"]["StructuredAnnotations"]["MapAnnotation"]["Value"]["M"]
+    assert [(item["K"], item["value"]) for item in names] == [(1, "iris"), (2, "pupil"), (3, "eye lid")]
 
 
-def test_a_table_that_is_as_it_was_is_left_alone(tmp_path):
-    assert write_table(tmp_path, ROWS)
-    before = [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())]
-    assert not write_table(tmp_path, ROWS)
-    assert [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())] == before
-    assert write_table(tmp_path, ROWS[1:])
+def test_objects_are_a_valid_label_image_that_knows_its_classes(tmp_path):
+    path = write("ome-zarr", tmp_path, some_planes(OBJECTS, 2), kind=OBJECTS)
+    (node,) = Reader(parse_url(path))()
+    assert node.load(Label)
+    assert node.data[0].dtype == np.uint32
+    (multiscale,) = ImageLabel.from_zarr(zarr.open_group(path, mode="r")).attributes.ome.multiscales
+    assert multiscale.metadata["classes"] == ["iris", "pupil"]
 
 
-def test_parquet_and_csv_say_the_same(tmp_path):
-    rows = stored_table(tmp_path, ROWS).to_pylist()
-    with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
-        texts = list(csv.DictReader(file))
-    assert list(texts[0]) == list(rows[0])
-    for row, text in zip(rows, texts, strict=True):
-        for name, value in row.items():
-            assert text[name] == "" if value is None else type(value)(text[name]) == value
+# --------------------------------------------------------------------------- large scans
 
 
-def test_types_do_not_depend_on_what_is_missing(tmp_path):
-    tables = [stored_table(tmp_path, rows) for rows in (ROWS, ROWS[1:], [])]
-    assert tables[0].schema == tables[1].schema == tables[2].schema
-    assert str(tables[0].schema.field("object_pixels_max").type) == "int64"
-    assert [table.num_rows for table in tables] == [2, 1, 0]
+@BOTH
+@KINDS
+@pytest.mark.usefixtures("small_levels")
+def test_planes_that_are_not_in_memory_are_read_in_bands(tmp_path, form, kind):
+    planes = some_planes(kind, 2, (150, 70))
+    lazy, whole = Lazy(planes), tmp_path / "whole"
+    found, expected = write(form, tmp_path / "lazy", lazy, kind=kind), write(form, whole, planes, kind=kind)
+    np.testing.assert_array_equal(FORMATS[form].read(found, kind=kind), planes)
+    assert lazy.most_rows == 16
+    assert contents(found) == contents(expected)
+
+
+def stored_levels(form, path):
+    """As ome-zarr-py and tifffile find them, with an axis of classes."""
+    if form == "ome-zarr":
+        (node,) = Reader(parse_url(path))()
+        levels = [np.asarray(level) for level in node.data]
+    else:
+        with tifffile.TiffFile(path) as tiff:
+            levels = [level.asarray() for level in tiff.series[0].levels]
+    return [level.reshape(-1, *level.shape[-2:]) for level in levels]
+
+
+@BOTH
+@KINDS
+@pytest.mark.usefixtures("small_levels")
+@pytest.mark.parametrize("shape", [(64, 70), (16, 130), (17, 3)])
+def test_a_pixel_of_a_level_is_the_largest_of_those_that_it_covers(tmp_path, form, kind, shape):
+    planes = some_planes(kind, 2, shape)
+    levels = stored_levels(form, write(form, tmp_path, planes, kind=kind))
+    assert len(levels) == {70: 4, 130: 5, 3: 2}[shape[1]]
+    for number, level in enumerate(levels):
+        np.testing.assert_array_equal(level, largest_of_blocks(levels[0], 2**number))
+    assert max(levels[-1].shape[1:]) <= 16
+
+
+@pytest.mark.usefixtures("small_levels")
+def test_levels_lie_upon_each_other(tmp_path):
+    """The centre of a pixel of level n is the mean of the centres of the 2^n pixels that it covers."""
+    path = write("ome-zarr", tmp_path, some_masks(2, (64, 40)))
+    (multiscale,) = Image.from_zarr(zarr.open_group(path, mode="r")).ome_attributes.multiscales
+    assert multiscale.type == "max"
+    for number, dataset in enumerate(multiscale.datasets):
+        found = {item.type: item for item in dataset.coordinateTransformations}
+        scale = np.array(found["scale"].scale)
+        shift = np.array(found["translation"].translation) if number else np.zeros(3)
+        for pixel in (0, 3):
+            covered = np.arange(pixel * 2**number, (pixel + 1) * 2**number)
+            np.testing.assert_allclose((scale * pixel + shift)[1:], covered.mean() * np.array([0.5, 0.25]))
+        assert (scale[0], shift[0]) == (1, 0)
+
+
+@BOTH
+def test_scans_that_a_viewer_shows_at_once_have_one_level(tmp_path, form):
+    for side, levels in ((1024, 1), (1025, 2)):
+        assert len(stored_levels(form, write(form, tmp_path, some_masks(1, (8, side))))) == levels
+
+
+@BOTH
+@KINDS
+@pytest.mark.usefixtures("small_levels")
+@pytest.mark.parametrize("step", [2, 3, 4, 7, 33, 100])
+def test_a_thinned_read_has_what_is_near_each_pixel(tmp_path, form, kind, step):
+    planes = some_planes(kind, 2, (50, 75))
+    found = FORMATS[form].read(write(form, tmp_path, planes, kind=kind), kind=kind, step=step)
+    size = min(2 ** int(np.log2(step)), 8)  # of the level: there are four, the largest of 50 x 75 pixels
+    stored = np.array([label_map(planes)]) if kind is LABELS else planes
+    level = largest_of_blocks(stored, size)
+    rows, columns = (np.arange(0, side, step) // size for side in (50, 75))
+    expected = level[:, rows][..., columns]
+    expected = np.stack([expected[0] == 1, expected[0] == 2]) if kind is LABELS else expected
+    np.testing.assert_array_equal(found, expected)
+
+
+@BOTH
+def test_a_thinned_read_of_a_scan_without_levels_is_every_step_th_pixel(tmp_path, form):
+    planes = some_masks(2, (50, 75))
+    np.testing.assert_array_equal(FORMATS[form].read(write(form, tmp_path, planes), step=4), planes[:, ::4, ::4])
+
+
+def test_a_tiff_of_more_than_four_gigabytes_is_a_big_tiff(tmp_path, monkeypatch):
+    monkeypatch.setattr("unetseg.output_tiff._LARGE", 3000)
+    for shape, big in (((30, 30), False), ((32, 32), True)):  # of three classes
+        with tifffile.TiffFile(write("tiff", tmp_path, some_masks(3, shape))) as tiff:
+            assert tiff.is_bigtiff == big
+
+
+# --------------------------------------------------------------------------- stacks
+
+
+def write_stack(form, folder, pages, kind=MASKS):
+    path = folder / f"a{FORMATS[form].suffix}"
+    FORMATS[form].write_stack(path, pages, NAMES[: pages[0].shape[0]], (0.5, 0.25), kind=kind)
+    return path
+
+
+@BOTH
+@KINDS
+@pytest.mark.usefixtures("small_levels")
+@pytest.mark.parametrize(("classes", "count"), [(2, 3), (1, 2), (2, 1)])
+def test_the_pages_of_a_stack_come_back(tmp_path, form, kind, classes, count):
+    pages = [np.roll(some_planes(kind, classes, (40, 30)), page, axis=1) for page in range(count)]
+    path = write_stack(form, tmp_path, [Lazy(page) for page in pages], kind)
+    for number, page in enumerate(pages):
+        np.testing.assert_array_equal(FORMATS[form].read(path, kind=kind, page=number), page)
+        if kind is not LABELS:
+            thin = FORMATS[form].read(path, kind=kind, page=number, step=2)
+            np.testing.assert_array_equal(thin, largest_of_blocks(page, 2))
+
+
+@pytest.mark.usefixtures("small_levels")
+def test_stacks_have_the_axes_that_readers_expect(tmp_path):
+    pages = [some_masks(2, (40, 30)), some_masks(2, (40, 30))[:, ::-1], some_masks(2, (40, 30))]
+    path = write_stack("ome-zarr", tmp_path, pages)
+    (node,) = Reader(parse_url(path))()
+    assert [axis["name"] for axis in node.metadata["axes"]] == ["c", "z", "y", "x"]
+    np.testing.assert_array_equal(np.asarray(node.data[0]), np.stack(pages, axis=1))
+    assert [level.shape for level in node.data] == [(2, 3, 40, 30), (2, 3, 20, 15), (2, 3, 10, 8)]
+    axes = Image.from_zarr(zarr.open_group(path, mode="r")).ome_attributes.multiscales[0].axes
+    assert [axis.unit for axis in axes] == [None, None, "micrometer", "micrometer"]
+    with tifffile.TiffFile(write_stack("tiff", tmp_path, pages)) as tiff:
+        assert tiff.series[0].axes == "ZCYX"
+        np.testing.assert_array_equal(tiff.series[0].asarray(), np.stack(pages) * 255)
+        assert [level.shape for level in tiff.series[0].levels] == [(3, 2, 40, 30), (3, 2, 20, 15), (3, 2, 10, 8)]
+
+
+@BOTH
+@KINDS
+@pytest.mark.usefixtures("small_levels")
+def test_outputs_of_single_pages_become_a_stack_without_being_in_memory(tmp_path, form, kind):
+    pages = [np.roll(some_planes(kind, 2, (40, 30)), page, axis=1) for page in range(3)]
+    singles = [write(form, tmp_path / str(number), page, kind=kind) for number, page in enumerate(pages)]
+    lazy = [FORMATS[form].planes(path, kind=kind) for path in singles]
+    found = write_stack(form, tmp_path / "lazy", lazy, kind)
+    expected = write_stack(form, tmp_path / "memory", pages, kind)
+    assert contents(found) == contents(expected)
+
+
+@BOTH
+@KINDS
+def test_planes_are_read_in_parts(tmp_path, form, kind):
+    planes = some_planes(kind, 3, (600, 530))  # more than a tile or chunk
+    stored = FORMATS[form].planes(write(form, tmp_path, planes, kind=kind), kind=kind)
+    assert stored.shape == planes.shape
+    for part in ((slice(1, 2), slice(500, 520)), (slice(None), slice(0, 1)), (slice(0, 2), slice(590, 999))):
+        np.testing.assert_array_equal(stored[part], planes[part])
+
+
+@BOTH
+def test_pages_of_one_stack_have_one_size(tmp_path, form):
+    message = r"^pages: a stack needs pages of one shape \(K, H, W\), found \[\(2, 3, 4\), \(2, 4, 4\)\]$"
+    with pytest.raises(UsageError, match=message):
+        write_stack(form, tmp_path, [some_masks(2, (4, 4)), some_masks(2, (3, 4))])
+    with pytest.raises(UsageError, match="found none"):
+        FORMATS[form].write_stack(tmp_path / "a", [], NAMES, None)

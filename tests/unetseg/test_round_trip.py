@@ -103,7 +103,7 @@ def test_bands_leave_the_same_scan_as_one_piece(scan, method):
         again = replace(project, folder=project.folder / "again")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(formats, "WHOLE", 0.0)
-            patch.setattr("unetseg.ome._SHARD_CHUNKS", 1)
+            patch.setattr("unetseg.zarr_arrays._SHARD_CHUNKS", 1)
             dataset, record = stored(again)
         after = dataset.read(record)
     for part in ("image", "masks", "guides"):

@@ -22,10 +22,12 @@ from unetseg.storage import (
     local_copy,
     locate,
     modified,
+    place_folder,
     read_json,
     remove,
     text_hash,
     write_bytes,
+    write_file,
     write_folder,
     write_json,
     zarr_store,
@@ -147,6 +149,40 @@ def fill_and_fail(path):
     with write_folder(path) as folder:
         (folder / "new").write_text("1")
         raise ZeroDivisionError
+
+
+def test_a_large_file_appears_only_when_it_is_full(tmp_path):
+    for text in ("old", "new"):
+        with write_file(tmp_path / "a" / "b") as file:
+            file.write_text(text)
+            assert text == "old" or (tmp_path / "a" / "b").read_text() == "old"
+            assert file.name.startswith(".tmp-")
+        assert (tmp_path / "a" / "b").read_text() == text
+    assert names(tmp_path / "a") == ["b"]
+
+
+def test_an_error_while_a_file_is_filled_changes_nothing(tmp_path):
+    (tmp_path / "b").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        fill_file_and_fail(tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "old"
+    assert names(tmp_path) == ["b"]
+
+
+def fill_file_and_fail(path):
+    with write_file(path) as file:
+        file.write_text("new")
+        raise ZeroDivisionError
+
+
+def test_a_folder_that_is_complete_takes_the_place_of_another(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / "work").mkdir()
+        (tmp_path / "work" / name).write_text("1")
+        place_folder(tmp_path / "work", tmp_path / "a" / "b")
+    assert names(tmp_path) == ["a"]
+    assert names(tmp_path / "a") == ["b"]
+    assert names(tmp_path / "a" / "b") == ["new"]
 
 
 def test_the_old_folder_is_back_when_the_new_cannot_take_its_place(tmp_path, monkeypatch):

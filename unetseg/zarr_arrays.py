@@ -1,0 +1,277 @@
+"""Zarr v3 groups and arrays, written and read in parts by TensorStore (docs/adr/0008)."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import DTypeLike, NDArray
+
+from unetseg.storage import is_remote, zarr_store
+
+__all__ = [
+    "ArrayWriter",
+    "StoredArray",
+    "StoredPlanes",
+    "band_rows",
+    "create_array",
+    "read_window",
+    "shard_rows",
+    "write_array",
+    "write_group",
+    "write_rows",
+]
+
+_SHARD_CHUNKS = 8  # chunks per side of a shard: a 2048 x 2048 file for chunks of 256
+_BAND_BYTES = 1 << 26  # in memory, several times over while it is encoded
+_AXES = {2: "yx", 3: "cyx", 4: "czyx"}
+
+
+def write_group(path: Path, attributes: Mapping[str, Any]) -> Path:
+    """Make a folder a Zarr v3 group with attributes; arrays and groups in it stay.
+
+    Returns:
+        The folder, where arrays and further groups go.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    _write_json(path, {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+    return path
+
+
+def _write_json(path: Path, metadata: Mapping[str, Any]) -> None:
+    (path / "zarr.json").unlink(missing_ok=True)  # it may be a link to that of the scan that is being replaced
+    # One line: zarr-python takes 2 ms for it, indentation 1 ms, and a scan has five of them.
+    (path / "zarr.json").write_text(json.dumps(metadata, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+class StoredArray:
+    """An array on this machine's disk, read and written in parts.
+
+    Several processes may write at once where none writes into the shards of another.
+
+    Args:
+        path: the array's folder.
+        metadata: what stands in its ``zarr.json``, where that is known.
+
+    Attributes:
+        shape: of the array.
+        shard: of one file of it.
+        dtype: of its values.
+        axes: a letter for each axis.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+        # It writes what we say without looking for what may be there.
+        options = {} if metadata is None else {"metadata": metadata, "assume_metadata": True}
+        self._store = _open(path, **options)
+        self.shape: tuple[int, ...] = tuple(self._store.shape)
+        self.shard: tuple[int, ...] = tuple(self._store.chunk_layout.write_chunk.shape)
+        self.dtype: np.dtype[Any] = np.dtype(self._store.dtype.numpy_dtype)
+        self.axes = "".join(self._store.domain.labels)
+
+    def read(self, window: tuple[slice, ...]) -> NDArray[Any]:
+        """The values of a part, given by one slice per axis that ends within the array."""
+        return np.asarray(self._store[window].read().result())
+
+    def write(self, window: tuple[slice | int, ...], values: NDArray[np.generic]) -> None:
+        """Write a part, given by a slice or number per axis; the values are copied before it returns."""
+        with _disk_errors():
+            self._store[window].write(values).result()
+
+
+def create_array(
+    path: Path, shape: tuple[int, ...], dtype: DTypeLike, *, chunk: int, rows: int = 0, axes: str = ""
+) -> StoredArray:
+    """Begin an array, which is all 0; what was there is replaced.
+
+    Chunks are about one patch, many of them in one shard (file).
+
+    Args:
+        path: the array's folder.
+        shape: of the whole array.
+        dtype: of its values.
+        chunk: side of a chunk in pixels; a smaller scan is one chunk.
+        rows: of a shard, a multiple of ``chunk``; 0: eight chunks, which is also how many columns it has.
+        axes: a letter for each axis; none: ``yx``, ``cyx`` or ``czyx``.
+    """
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    metadata = _array_metadata(shape, np.dtype(dtype), chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
+    _write_json(path, metadata)
+    return StoredArray(path, metadata)
+
+
+class ArrayWriter:
+    """Writes a ``(y, x)`` or ``(c, y, x)`` array from top to bottom, in bands of rows.
+
+    Bands that end where shards end are written once.
+
+    Args:
+        path: the array's folder; what was there is replaced.
+        shape: of the whole array.
+        dtype: of its values.
+        chunk: side of a chunk in pixels; a smaller scan is one chunk.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike, *, chunk: int) -> None:
+        self._array = create_array(path, shape, dtype, chunk=chunk)
+
+    def write(self, start: int, planes: NDArray[np.generic]) -> None:
+        """Write rows ``(h, W)`` or ``(c, h, W)`` that begin at ``start``; the rows are copied before it returns."""
+        write_rows(self._array, start, planes)
+
+
+def write_rows(array: StoredArray, start: int, planes: NDArray[np.generic], page: int = 0) -> None:
+    """Write whole rows of an array.
+
+    Args:
+        array: to write to.
+        start: the first row.
+        planes: ``(h, W)`` or ``(c, h, W)``, with or without a c axis as the array.
+        page: which z, where the array has that axis.
+    """
+    rows = slice(start, start + planes.shape[-2])
+    has_pages = len(array.shape) > planes.ndim
+    # Shard by shard: those of a whole band of a large scan would be encoded, and held, at once.
+    for left in range(0, planes.shape[-1], array.shard[-1]):
+        columns = slice(left, min(left + array.shard[-1], planes.shape[-1]))
+        leading: list[slice | int] = [slice(None)] * (planes.ndim - 2) + [page] * has_pages
+        array.write((*leading, rows, columns), planes[..., columns])
+
+
+class StoredPlanes:
+    """The planes ``(C, H, W)`` of an array, read when a part of them is asked for by ``planes[classes, rows]``.
+
+    Args:
+        path: the array's folder, local or in an object store; its axes are y and x, with c or z before them or without.
+        page: which z.
+
+    Attributes:
+        shape: ``(C, H, W)``.
+        dtype: of the values.
+    """
+
+    def __init__(self, path: Path, page: int = 0) -> None:
+        array = _RemoteArray(path) if is_remote(path) else StoredArray(path)
+        length = dict(zip(array.axes, array.shape, strict=True))
+        self._array, self._page = array, page
+        self.shape: tuple[int, ...] = (length.get("c", 1), length["y"], length["x"])
+        self.dtype = array.dtype
+
+    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[Any]:
+        """Rows of some classes, ``(c, h, W)``."""
+        classes, rows = (slice(*item.indices(size)) for item, size in zip(part, self.shape, strict=False))
+        places = {"c": classes, "z": slice(self._page, self._page + 1), "y": rows, "x": slice(None)}
+        found = self._array.read(tuple(places[axis] for axis in self._array.axes))
+        return found.reshape(-1, *found.shape[-2:])
+
+
+def read_window(path: Path, window: tuple[slice, ...]) -> NDArray[Any]:
+    """Read a part of an array.
+
+    Args:
+        path: the array's folder, local or in an object store.
+        window: a slice per axis, as NumPy takes them.
+    """
+    array = _RemoteArray(path) if is_remote(path) else StoredArray(path)
+    return array.read(tuple(slice(*part.indices(size)) for part, size in zip(window, array.shape, strict=True)))
+
+
+class _RemoteArray:
+    """An array in an object store, read as a `StoredArray` is."""
+
+    def __init__(self, path: Path) -> None:
+        self._array = zarr.open_array(zarr_store(path), mode="r")
+        self.shape: tuple[int, ...] = self._array.shape
+        self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+        self.axes = "".join(map(str, getattr(self._array.metadata, "dimension_names", None) or ()))
+
+    def read(self, window: tuple[slice, ...]) -> NDArray[Any]:
+        return np.asarray(self._array[window])
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Give the system's errors, such as a full disk, their own type again; TensorStore raises them as ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), str(error)) from error
+
+
+def _open(path: Path, **options: object) -> Any:  # noqa: ANN401 (tensorstore publishes no types)
+    import tensorstore
+
+    place = {"driver": "file", "path": str(path)}
+    spec = {"driver": "zarr3", "kvstore": place, **options}
+    return tensorstore.open(spec, open=True, context=_context()).result()
+
+
+@cache
+def _context() -> Any:  # noqa: ANN401 (tensorstore publishes no types)
+    import tensorstore
+
+    return tensorstore.Context({"file_io_sync": False})  # folders are renamed when all of them is written
+
+
+def band_rows(chunk: int) -> int:
+    """Side of a shard: rows of a band that ends where shards end."""
+    return chunk * _SHARD_CHUNKS
+
+
+def shard_rows(shape: tuple[int, ...], dtype: DTypeLike, *, chunk: int) -> int:
+    """Rows of a shard, a multiple of ``chunk``, so that a band of whole rows ``(C, h, W)`` is small in memory.
+
+    Args:
+        shape: of the planes, ``(C, H, W)``.
+        dtype: of their values.
+        chunk: side of a chunk in pixels.
+    """
+    row_of_chunks = shape[0] * chunk * shape[-1] * np.dtype(dtype).itemsize
+    return chunk * min(max(_BAND_BYTES // row_of_chunks, 1), _SHARD_CHUNKS)
+
+
+def write_array(path: Path, planes: NDArray[np.generic], *, chunk: int) -> None:
+    """Write a whole ``(y, x)`` or ``(c, y, x)`` array, as `ArrayWriter` does."""
+    ArrayWriter(path, planes.shape, planes.dtype, chunk=chunk).write(0, planes)
+
+
+def _array_metadata(shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int, rows: int, axes: str) -> dict[str, Any]:
+    """What stands in an array's ``zarr.json``."""
+    sides = [min(chunk, size) for size in shape[-2:]]
+    most = [max(rows // sides[0], 1), _SHARD_CHUNKS]
+    shards = [min(-(-size // side), many) * side for size, side, many in zip(shape[-2:], sides, most, strict=True)]
+    # The channels of a place are one file, the pages of a stack are not: they are written one by one.
+    leading = [1 if axis == "z" else size for axis, size in zip(axes[:-2], shape[:-2], strict=True)]
+    endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
+    # Masks shrink 100-fold at any level; higher ones only cost time on noisy scans.
+    codecs = [{"name": "bytes", **endian}, {"name": "zstd", "configuration": {"level": 1, "checksum": False}}]
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": dtype.name,
+        "fill_value": 0,
+        "dimension_names": tuple(axes),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*leading, *shards]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "codecs": [_sharded([*(1 for _ in leading), *sides], codecs)],
+    }
+
+
+def _sharded(chunk_shape: list[int], codecs: list[dict[str, Any]]) -> dict[str, Any]:
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    shard = {"chunk_shape": chunk_shape, "codecs": codecs, "index_codecs": index, "index_location": "end"}
+    return {"name": "sharding_indexed", "configuration": shard}
