@@ -135,7 +135,9 @@ class OpenPlane:
 
 
 @contextmanager
-def open_plane(path: Path, page: int | None = None, *, max_bytes: float) -> Iterator[OpenPlane]:
+def open_plane(
+    path: Path, page: int | None = None, *, max_bytes: float, whole: float | None = None
+) -> Iterator[OpenPlane]:
     """Open one plane to read it row by row.
 
     A small plane is decoded at once; a larger one by the rows asked for, where its format and layout allow it.
@@ -144,6 +146,7 @@ def open_plane(path: Path, page: int | None = None, *, max_bytes: float) -> Iter
         path: An image file.
         page: Which plane, from 0; None where the file must hold exactly one.
         max_bytes: What needs more memory at once is refused from its header.
+        whole: Bytes of decoded pixels up to which a plane is decoded at once; None: `WHOLE`.
 
     Raises:
         BadFileError: when the plane cannot be read, or is not what its header says.
@@ -152,18 +155,17 @@ def open_plane(path: Path, page: int | None = None, *, max_bytes: float) -> Iter
         with reading(path):
             number = _number(path, page, planes.count)
             header = checked_header(path, planes.header(number))
-            reader = _row_reader(path, planes, number, header, max_bytes)
+            small = header.nbytes <= min(WHOLE if whole is None else whole, max_bytes)
+            reader = None if small else _row_reader(path, planes, number, header, max_bytes)
         if reader:
             yield OpenPlane(header, True, path, partial(_checked_rows, path, header, reader))
         else:
-            whole = cache(lambda: checked_pixels(path, planes.pixels(number, max_bytes), header))
-            yield OpenPlane(header, False, path, lambda start, stop: whole()[start:stop])
+            decoded = cache(lambda: checked_pixels(path, planes.pixels(number, max_bytes), header))
+            yield OpenPlane(header, False, path, lambda start, stop: decoded()[start:stop])
 
 
 def _row_reader(path: Path, planes: Planes, number: int, header: ScanHeader, max_bytes: float) -> RowReader | None:
     """What reads a plane too large to be decoded at once; None for one that is decoded at once."""
-    if header.nbytes <= min(WHOLE, max_bytes):
-        return None
     reader = planes.by_rows(number) if isinstance(planes, PlanesByRows) else None
     if reader is None or header.nbytes <= min(reader.band_bytes, max_bytes):
         check_size(path, header.nbytes, max_bytes, way_out="convert it to a tiled TIFF, which is read by parts, or")

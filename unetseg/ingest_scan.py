@@ -16,22 +16,19 @@ from typing import Any
 import numpy as np
 
 from unetseg.bit_fields import count_fields, unpack_guides
-from unetseg.channels import ChannelFacts, channel_numbers, pick_channels
 from unetseg.config import IngestConfig
 from unetseg.dataset import GUIDES, IMAGE, MASKS
 from unetseg.dataset_index import empty_index, mark_torn
-from unetseg.formats import OpenPlane
 from unetseg.ingest_rules import WantedPart, wanted_parts
-from unetseg.intensities import Collector, collector
 from unetseg.masks import class_names, open_guides, open_masks
-from unetseg.normalise import normalise, scale_of
-from unetseg.ome import band_rows
 from unetseg.project import Project
 from unetseg.readers import ScanRef, open_scan
 from unetseg.scan_record import Part, ScanRecord
 from unetseg.scan_writer import HashedArray, carry_part, describe_scan, is_stored, members_of
 from unetseg.sources import describe_file, hashes
 from unetseg.storage import local_copy, modified, read_json, text_hash, write_folder
+from unetseg.survey import survey
+from unetseg.zarr_arrays import band_rows
 
 __all__ = ["IngestedScan", "ScanUnit", "ingest_scan", "scan_key"]
 
@@ -212,36 +209,21 @@ def _write_image(job: _Job, record: ScanRecord) -> ScanRecord:
     """Normalise and store the scan."""
     channels = len(job.project.sources.scans.channels)
     with open_scan(job.ref, max_gigabytes=job.config.max_scan_gigabytes) as plane:
-        facts, collectors = _survey(job, plane)
         # Found before any row is written: a scan of the wrong channels leaves no half array.
-        numbers = channel_numbers(len(collectors), channels, facts, job.ref.path)
-        collectors = [collectors[number] for number in numbers]
-        scales = tuple(scale_of(found, job.config) for found in collectors)
+        bands = list(job.bands(plane.header.height, whole=not plane.streamed))
+        found = survey(plane, channels, job.config, job.ref.path, bands=bands)
         shape = plane.header.height, plane.header.width
         array = job.array(IMAGE, (*shape, channels), job.config.dtype)
-        for start, stop in job.bands(shape[0], whole=not plane.streamed):
-            pixels = pick_channels(plane.rows(start, stop), numbers)
-            array.write(start, normalise(pixels, scales, dtype=job.config.dtype))
+        for start, stop in bands:
+            array.write(start, found.preparation(plane.rows(start, stop), dtype=job.config.dtype))
     return replace(
         record,
         shape=shape,
         pixel_size=plane.header.pixel_size,
-        scales=scales,
-        intensities=tuple(found.describe() for found in collectors),
+        scales=found.preparation.scales,
+        intensities=tuple(channel.describe() for channel in found.intensities),
         image=replace(record.image, content=array.content),
     )
-
-
-def _survey(job: _Job, plane: OpenPlane) -> tuple[ChannelFacts, list[Collector]]:
-    """Go over all rows once: which channels count, and how their intensities are distributed."""
-    header, facts = plane.header, ChannelFacts()
-    collectors = [collector(np.dtype(header.dtype), header.height, header.width) for _ in range(header.channels)]
-    for start, stop in job.bands(header.height, whole=not plane.streamed):
-        rows = plane.rows(start, stop)
-        facts.add(rows)
-        for channel, found in enumerate(collectors):
-            found.add(rows[..., channel])
-    return facts, collectors
 
 
 def _write_masks(job: _Job, record: ScanRecord) -> ScanRecord:

@@ -129,17 +129,18 @@ def read_scan(ref: ScanRef, *, max_gigabytes: float) -> Scan:
     return Scan(pixels, header)
 
 
-def open_scan(ref: ScanRef, *, max_gigabytes: float) -> AbstractContextManager[OpenPlane]:
+def open_scan(ref: ScanRef, *, max_gigabytes: float, whole: float | None = None) -> AbstractContextManager[OpenPlane]:
     """A scan whose rows can be asked for, as `read_scan` reads them.
 
     Args:
         ref: Which scan.
         max_gigabytes: What needs more memory at once is refused from its header.
+        whole: Bytes of decoded pixels up to which it is decoded at once; None: what usually pays.
 
     Raises:
         BadFileError: when the file is broken, too large, empty or has values that are no number.
     """
-    return open_plane(ref.path, ref.page, max_bytes=max_gigabytes * 1e9)
+    return open_plane(ref.path, ref.page, max_bytes=max_gigabytes * 1e9, whole=whole)
 
 
 def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
