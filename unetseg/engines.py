@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle, load_bundle
+from unetseg.engine_openvino import OpenVinoEngine
 from unetseg.errors import BundleError, UsageError
 from unetseg.network_file import check_network_file
-from unetseg.openvino_export import silence_openvino
 from unetseg.storage import file_hash, local_copy
 
 if TYPE_CHECKING:
@@ -36,13 +36,23 @@ use, and two threads that do so at once wait for each other for ever."""
 
 Inputs = Mapping[str, NDArray[np.float32]]
 
+_BYTES_PER_FILTER = 40  # and pixel, of the first level: what OpenVINO takes, TensorFlow takes no less
 _REPLAY_TOLERANCE = 1e-3  # of a probability: engines order their sums differently, damaged weights differ far more
 
 
 class Engine(Protocol):
-    """Runs a network; may be called from several threads at once."""
+    """Runs a network; may be called from several threads at once.
+
+    Attributes:
+        name: as in `PredictConfig.engine`.
+    """
 
     name: str
+
+    @property
+    def pixel_bytes(self) -> float:
+        """Memory that a call takes, about, per pixel."""
+        ...
 
     def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
         """Probabilities of a batch.
@@ -66,6 +76,7 @@ class KerasEngine:
         from unetseg.heads import main_output
 
         self._model = main_output(load_network(bundle.folder))
+        self.pixel_bytes = float(_BYTES_PER_FILTER * bundle.info.settings.model.width)
         # Keras builds its prediction function at the first call, which two threads must not do at once.
         self._lock = threading.Lock()
 
@@ -73,40 +84,6 @@ class KerasEngine:
         """See `Engine`."""
         with self._lock:
             return np.asarray(self._model.predict_on_batch(dict(inputs)), dtype=np.float32)
-
-
-class OpenVinoEngine:
-    """The network as OpenVINO compiles it for this processor, in float32.
-
-    The export is a graph of OpenVINO's own operations with its weights; no extension is loaded, so a stranger's cannot
-    run code. That it is the network of ``model.keras`` is not taken on trust: it must reproduce the test output.
-    """
-
-    name = "openvino"
-
-    def __init__(self, bundle: Bundle) -> None:
-        silence_openvino()
-        import openvino
-
-        core = openvino.Core()
-        core.set_property({"ENABLE_MMAP": False})  # the file may be a copy, gone when the network still runs
-        path = bundle.folder / "openvino.xml"
-        settings = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        try:
-            model = core.read_model(path)
-            self._names = _input_names(model, bundle)
-            self._model = core.compile_model(model, "CPU", settings)
-        except RuntimeError as error:
-            raise BundleError(f"{path}: OpenVINO cannot read it ({error}); use predict.engine=keras") from error
-        self._requests = threading.local()
-
-    def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
-        """See `Engine`."""
-        if not hasattr(self._requests, "own"):
-            self._requests.own = self._model.create_infer_request()
-        given = {place: np.ascontiguousarray(inputs[name], np.float32) for place, name in self._names.items()}
-        result = self._requests.own.infer(given)
-        return np.array(next(iter(result.values())), dtype=np.float32)
 
 
 def open_engine(folder: Path, name: str = "auto") -> Engine:
@@ -188,18 +165,3 @@ def _replay(engine: Engine, bundle: Bundle) -> None:
 def _gpu_is_near() -> bool:
     """Whether a GPU may be there, found without importing a framework."""
     return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in {"", "-1"}
-
-
-def _input_names(model: Any, bundle: Bundle) -> dict[int, str]:  # noqa: ANN401 (openvino.Model)
-    """Which of the exported network's inputs is which: by number of channels where exporting lost the names."""
-    wanted = ["image", *(["guides"] if bundle.info.guides else [])]
-    if len(model.inputs) != len(wanted) or len(model.outputs) != 1:
-        raise BundleError(
-            f"{bundle.folder}: openvino.xml has {len(model.inputs)} inputs and {len(model.outputs)} outputs, the model "
-            f"has {len(wanted)} and 1; copy the bundle again, or use another version"
-        )
-    named: dict[int, str] = {}
-    for place, port in enumerate(model.inputs):
-        hit = [name for name in wanted if any(name in alias for alias in port.get_names())]
-        named[place] = hit[0] if hit else wanted[place]
-    return named

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from unetseg.bundle import BundleInfo
 from unetseg.engines import Engine
-from unetseg.tiling import Tile, tiles_of
+from unetseg.tile_size import tile_side
+from unetseg.tiling import Span, Tile, spans, tiles_of
 
-__all__ = ["predict_tiles"]
+__all__ = ["Window", "predict_band", "predict_tiles"]
 
 Window = tuple[slice, slice]
 
@@ -31,21 +32,59 @@ def predict_tiles(
         info: of the bundle; its stride and halo cut the tiles.
         image: normalised intensities, ``(H, W, C)``.
         guides: guide masks, ``(H, W, G)``, where the model has them.
-        tile: side of a tile in pixels, halo included.
+        tile: side of a tile in pixels, halo included; 0: by memory and halo.
 
     Yields:
         Windows that cover the scan once, each with its probabilities, ``(h, w, K)``.
     """
     shape = (image.shape[0], image.shape[1])
+    tile = tile or tile_side(engine, halo=info.halo, stride=info.stride)
     for part in tiles_of(shape, tile=tile, halo=info.halo, stride=info.stride):
-        inputs = {"image": _cut(image, part)[None]}
-        if info.guides and guides is not None:
-            inputs["guides"] = _cut(guides, part)[None]
-        probabilities = engine(inputs)[0]
-        yield (
-            (slice(*part.rows.inner), slice(*part.columns.inner)),
-            probabilities[part.rows.kept, part.columns.kept],
-        )
+        yield (slice(*part.rows.inner), slice(*part.columns.inner)), _run(engine, info, image, guides, part)
+
+
+def predict_band(
+    engine: Engine,
+    info: BundleInfo,
+    image: NDArray[np.floating],
+    guides: NDArray[np.uint8] | None = None,
+    *,
+    rows: Span,
+    tile: int,
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """Run the network over some rows of a scan; what comes out equals that part of `predict_tiles`.
+
+    Args:
+        engine: of the bundle.
+        info: of the bundle.
+        image: normalised intensities of the outer rows, or of those of them that the scan has, ``(h, W, C)``.
+        guides: of the same rows, ``(h, W, G)``, where the model has them.
+        rows: of the band, in rows of the scan.
+        tile: width of a tile in pixels, halo included.
+
+    Yields:
+        Windows, counted from the first inner row, that cover the inner rows once, each with its probabilities.
+    """
+    first, kept = rows.outer[0], rows.inner[1] - rows.inner[0]
+    here = Span((rows.inner[0] - first, rows.inner[1] - first), (0, rows.outer[1] - first))
+    for columns in spans(image.shape[1], tile=tile, halo=info.halo, stride=info.stride):
+        found = _run(engine, info, image, guides, Tile(here, columns))
+        yield (slice(0, kept), slice(*columns.inner)), found
+
+
+def _run(
+    engine: Engine,
+    info: BundleInfo,
+    image: NDArray[np.floating],
+    guides: NDArray[np.uint8] | None,
+    tile: Tile,
+) -> NDArray[np.float32]:
+    """The probabilities of what is kept of a tile, ``(h, w, K)``."""
+    inputs = {"image": _cut(image, tile)[None]}
+    if info.guides and guides is not None:
+        inputs["guides"] = _cut(guides, tile)[None]
+    probabilities: NDArray[np.float32] = engine(inputs)[0]
+    return probabilities[tile.rows.kept, tile.columns.kept]
 
 
 def _cut(planes: NDArray[np.generic], tile: Tile) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""One scan in memory: from normalised intensities to masks."""
+"""One scan, or a band of its rows: from normalised intensities to masks."""
 
 from __future__ import annotations
 
@@ -9,32 +9,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import BundleInfo
+from unetseg.counting import count_small
 from unetseg.decisions import Decision
 from unetseg.engines import Engine
-from unetseg.inference import Window, predict_tiles
+from unetseg.inference import Window, predict_band, predict_tiles
 from unetseg.pixel_size import Size
+from unetseg.tiling import Span
 
-__all__ = ["Segmentation", "Segmenter"]
+__all__ = ["Segmentation", "Segmenter", "uncertainty"]
 
+_FULL = 255  # of probabilities as they are counted and kept
 _SURELY_BACKGROUND = 0.05  # a pixel below this probability says nothing about how sure a class is
 
 Guides = NDArray[np.uint8] | None
 Windows = Iterator[tuple[Window, NDArray[np.float32]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What a model makes of a scan.
+    """What a model makes of a scan, or of a band.
 
     Attributes:
         masks: 1 where the class is, ``(K, H, W)`` uint8.
         probabilities: 255 is certain, ``(K, H, W)`` uint8; None where they are not asked for.
-        uncertainty: of each class, ``(K,)``: 0 where every pixel is sure, 1 where all are at one half.
+        levels: how many pixels of each class have which probability, in steps of 1/255, ``(K, 256)``; those of bands
+            add up.
     """
 
     masks: NDArray[np.uint8]
     probabilities: NDArray[np.uint8] | None
-    uncertainty: NDArray[np.float64]
+    levels: NDArray[np.int64]
+
+
+def uncertainty(levels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean of ``2 min(p, 1 - p)`` over the pixels that may be foreground: 0 is sure, 1 is guessing.
+
+    Args:
+        levels: of a `Segmentation`, ``(K, 256)``.
+
+    Returns:
+        One number per class; 0 where no pixel has p > 0.05.
+
+    >>> levels = np.zeros((1, 256), int)
+    >>> levels[0, [0, 255]] = 10
+    >>> uncertainty(levels)
+    array([0.])
+    """
+    p = np.arange(_FULL + 1) / _FULL
+    counted = np.where(p > _SURELY_BACKGROUND, levels, 0)
+    mean: NDArray[np.float64] = counted @ (2 * np.minimum(p, 1 - p)) / np.maximum(counted.sum(axis=1), 1)
+    return mean
+
+
+def _in_steps(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Probabilities in steps of 1/255; what was given is overwritten, since fresh memory takes as long as the sums."""
+    np.multiply(plane, np.float32(_FULL), out=plane)
+    return np.rint(plane, out=plane).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -69,17 +99,36 @@ class Segmenter:
             probabilities: whether they are kept.
             zoom: factors ``(y, x)`` by which the sides are scaled for the network; masks have the scan's own size.
         """
-        masks = np.zeros((len(self.info.classes), *image.shape[:2]), np.uint8)
-        planes = np.zeros_like(masks) if probabilities else None
-        doubt, weight = np.zeros(len(masks)), np.zeros(len(masks))
-        for window, found in self._scaled(image, guides, zoom) if zoom else self._tiles(image, guides):
-            masks[:, *window] = np.moveaxis(self.decision(found), -1, 0)
-            if planes is not None:
-                planes[:, *window] = np.moveaxis(np.rint(found * 255), -1, 0)
-            counted = found > _SURELY_BACKGROUND
-            doubt += np.sum(2 * np.minimum(found, 1 - found), axis=(0, 1), where=counted, dtype=np.float64)
-            weight += np.count_nonzero(counted, axis=(0, 1))
-        return Segmentation(masks, planes, doubt / np.maximum(weight, 1))
+        windows = self._scaled(image, guides, zoom) if zoom else self._tiles(image, guides)
+        return self._collected(windows, (image.shape[0], image.shape[1]), probabilities)
+
+    def band(
+        self, image: NDArray[np.floating], guides: Guides, rows: Span, *, probabilities: bool = False
+    ) -> Segmentation:
+        """Segment some rows of a scan that need not be in memory.
+
+        Args:
+            image: normalised intensities of the outer rows, or of those of them that the scan has, ``(h, W, C)``.
+            guides: of the same rows, ``(h, W, G)``.
+            rows: of the band; its inner ones are segmented.
+            probabilities: whether they are kept.
+        """
+        windows = predict_band(self.engine, self.info, image, guides, rows=rows, tile=self.tile)
+        return self._collected(windows, (rows.inner[1] - rows.inner[0], image.shape[1]), probabilities)
+
+    def _collected(self, windows: Windows, shape: tuple[int, int], probabilities: bool) -> Segmentation:
+        masks = np.zeros((len(self.info.classes), *shape), np.uint8)
+        kept = np.zeros_like(masks) if probabilities else None
+        levels = np.zeros((len(masks), _FULL + 1), np.int64)
+        for window, found in windows:
+            planes = np.ascontiguousarray(np.moveaxis(found, -1, 0))  # class by class, all that follows is faster
+            masks[:, *window] = np.moveaxis(self.decision(np.moveaxis(planes, 0, -1)), -1, 0)
+            for k, plane in enumerate(planes):
+                coarse = _in_steps(plane)
+                levels[k] += count_small(coarse)
+                if kept is not None:
+                    kept[k, *window] = coarse
+        return Segmentation(masks, kept, levels)
 
     def _tiles(self, image: NDArray[np.floating], guides: Guides) -> Windows:
         return predict_tiles(self.engine, self.info, image, guides, tile=self.tile)

@@ -23,7 +23,7 @@ from itertools import product
 
 from unetseg.errors import UsageError
 
-__all__ = ["Span", "Tile", "padded_size", "tiles_of"]
+__all__ = ["Span", "Tile", "bands_of", "padded_size", "spans", "tiles_of"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def padded_size(size: int, stride: int) -> int:
 
 
 def tiles_of(shape: tuple[int, int], *, tile: int, halo: int, stride: int) -> Iterator[Tile]:
-    """All tiles of a scan, row by row; their inner parts cover it once.
+    """All tiles of a scan, row by row; their inner parts cover it once, and all have the same size.
 
     Args:
         shape: height and width of the scan in pixels.
@@ -69,23 +69,50 @@ def tiles_of(shape: tuple[int, int], *, tile: int, halo: int, stride: int) -> It
     Raises:
         UsageError: a tile is too small to keep anything of it.
     """
-    halo = padded_size(halo, stride)
-    if tile // stride * stride <= 2 * halo and max(shape) > tile:
+    for rows, columns in product(*(spans(size, tile=tile, halo=halo, stride=stride) for size in shape)):
+        yield Tile(rows, columns)
+
+
+def spans(size: int, *, tile: int, halo: int, stride: int) -> list[Span]:
+    """Cut one axis as `tiles_of` does: the fewest spans, all as long as each other, since engines like to see one size.
+
+    Raises:
+        UsageError: a tile is too small to keep anything of it.
+    """
+    whole, halo = padded_size(size, stride), padded_size(halo, stride)
+    if size <= tile:
+        return [Span((0, size), (0, whole))]
+    tile = _checked(tile, halo, stride)
+    number = -(-(whole - 2 * halo) // (tile - 2 * halo))
+    length = padded_size(-(-(whole + 2 * halo * (number - 1)) // number), stride)
+    starts = [min(k * (length - 2 * halo), whole - length) for k in range(number)]
+    ends = [start + length - halo for start in starts[:-1]] + [size]
+    return [
+        Span((begin, end), (start, start + length)) for begin, end, start in zip([0, *ends], ends, starts, strict=False)
+    ]
+
+
+def bands_of(height: int, *, rows: int, halo: int, stride: int) -> list[Span]:
+    """Cut a scan into bands whose inner parts begin at multiples of ``rows``, so that each fills files of its own.
+
+    Args:
+        height: of the scan in pixels.
+        rows: kept of each band, a multiple of the stride.
+        halo: pixels that the network sees on each side.
+        stride: what positions must be multiples of.
+    """
+    whole, halo = padded_size(height, stride), padded_size(halo, stride)
+    return [
+        Span((start, min(start + rows, height)), (max(start - halo, 0), min(start + rows + halo, whole)))
+        for start in range(0, height, rows)
+    ]
+
+
+def _checked(tile: int, halo: int, stride: int) -> int:
+    """A tile of whole strides, of which something is kept."""
+    if tile // stride * stride <= 2 * halo:
         raise UsageError(
             f"predict.tile: must hold twice the network's halo of {halo} pixels and its stride of {stride}, "
             f"found {tile}; use at least {2 * halo + stride}"
         )
-    for rows, columns in product(*(_spans(size, tile, halo, stride) for size in shape)):
-        yield Tile(rows, columns)
-
-
-def _spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
-    """Spans along one axis; with a halo of whole strides, outer parts start and end at multiples of the stride."""
-    whole = padded_size(size, stride)
-    if size <= tile:
-        return [Span((0, size), (0, whole))]
-    step = tile // stride * stride - 2 * halo
-    return [
-        Span(inner=(start, min(start + step, size)), outer=(max(start - halo, 0), min(start + step + halo, whole)))
-        for start in range(0, size, step)
-    ]
+    return tile // stride * stride

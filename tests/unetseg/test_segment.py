@@ -6,10 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from unetseg.decisions import Decision
-from unetseg.segment import Segmenter
+from unetseg.segment import Segmenter, uncertainty
+from unetseg.tiling import bands_of
 
 
 class Echo:
@@ -44,7 +46,21 @@ def test_uncertainty_is_the_mean_doubt_of_what_may_be_foreground():
     image[0, :4, 0] = [1.0, 0.5, 0.75, 0.04]  # the last one is surely background
     found = segmenter(Echo())(image)
     assert found.probabilities is None
-    assert found.uncertainty[0] == (0 + 1 + 0.5) / 3
+    assert found.levels.sum() == 64
+    # In steps of 1/255: one half is 128 of them, three quarters 191.
+    assert uncertainty(found.levels)[0] == pytest.approx((0 + 2 * 127 / 255 + 2 * 64 / 255) / 3)
+
+
+@pytest.mark.parametrize("rows", [4, 20, 64])
+def test_bands_put_together_are_the_whole(rows: int):
+    image = np.random.default_rng(1).random((61, 70, 1)).astype(np.float32)
+    run = segmenter(Echo(), tile=32)
+    spans = bands_of(61, rows=rows, halo=8, stride=4)
+    bands = [run.band(image[slice(*span.outer)], None, span, probabilities=True) for span in spans]
+    whole = segmenter(Echo())(image, probabilities=True)
+    np.testing.assert_array_equal(np.concatenate([band.masks for band in bands], axis=1), whole.masks)
+    np.testing.assert_array_equal(np.concatenate([band.probabilities for band in bands], axis=1), whole.probabilities)
+    np.testing.assert_array_equal(sum(band.levels for band in bands), whole.levels)
 
 
 def test_a_rescaled_scan_is_run_at_the_model_s_size_and_comes_back_at_its_own():

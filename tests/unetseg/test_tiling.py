@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unetseg.errors import UsageError
-from unetseg.tiling import Span, padded_size, tiles_of
+from unetseg.tiling import Span, bands_of, padded_size, tiles_of
 
 FEW = settings(max_examples=60, deadline=None)
 
@@ -67,6 +67,27 @@ def test_no_tile_is_larger_than_asked_for(cut):
 
 @FEW
 @given(cuts())
+def test_all_tiles_have_one_size(cut):
+    shape, tile, halo, stride = cut
+    for axis in ("rows", "columns"):
+        spanned = [getattr(item, axis).outer for item in tiles_of(shape, tile=tile, halo=halo, stride=stride)]
+        assert len({stop - start for start, stop in spanned}) == 1
+
+
+@FEW
+@given(cuts(), st.integers(1, 5))
+def test_bands_cover_the_rows_once_begin_at_multiples_and_keep_their_halo(cut, strides):
+    (height, _), _, halo, stride = cut
+    bands = bands_of(height, rows=strides * stride, halo=halo, stride=stride)
+    assert [row for band in bands for row in range(*band.inner)] == list(range(height))
+    for band in bands:
+        assert band.inner[0] % (strides * stride) == band.outer[0] % stride == band.outer[1] % stride == 0
+        assert band.inner[0] - band.outer[0] >= halo or band.outer[0] == 0
+        assert band.outer[1] - band.inner[1] >= halo or band.outer[1] == padded_size(height, stride)
+
+
+@FEW
+@given(cuts())
 def test_what_is_kept_of_a_tile_is_its_part_of_the_scan(cut):
     shape, tile, halo, stride = cut
     padded = np.arange(padded_size(shape[0], stride))
@@ -76,7 +97,7 @@ def test_what_is_kept_of_a_tile_is_its_part_of_the_scan(cut):
 
 def test_tiles_by_hand():
     tiles = list(tiles_of((20, 10), tile=16, halo=4, stride=2))
-    assert [tile.rows for tile in tiles] == [Span((0, 8), (0, 12)), Span((8, 16), (4, 20)), Span((16, 20), (12, 20))]
+    assert [tile.rows for tile in tiles] == [Span((0, 10), (0, 14)), Span((10, 20), (6, 20))]
     assert {tile.columns for tile in tiles} == {Span((0, 10), (0, 10))}
 
 
@@ -89,7 +110,8 @@ def test_a_scan_that_fits_is_one_tile_padded_to_the_stride():
 def test_a_tile_of_which_nothing_would_be_kept_is_refused_with_the_least_that_works(tile, halo, stride, least):
     with pytest.raises(UsageError, match=rf"predict\.tile: .*found {tile}; use at least {least}"):
         list(tiles_of((100, 100), tile=tile, halo=halo, stride=stride))
-    assert len(list(tiles_of((100, 10), tile=least, halo=halo, stride=stride))) == -(-100 // stride)
+    inside = padded_size(100, stride) - 2 * padded_size(halo, stride)  # what no border keeps anyway
+    assert len(list(tiles_of((100, 10), tile=least, halo=halo, stride=stride))) == inside // stride
 
 
 @pytest.mark.parametrize(("size", "stride", "padded"), [(1, 1, 1), (1, 16, 16), (16, 16, 16), (17, 16, 32)])
