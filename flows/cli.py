@@ -348,7 +348,7 @@ def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, .
 
 
 def _dryrun_stage(console: Console, scans: Path, out: Path, bundle: Path, config: Any) -> None:  # noqa: ANN401
-    from unetseg.predict import estimate
+    from unetseg.predict_estimate import estimate
 
     found = estimate(scans, out, bundle=bundle, config=config)
     console.say(

@@ -517,10 +517,28 @@ class PredictConfig:
     pattern: ScanPattern = "**/*"
     exclude: Excluded = ""
     guides: Annotated[str, Field(description="Folder with one sub-folder per guide, where the model has guides.")] = ""
+    masks: Annotated[
+        Literal["planes", "labels"],
+        Field(
+            description="planes: one plane per class, which may overlap; labels: one plane with the number of the "
+            "class, for classes that exclude each other."
+        ),
+    ] = "planes"
+    objects: Annotated[
+        bool, Field(description="Also write one plane per class in which each object has its number.")
+    ] = False
+    min_object: Annotated[int, Field(description="Objects of fewer pixels are dropped; 0: none.", ge=0, le=2**40)] = 0
+    fill_holes: Annotated[
+        int, Field(description="Holes in objects, of at most so many pixels, are filled; 0: none.", ge=0, le=2**40)
+    ] = 0
     tile: Annotated[
         int,
-        Field(description="Side of a tile in pixels, halo included; smaller scans are not tiled.", ge=256, le=16384),
-    ] = 2048
+        Field(
+            description="Side of a tile in pixels, halo included; smaller scans are not tiled. 0: by memory and halo.",
+            ge=0,
+            le=16384,
+        ),
+    ] = 0
     probabilities: Annotated[bool, Field(description="Also write the probabilities, as 8-bit planes.")] = False
     workers: Annotated[int, Field(description="Scans in flight at once; 0: one per processor core.", ge=0, le=1024)] = 0
     pixel_size: Annotated[

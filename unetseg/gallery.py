@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle
 from unetseg.channels import to_channels
 from unetseg.errors import BadFileError
 from unetseg.normalise import fit_scales, normalise
+from unetseg.object_table import ObjectRow
 from unetseg.ome import COLOURS
-from unetseg.outputs import Format, ObjectRow
+from unetseg.outputs import Format, Kind
 from unetseg.pages import render
+from unetseg.parallel import run_units
 from unetseg.pictures import data_uri, overlay, to_rgb
-from unetseg.readers import BadFile, ScanRef, read_scan
+from unetseg.readers import BadFile, ScanRef, open_scan
 from unetseg.storage import write_bytes
 
 __all__ = ["write_gallery"]
@@ -28,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 24  # scans with a picture: a page of a few megabytes; the table has all
 _SIDE = 320  # pixels of a picture
+_BAND = 1 << 24  # pixels read at once
 _NO_LIMIT = float("inf")  # the scan was read a moment ago, within the limit of the settings
 
 
@@ -39,9 +43,14 @@ class _Shown:
 
 
 def write_gallery(
-    path: Path, bundle: Bundle, rows: Sequence[ObjectRow], refs: Sequence[ScanRef], form: Format,
+    path: Path,
+    bundle: Bundle,
+    rows: Sequence[ObjectRow],
+    refs: Sequence[ScanRef],
+    form: Format,
+    kind: Kind,
     quarantined: Sequence[BadFile],
-) -> None:  # fmt: skip
+) -> None:
     """Write the page.
 
     Args:
@@ -50,16 +59,15 @@ def write_gallery(
         rows: of the table.
         refs: the scans, to draw under the masks.
         form: to read the masks back.
+        kind: of the masks.
         quarantined: files to list.
     """
     ranked = _ranked(rows)
-    known = {ref.id: ref for ref in refs}
-    shown = [card for item in ranked[:_SHOWN] if (card := _card(item, known[item.scan], path.parent, bundle, form))]
     html = render(
         "gallery.html",
         bundle=bundle,
         colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(bundle.info.classes)},
-        cards=shown,
+        cards=_cards(ranked[:_SHOWN], refs, bundle, _Masks(path.parent, form, kind)),
         scans=len(ranked),
         totals=_totals(rows, bundle.info.classes),
         quarantined=quarantined,
@@ -78,29 +86,64 @@ def _ranked(rows: Sequence[ObjectRow]) -> list[_Shown]:
     return sorted(found, key=lambda item: (-item.uncertainty, item.scan))
 
 
-def _card(item: _Shown, ref: ScanRef, out: Path, bundle: Bundle, form: Format) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class _Masks:
+    """Where masks are, and how they are read back."""
+
+    folder: Path
+    form: Format
+    kind: Kind
+
+    def read(self, scan: str, step: int) -> NDArray[Any]:
+        """Every so many pixels, ``(h, w, K)``."""
+        path = self.folder / f"{scan}{self.form.suffix}"
+        return np.moveaxis(self.form.read(path, kind=self.kind, step=step), 0, -1)
+
+
+def _cards(items: Sequence[_Shown], refs: Sequence[ScanRef], bundle: Bundle, masks: _Masks) -> list[dict[str, Any]]:
+    """What the pictures need, in order; drawn by all processor cores."""
+    known = {ref.id: ref for ref in refs}
+    drawn: dict[str, dict[str, Any] | None] = {}
+    for item, card in run_units(lambda item: _card(item, known[item.scan], bundle, masks), items):
+        if isinstance(card, Exception):
+            raise card
+        drawn[item.scan] = card
+    return [card for item in items if (card := drawn[item.scan])]
+
+
+def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: _Masks) -> dict[str, Any] | None:
     """What one picture needs; None where scan or masks went away in the meantime: a page must not fail a run."""
     try:
-        return _drawn(item, ref, out, bundle, form)
+        return _drawn(item, ref, bundle, masks)
     except (BadFileError, OSError) as error:
         logger.warning("no picture of %s: %s", item.scan, error)
         return None
 
 
-def _drawn(item: _Shown, ref: ScanRef, out: Path, bundle: Bundle, form: Format) -> dict[str, Any]:
+def _drawn(item: _Shown, ref: ScanRef, bundle: Bundle, masks: _Masks) -> dict[str, Any]:
     info = bundle.info
-    pixels = to_channels(read_scan(ref, max_gigabytes=_NO_LIMIT).pixels, len(info.channels), ref.path)
-    step = max(1, max(pixels.shape[:2]) // (2 * _SIDE))  # thin before normalising: a large scan becomes a thumbnail
-    pixels = pixels[::step, ::step]
+    thin, step = _thinned(ref)
+    pixels = to_channels(thin, len(info.channels), ref.path)
     rgb = to_rgb(normalise(pixels, fit_scales(pixels, info.settings.ingest)))
-    masks = np.moveaxis(form.read(out / f"{item.scan}{form.suffix}")[:, ::step, ::step], 0, -1)
     return {
         "scan": item.scan,
         "uncertainty": item.uncertainty,
         "rows": item.classes,
         "plain": data_uri(rgb, _SIDE),
-        "masks": data_uri(overlay(rgb, masks > 0), _SIDE),
+        "masks": data_uri(overlay(rgb, masks.read(item.scan, step) > 0), _SIDE),
     }
+
+
+def _thinned(ref: ScanRef) -> tuple[NDArray[Any], int]:
+    """Every so many pixels of a scan, ``(h, w, C)``, read in bands; a large scan becomes a thumbnail."""
+    with open_scan(ref, max_gigabytes=_NO_LIMIT) as plane:
+        height, width = plane.header.height, plane.header.width
+        step = max(1, max(height, width) // _SIDE)
+        band = max(_BAND // (width * step), 1) * step
+        starts = range(0, height, band) if plane.streamed else [0]
+        band = band if plane.streamed else height
+        parts = [plane.rows(start, min(start + band, height))[::step, ::step] for start in starts]
+    return np.concatenate(parts), step
 
 
 def _totals(rows: Sequence[ObjectRow], classes: Sequence[str]) -> list[dict[str, Any]]:

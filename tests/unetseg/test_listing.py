@@ -12,7 +12,7 @@ from PIL import Image
 from unetseg.config import PredictConfig
 from unetseg.inspection import inspect
 from unetseg.listing import image_files, matches
-from unetseg.predict import estimate
+from unetseg.predict_estimate import estimate
 from unetseg.project import load_project
 from unetseg.registry import model_folder
 

@@ -19,7 +19,8 @@ from unetseg.errors import BundleError, DataError, UsageError
 from unetseg.inference import predict_tiles
 from unetseg.normalise import fit_scales, normalise
 from unetseg.outputs import FORMATS
-from unetseg.predict import estimate, predict
+from unetseg.predict import predict
+from unetseg.predict_estimate import estimate
 from unetseg.project import Project
 from unetseg.records import write_record
 from unetseg.storage import read_json

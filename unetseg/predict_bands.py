@@ -1,0 +1,148 @@
+"""Segment a large scan in bands of rows: units of work that any process can do, and that a killed run has not lost.
+
+::
+
+    OUT/.unfinished/<scan>/masks/            what the network marked (unetseg.output_bands)
+    OUT/.unfinished/<scan>/<kind>/           further outputs, and masks whose objects were filtered
+
+All of it goes when the scan's commit marker is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetseg.component_bands import BandComponents, BorderRow, band_components, join
+from unetseg.config import PredictConfig
+from unetseg.filtered_bands import filtered
+from unetseg.object_table import object_rows
+from unetseg.output_bands import Bands
+from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
+from unetseg.parallel import run_units
+from unetseg.predict_job import Job
+from unetseg.predict_marker import Marker, Segmented
+from unetseg.predict_scan import LargeScan, mask_kind, output_name, wanted_bands
+from unetseg.scan_rows import open_rows
+from unetseg.segment import uncertainty
+from unetseg.sources import hashes
+from unetseg.storage import remove, text_hash
+from unetseg.tiling import Span
+
+__all__ = ["segment_large"]
+
+_SIDES = ("top", "bottom")
+
+
+def segment_large(job: Job, scan: LargeScan, *, cluster: str = "") -> Segmented:
+    """Segment the bands of a scan that are missing, and make its outputs of all of them.
+
+    Args:
+        job: of the prediction.
+        scan: as `unetseg.predict_scan.segment_scan` looked at it.
+        cluster: address of a running Dask scheduler; empty: threads of this process.
+
+    Raises:
+        BadFileError: it cannot be used.
+    """
+    marker, spans = Marker(job, scan.ref), wanted_bands(job.segmenter(), scan.shape[0])
+    raw = _bands(job, scan, spans, MASKS)
+    key = text_hash(job.signature, hashes(scan.sources))
+    kinds = [raw, _bands(job, scan, spans, PROBABILITIES)] if job.config.probabilities else [raw]
+    for bands in kinds:
+        bands.begin(key)
+    missing = set(raw.missing())
+    todo = [span for span in spans if span.inner[0] in missing]
+    unit = partial(_segment_band, job, scan, kinds)
+    for _, outcome in run_units(unit, todo, workers=job.config.workers, cluster=cluster):
+        if isinstance(outcome, Exception):
+            raise outcome
+    marker.begin()
+    notes = [note for _, note in sorted(raw.written().items())]
+    outputs, areas = _outputs(job, scan, kinds, notes)
+    levels = np.sum([note["levels"] for note in notes], axis=0)
+    table = object_rows(scan.ref.id, areas, scan.shape, job.info.classes, uncertainty(levels), scan.pixel_size)
+    done = marker.finish(scan.sources, outputs, table, scan.note)
+    remove(raw.folder.parent)
+    return done
+
+
+def _bands(job: Job, scan: LargeScan, spans: list[Span], kind: Kind, name: str = "") -> Bands:
+    """An output in the making."""
+    names = job.info.classes
+    return Bands(
+        folder=job.out / ".unfinished" / text_hash(scan.ref.id)[:16] / (name or kind.name),
+        shape=(len(names), *scan.shape),
+        names=names,
+        pixel_size=scan.pixel_size,
+        rows=spans[0].inner[1] if len(spans) > 1 else spans[0].outer[1],
+        kind=kind,
+    )
+
+
+def _segment_band(job: Job, scan: LargeScan, kinds: list[Bands], span: Span) -> None:
+    """One unit: the masks are written last, since their note says that the band is done."""
+    with open_rows(job, scan.ref) as rows:
+        image, guides = rows.read(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
+    found = job.segmenter().band(image, guides, span, probabilities=len(kinds) > 1)
+    if found.probabilities is not None:
+        kinds[1].write(span.inner[0], found.probabilities)
+    parts = [_to_plain(band_components(mask)) for mask in found.masks]
+    kinds[0].write(span.inner[0], found.masks, {"levels": found.levels.tolist(), "components": parts})
+
+
+# --------------------------------------------------------------------------- outputs
+
+
+def _outputs(
+    job: Job, scan: LargeScan, kinds: list[Bands], notes: list[dict[str, Any]]
+) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """Make the outputs, and measure the objects of each class."""
+    raw, config = kinds[0], job.config
+    finished, areas = [*kinds], _areas(notes, len(job.info.classes))
+    if mask_kind(config) is not MASKS or _filters(config):
+        wanted = [mask_kind(config), OBJECTS] if config.objects else [mask_kind(config)]
+        made = [_like(raw, kind) for kind in wanted]
+        areas = filtered(raw, made, min_pixels=config.min_object, max_hole_pixels=config.fill_holes)
+        finished = [*made, *kinds[1:]]
+    outputs = []
+    for bands in finished:
+        name = output_name(config, scan.ref, bands.kind)
+        bands.finish(job.out / name, FORMATS[config.format])
+        outputs.append(name)
+    return outputs, areas
+
+
+def _filters(config: PredictConfig) -> bool:
+    return bool(config.objects or config.min_object > 1 or config.fill_holes)
+
+
+def _like(raw: Bands, kind: Kind) -> Bands:
+    return Bands(raw.folder.with_name(f"final_{kind.name}"), raw.shape, raw.names, raw.pixel_size, raw.rows, kind)
+
+
+def _areas(notes: list[dict[str, Any]], classes: int) -> list[NDArray[np.int64]]:
+    """Areas of the objects of each class, which may span bands."""
+    return [join([_from_plain(note["components"][k]) for note in notes]).areas for k in range(classes)]
+
+
+def _to_plain(found: BandComponents) -> dict[str, Any]:
+    return asdict(found, dict_factory=lambda items: {name: _listed(value) for name, value in items})
+
+
+def _listed(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _from_plain(plain: dict[str, Any]) -> BandComponents:
+    top, bottom = (BorderRow(**{name: _array(values) for name, values in plain[side].items()}) for side in _SIDES)
+    at_sides = np.array(plain["at_sides"], bool)
+    return BandComponents(_array(plain["areas"]), at_sides, top, bottom, plain["width"], plain["connectivity"])
+
+
+def _array(values: list[int]) -> NDArray[np.int64]:
+    return np.array(values, np.int64)

@@ -1,0 +1,83 @@
+"""What a prediction is about to do: model, settings and scans, checked as far as that goes before work starts."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from unetseg.bundle import Bundle, load_bundle
+from unetseg.config import PredictConfig, ScanSource
+from unetseg.errors import UsageError
+from unetseg.predict_job import Job, make_job
+from unetseg.readers import BadFile, ScanRef, list_scans
+
+__all__ = ["Batch", "not_evaluated", "prepare_batch"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The scans of a folder and what is done with them.
+
+    Attributes:
+        model: the bundle.
+        job: what all units share.
+        refs: the scans.
+        bad: files that cannot be scans, with reasons.
+    """
+
+    model: Bundle
+    job: Job
+    refs: tuple[ScanRef, ...]
+    bad: tuple[BadFile, ...]
+
+
+def prepare_batch(folder: Path, out: Path, *, bundle: Path, config: PredictConfig) -> Batch:
+    """Look at model, settings and folders.
+
+    Args:
+        folder: of scans, or one multi-page file.
+        out: where the outputs go.
+        bundle: folder of the model.
+        config: the settings.
+
+    Raises:
+        UsageError: a folder is missing or empty, settings do not fit the model, or guides are needed and not given.
+        BundleError: the model is damaged.
+    """
+    model = load_bundle(bundle)
+    _check_settings(model, config)
+    refs, bad = list_scans(ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels))
+    if out.absolute().is_relative_to(folder.absolute()):
+        raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
+    for warning in not_evaluated(model):  # before the work, so that it can be stopped
+        logger.warning(warning)
+    return Batch(model, make_job(model, out, config), tuple(refs), tuple(bad))
+
+
+def not_evaluated(model: Bundle) -> tuple[str, ...]:
+    """Says that nobody knows how good the model is, and that its thresholds were not chosen."""
+    if model.evaluation is not None:
+        return ()
+    cuts = "" if model.decision.rule == "argmax" else ", and the threshold of each class is one half, not chosen"
+    return (f"model {model.version} was never evaluated: its scores are unknown{cuts}; run unetseg evaluate first",)
+
+
+def _check_settings(model: Bundle, config: PredictConfig) -> None:
+    if model.info.guides and not config.guides:
+        raise UsageError(
+            f"predict.guides: model {model.version} needs the guides {', '.join(model.info.guides)}; give the folder "
+            "that holds one sub-folder per guide"
+        )
+    if config.masks == "labels" and len(model.info.classes) > 1 and model.decision.rule != "argmax":
+        raise UsageError(
+            f"predict.masks: labels gives each pixel one class, but the classes of model {model.version} may overlap; "
+            "use planes, or train with model.head=softmax"
+        )
+    if config.masks == "labels" and len(model.info.classes) > 1 and config.fill_holes:
+        raise UsageError(
+            f"predict.fill_holes: {config.fill_holes} would give pixels of one class to the class around it as well, "
+            "which labels cannot hold; use planes, or 0"
+        )

@@ -1,0 +1,78 @@
+"""What every unit of a prediction needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from unetseg.bundle import Bundle, BundleInfo
+from unetseg.config import GuideSource, PredictConfig, to_plain
+from unetseg.decisions import Decision
+from unetseg.engines import open_engine
+from unetseg.segment import Segmenter
+from unetseg.storage import file_hash, text_hash
+from unetseg.tile_size import tile_side
+
+__all__ = ["SCHEMA_VERSION", "Job", "make_job"]
+
+SCHEMA_VERSION = 2
+"""Of the outputs and records of a prediction."""
+
+_CHANGES_OUTPUTS = ("format", "tile", "probabilities", "pixel_size")
+"""Settings that an output depends on; another engine gives the same but for rounding."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Small, so that it can travel to other machines.
+
+    Attributes:
+        bundle: folder of the model.
+        info: of the bundle.
+        decision: what a pixel is.
+        out: folder of the outputs.
+        guides: where the guides of the scans are.
+        config: the settings.
+        signature: hash of all that an output depends on besides its scan.
+    """
+
+    bundle: Path
+    info: BundleInfo
+    decision: Decision
+    out: Path
+    guides: tuple[GuideSource, ...]
+    config: PredictConfig
+    signature: str
+
+    def segmenter(self) -> Segmenter:
+        """The model, opened once in each process."""
+        engine, info = open_engine(self.bundle, self.config.engine), self.info
+        tile = self.config.tile or tile_side(engine, halo=info.halo, stride=info.stride)
+        return Segmenter(engine, info, self.decision, tile)
+
+
+def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
+    """Everything that units share.
+
+    Args:
+        model: the bundle.
+        out: folder of the outputs.
+        config: the settings.
+    """
+    guides = tuple(GuideSource(name=name, path=str(Path(config.guides) / name)) for name in model.info.guides)
+    return Job(
+        bundle=model.folder.absolute(),
+        info=model.info,
+        decision=model.decision,
+        out=out.absolute(),
+        guides=guides,
+        config=config,
+        signature=_signature(model, config),
+    )
+
+
+def _signature(model: Bundle, config: PredictConfig) -> str:
+    plain = to_plain(config)
+    settings = {name: plain[name] for name in _CHANGES_OUTPUTS}
+    decision = asdict(model.decision) if model.decision.rule == "thresholds" else "argmax"
+    return text_hash(SCHEMA_VERSION, file_hash(model.folder / "bundle.json"), decision, settings)

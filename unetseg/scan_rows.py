@@ -1,0 +1,76 @@
+"""The rows of a scan as the network takes them, from files of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetseg.bit_fields import unpack_guides
+from unetseg.formats import OpenPlane
+from unetseg.masks import MaskRows, open_guides
+from unetseg.predict_job import Job
+from unetseg.readers import ScanRef, open_scan
+from unetseg.survey import Preparation, survey
+
+__all__ = ["ScanRows", "open_rows", "prepare"]
+
+_WHOLE = 64e6  # bytes of decoded pixels: larger scans are read, and segmented, in bands where their format allows it
+_BAND = 1 << 24  # pixels looked at once
+
+
+@dataclass(frozen=True, eq=False)
+class ScanRows:
+    """A scan and its guides, open to be read in rows.
+
+    Attributes:
+        plane: the scan.
+        guides: of the same size; None where the model has none.
+    """
+
+    plane: OpenPlane
+    guides: MaskRows | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.plane.header.height, self.plane.header.width
+
+    def read(
+        self, start: int, stop: int, preparation: Preparation
+    ) -> tuple[NDArray[np.floating], NDArray[np.uint8] | None]:
+        """Normalised intensities ``(h, W, C)`` and guides ``(h, W, G)`` of some rows."""
+        image = preparation(self.plane.rows(start, stop))
+        if self.guides is None:
+            return image, None
+        return image, unpack_guides(self.guides.rows(start, stop), len(self.guides.layers))
+
+
+@contextmanager
+def open_rows(job: Job, ref: ScanRef) -> Iterator[ScanRows]:
+    """Open a scan, and its guides where the model has any.
+
+    Raises:
+        BadFileError: one of them cannot be used.
+    """
+    with open_scan(ref, max_gigabytes=job.config.max_scan_gigabytes, whole=_WHOLE) as plane:
+        if not job.guides:
+            yield ScanRows(plane, None)
+            return
+        with open_guides(ref, job.guides, (plane.header.height, plane.header.width)) as guides:
+            yield ScanRows(plane, guides)
+
+
+def prepare(job: Job, ref: ScanRef, rows: ScanRows) -> Preparation:
+    """Look at all rows of a scan, to know how each is normalised.
+
+    Raises:
+        BadFileError: it has other channels than the model.
+    """
+    height, width = rows.shape
+    step = max(_BAND // width, 1) if rows.plane.streamed else height
+    bands = ((start, min(start + step, height)) for start in range(0, height, step))
+    return survey(rows.plane, len(job.info.channels), job.info.settings.ingest, ref.path, bands=bands).preparation
