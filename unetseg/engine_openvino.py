@@ -8,6 +8,7 @@ processor cores.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -30,9 +31,8 @@ Inputs = Mapping[str, NDArray[np.float32]]
 Shapes = tuple[tuple[int, ...], ...]
 
 _ANY: Final[Shapes] = ()
-_SIZES_COMPILED: Final = 4  # sizes for which the network is kept compiled
+_SIZES_COMPILED: Final = 4  # sizes for which the network is kept compiled, of large ones only the last
 _LARGE: Final = 1 << 20  # pixels from which compiling pays with the first call
-_OVERHEAD: Final = 2  # memory taken, of what the graph tells: tensors are laid out anew between some steps
 _REMEMBERED: Final = 1000  # sizes seen
 _MEASURED_AT: Final = 16  # strides: the side of the picture at which memory is reckoned
 
@@ -86,7 +86,7 @@ class OpenVinoEngine:
         """Memory that a call takes, per pixel."""
         side = _MEASURED_AT * self._stride
         shapes = ((1, side, side, port.partial_shape[3].get_length()) for port in self._network.inputs)
-        return _OVERHEAD * _most_alive(self._sized(tuple(shapes))) / side**2
+        return _most_alive(self._sized(tuple(shapes))) / side**2
 
     def _request(self, compiled: _Compiled) -> Any:  # noqa: ANN401 (openvino.InferRequest)
         """This thread's request; only the last one is kept, since each holds memory."""
@@ -97,8 +97,9 @@ class OpenVinoEngine:
 
     def _compiled_for(self, shapes: Shapes) -> _Compiled:
         with self._compiling:
-            large = np.prod(shapes[0][:3]) >= _LARGE
-            if shapes not in self._compiled and (large or shapes in self._seen):
+            if shapes not in self._compiled and (_is_large(shapes) or shapes in self._seen):
+                for size in [size for size in self._compiled if _is_large(size) and _is_large(shapes)]:
+                    del self._compiled[size]  # each keeps the memory of a call
                 self._compiled[shapes] = self._compile(shapes)
                 _forget(self._compiled, _SIZES_COMPILED, keep=_ANY)
             self._seen[shapes] = None
@@ -120,6 +121,10 @@ class OpenVinoEngine:
         network = self._network.clone()
         network.reshape(dict(enumerate(map(list, shapes))))
         return network
+
+
+def _is_large(shapes: Shapes) -> bool:
+    return bool(shapes) and math.prod(shapes[0][:3]) >= _LARGE
 
 
 def _forget(kept: OrderedDict[Shapes, Any], most: int, *, keep: Shapes | None = None) -> None:

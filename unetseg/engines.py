@@ -36,7 +36,7 @@ use, and two threads that do so at once wait for each other for ever."""
 
 Inputs = Mapping[str, NDArray[np.float32]]
 
-_BYTES_PER_FILTER = 40  # and pixel, of the first level: what OpenVINO takes, TensorFlow takes no less
+_BYTES_PER_FILTER = 20  # and pixel, of the first level: what OpenVINO takes, TensorFlow takes no less
 _REPLAY_TOLERANCE = 1e-3  # of a probability: engines order their sums differently, damaged weights differ far more
 
 

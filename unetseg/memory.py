@@ -13,7 +13,7 @@ from unetseg.parallel import cores
 __all__ = ["calls_at_once", "network_memory"]
 
 _LEAST: Final = 1.3e9  # bytes: with it, default networks segment any scan in less than 2 GB
-_SHARE: Final = 1 / 16  # of larger machines
+_SHARE: Final = 1 / 24  # of larger machines
 
 
 def network_memory() -> float:

@@ -95,6 +95,8 @@ def spans(size: int, *, tile: int, halo: int, stride: int) -> list[Span]:
 def bands_of(height: int, *, rows: int, halo: int, stride: int) -> list[Span]:
     """Cut a scan into bands whose inner parts begin at multiples of ``rows``, so that each fills files of its own.
 
+    Outer parts are as long as each other, those at the borders too: engines keep memory for each size that they see.
+
     Args:
         height: of the scan in pixels.
         rows: kept of each band, a multiple of the stride.
@@ -102,9 +104,11 @@ def bands_of(height: int, *, rows: int, halo: int, stride: int) -> list[Span]:
         stride: what positions must be multiples of.
     """
     whole, halo = padded_size(height, stride), padded_size(halo, stride)
+    length = min(rows + 2 * halo, whole)
+    starts = (min(max(first - halo, 0), whole - length) for first in range(0, height, rows))
     return [
-        Span((start, min(start + rows, height)), (max(start - halo, 0), min(start + rows + halo, whole)))
-        for start in range(0, height, rows)
+        Span((first, min(first + rows, height)), (start, start + length))
+        for first, start in zip(range(0, height, rows), starts, strict=True)
     ]
 
 

@@ -80,6 +80,7 @@ def test_bands_cover_the_rows_once_begin_at_multiples_and_keep_their_halo(cut, s
     (height, _), _, halo, stride = cut
     bands = bands_of(height, rows=strides * stride, halo=halo, stride=stride)
     assert [row for band in bands for row in range(*band.inner)] == list(range(height))
+    assert len({band.outer[1] - band.outer[0] for band in bands}) == 1
     for band in bands:
         assert band.inner[0] % (strides * stride) == band.outer[0] % stride == band.outer[1] % stride == 0
         assert band.inner[0] - band.outer[0] >= halo or band.outer[0] == 0
