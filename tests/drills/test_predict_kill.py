@@ -82,9 +82,7 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_outputs(prepared: P
         assert _contents(out) == _contents(prepared.out)
         again.append(counted["done"])
         bands.append(written)
-    say(
-        f"predict: {KILLS} kills; of {SMALL + 1} scans done again or first: {again}; bands kept of the large one: {bands}"
-    )
+    say(f"predict: {KILLS} kills; of {SMALL + 1} scans left to do: {again}; bands kept: {bands}")
     assert any(0 < count < SMALL + 1 for count in again)
 
 
