@@ -96,6 +96,8 @@ def check_block(y_true: Masks) -> None:
 
 def _in_bins(y_pred: Probabilities) -> Probabilities:
     """Probabilities below 1 that fall into the same bins, and that a double can hold 1 more of."""
+    if _surely_below_last(y_pred):
+        return y_pred
     lowest, highest = float(y_pred.min()), float(y_pred.max())
     for value in (lowest, highest):
         if not 0 <= value <= 1:  # written so that not-a-number fails as well
@@ -106,6 +108,13 @@ def _in_bins(y_pred: Probabilities) -> Probabilities:
     if y_pred.dtype != np.float32:  # a double has no bits to spare for 1 more, a half too few for the last bin
         y_pred = (np.floor(np.multiply(y_pred, BINS, dtype=np.float64)) / BINS).astype(np.float32)
     return np.minimum(y_pred, np.float32(_LAST)) if highest > _LAST else y_pred
+
+
+def _surely_below_last(y_pred: Probabilities) -> bool:
+    """Whether all are in [0, _LAST], found in one pass: as bits, only what is negative or no number lies above."""
+    if y_pred.dtype != np.float32:
+        return False
+    return bool(y_pred.view(np.uint32).max() <= np.float32(_LAST).view(np.uint32))
 
 
 def _count(some: Iterator[tuple[Masks, Probabilities]], classes: int) -> Counts:
