@@ -31,8 +31,8 @@ test: $(VENV)/.dev  ## Checks and tests; the README's test command.
 	$(MAKE) --no-print-directory check
 	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=90
 
-drills: $(VENV)/.dev  ## Kill ingest in mid-run, lose workers, count files; takes minutes.
-	$(BIN)/python -m pytest -m drill tests/drills
+drills: $(VENV)/.dev  ## Kill runs, lose workers, count files, run the recipes of the docs; takes minutes.
+	$(BIN)/python -m pytest -m drill tests/drills tests/test_docs.py
 
 test-napari: $(VENV)/.dev  ## Open a scan of a dataset in napari, in an environment of its own.
 	@$(MAKE) --no-print-directory $(NAPARI)/.ready || { echo "skipped: napari cannot be installed here"; exit 0; }; \

@@ -17,6 +17,7 @@ from unetseg.project import override
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deployments").glob("*.md")])
+SLOW_PAGES = {"recipes.md"}
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -31,6 +32,11 @@ def shell_commands(program: str) -> list[list[str]]:
     lines = [line for path in PAGES for text in blocks(path, "sh") for line in text.splitlines()]
     found = [shlex.split(line, comments=True) for line in dict.fromkeys(lines)]
     return [words[1:] for words in found if words[:1] == [program]]
+
+
+def with_mark(path: Path) -> object:
+    """A page; those whose Python trains five networks take a minute, and run with the drills."""
+    return pytest.param(path, marks=pytest.mark.drill) if path.name in SLOW_PAGES else path
 
 
 def flow_parameters(name: str) -> set[str]:
@@ -119,7 +125,9 @@ def test_examples_of_the_project_file_are_valid(path: Path) -> None:
             TypeAdapter(Settings).validate_python(content)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "python")], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [with_mark(path) for path in PAGES if blocks(path, "python")], ids=lambda path: path.name
+)
 def test_python_of_a_page_runs_from_top_to_bottom(path: Path) -> None:
     names: dict[str, object] = {"__name__": path.stem}
     for text in blocks(path, "python"):
