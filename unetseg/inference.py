@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from unetseg.bundle import BundleInfo
 from unetseg.engines import Engine
-from unetseg.tile_size import tile_side
 from unetseg.tiling import Span, Tile, spans, tiles_of
 
 __all__ = ["Window", "predict_band", "predict_tiles"]
@@ -32,13 +31,12 @@ def predict_tiles(
         info: of the bundle; its stride and halo cut the tiles.
         image: normalised intensities, ``(H, W, C)``.
         guides: guide masks, ``(H, W, G)``, where the model has them.
-        tile: side of a tile in pixels, halo included; 0: by memory and halo.
+        tile: side of a tile in pixels, halo included.
 
     Yields:
         Windows that cover the scan once, each with its probabilities, ``(h, w, K)``.
     """
     shape = (image.shape[0], image.shape[1])
-    tile = tile or tile_side(engine, halo=info.halo, stride=info.stride)
     for part in tiles_of(shape, tile=tile, halo=info.halo, stride=info.stride):
         yield (slice(*part.rows.inner), slice(*part.columns.inner)), _run(engine, info, image, guides, part)
 

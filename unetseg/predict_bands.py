@@ -49,9 +49,9 @@ def segment_large(job: Job, scan: LargeScan, *, cluster: str = "") -> Segmented:
     Raises:
         BadFileError: it cannot be used.
     """
-    marker, spans = Marker(job, scan.ref), wanted_bands(job.segmenter(), scan.shape[0])
+    marker, spans = Marker(job, scan.ref), wanted_bands(job.info, scan.tile, scan.shape[0])
     raw = _bands(job, scan, spans, MASKS)
-    key = text_hash(job.signature, hashes(scan.sources))
+    key = text_hash(job.signature, hashes(scan.sources), scan.tile)
     kinds = [raw, _bands(job, scan, spans, PROBABILITIES)] if job.config.probabilities else [raw]
     for bands in kinds:
         bands.begin(key)
@@ -71,11 +71,11 @@ def segment_large(job: Job, scan: LargeScan, *, cluster: str = "") -> Segmented:
     return done
 
 
-def _bands(job: Job, scan: LargeScan, spans: list[Span], kind: Kind, name: str = "") -> Bands:
+def _bands(job: Job, scan: LargeScan, spans: list[Span], kind: Kind) -> Bands:
     """An output in the making."""
     names = job.info.classes
     return Bands(
-        folder=job.out / ".unfinished" / text_hash(scan.ref.id)[:16] / (name or kind.name),
+        folder=job.out / ".unfinished" / text_hash(scan.ref.id)[:16] / kind.name,
         shape=(len(names), *scan.shape),
         names=names,
         pixel_size=scan.pixel_size,
@@ -88,7 +88,7 @@ def _segment_band(job: Job, scan: LargeScan, kinds: list[Bands], span: Span) -> 
     """One unit: the masks are written last, since their note says that the band is done."""
     with open_rows(job, scan.ref) as rows:
         image, guides = rows.read(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
-    found = job.segmenter().band(image, guides, span, probabilities=len(kinds) > 1)
+    found = job.segmenter(scan.tile).band(image, guides, span, probabilities=len(kinds) > 1)
     if found.probabilities is not None:
         kinds[1].write(span.inner[0], found.probabilities)
     parts = [_to_plain(band_components(mask)) for mask in found.masks]

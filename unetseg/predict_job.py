@@ -13,13 +13,16 @@ from unetseg.segment import Segmenter
 from unetseg.storage import file_hash, text_hash
 from unetseg.tile_size import tile_side
 
-__all__ = ["SCHEMA_VERSION", "Job", "make_job"]
+__all__ = ["LEAVES_OUTPUTS", "SCHEMA_VERSION", "Job", "make_job"]
 
 SCHEMA_VERSION = 2
 """Of the outputs and records of a prediction."""
 
-_CHANGES_OUTPUTS = ("format", "tile", "probabilities", "pixel_size")
-"""Settings that an output depends on; another engine gives the same but for rounding."""
+LEAVES_OUTPUTS = frozenset(
+    {"engine", "pattern", "exclude", "guides", "workers", "max_failed_fraction", "max_scan_gigabytes"}
+)
+"""Settings that say which scans are segmented, and how fast: with any other one changed, outputs are out of date.
+Another engine gives the same but for rounding; the files of guides are known by their content."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,15 @@ class Job:
     config: PredictConfig
     signature: str
 
-    def segmenter(self) -> Segmenter:
-        """The model, opened once in each process."""
+    def segmenter(self, tile: int = 0) -> Segmenter:
+        """The model, opened once in each process.
+
+        Args:
+            tile: side of a tile in pixels, where that is known; 0: as the settings say, or by this machine's memory.
+        """
         engine, info = open_engine(self.bundle, self.config.engine), self.info
-        tile = self.config.tile or tile_side(engine, halo=info.halo, stride=info.stride)
-        return Segmenter(engine, info, self.decision, tile)
+        side = tile_side(engine, halo=info.halo, stride=info.stride, wanted=tile or self.config.tile)
+        return Segmenter(engine, info, self.decision, side)
 
 
 def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
@@ -73,6 +80,6 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
 
 def _signature(model: Bundle, config: PredictConfig) -> str:
     plain = to_plain(config)
-    settings = {name: plain[name] for name in _CHANGES_OUTPUTS}
+    settings = {name: value for name, value in plain.items() if name not in LEAVES_OUTPUTS}
     decision = asdict(model.decision) if model.decision.rule == "thresholds" else "argmax"
     return text_hash(SCHEMA_VERSION, file_hash(model.folder / "bundle.json"), decision, settings)

@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.bundle import BundleInfo
 from unetseg.components import clean, number
 from unetseg.config import PredictConfig
 from unetseg.object_table import object_rows
+from unetseg.output_zarr import CHUNK
 from unetseg.outputs import FORMATS, LABELS, MASKS, OBJECTS, PROBABILITIES, Kind
 from unetseg.pixel_size import Size, check_pixel_size
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Marker, Segmented
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import ScanRows, open_rows, prepare
-from unetseg.segment import Segmentation, Segmenter, uncertainty
+from unetseg.segment import Segmentation, uncertainty
 from unetseg.sources import SourceFile
 from unetseg.survey import Preparation
 from unetseg.tile_size import band_height
@@ -27,8 +29,6 @@ from unetseg.tiling import Span, bands_of, padded_size
 __all__ = ["LargeScan", "mask_kind", "output_name", "segment_scan", "wanted_bands"]
 
 Areas = NDArray[np.int64]
-
-_ROWS = 512  # rows of a band are a multiple of it: the side of a chunk of the outputs
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class LargeScan:
         preparation: how its rows become the network's input.
         sources: the files, as they were when it was looked at.
         note: what is odd about it, or nothing.
+        tile: side of a tile in pixels, which all take that segment its bands, whatever memory they have.
     """
 
     ref: ScanRef
@@ -50,6 +51,7 @@ class LargeScan:
     preparation: Preparation
     sources: tuple[SourceFile, ...]
     note: str
+    tile: int
 
 
 def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
@@ -67,7 +69,7 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
         zoom, note = check_pixel_size(job.info.pixel_size, size, job.config, ref.path)
         preparation = prepare(job, ref, rows)
         if rows.plane.streamed and not zoom:
-            return LargeScan(ref, rows.shape, size, preparation, tuple(sources), note)
+            return LargeScan(ref, rows.shape, size, preparation, tuple(sources), note, job.segmenter().tile)
         found = _segmented(job, rows, preparation, zoom)
     marker.begin()
     outputs, areas = _write(job, ref, found, size)
@@ -75,11 +77,10 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
     return marker.finish(sources, outputs, table, note)
 
 
-def wanted_bands(segmenter: Segmenter, height: int) -> list[Span]:
-    """How a scan of that height is cut: not at all where a tile is as high."""
-    info = segmenter.info
-    rows = band_height(segmenter.tile, halo=info.halo, multiple=int(np.lcm(_ROWS, info.stride)))
-    if height <= segmenter.tile:
+def wanted_bands(info: BundleInfo, tile: int, height: int) -> list[Span]:
+    """How a scan of that height is cut for tiles of that side: not at all where a tile is as high."""
+    rows = band_height(tile, halo=info.halo, multiple=int(np.lcm(CHUNK, info.stride)))
+    if height <= tile:
         rows = padded_size(height, info.stride)
     return bands_of(height, rows=rows, halo=info.halo, stride=info.stride)
 
@@ -102,7 +103,7 @@ def _segmented(job: Job, rows: ScanRows, preparation: Preparation, zoom: Size | 
         return run(*rows.read(0, height, preparation), probabilities=keep, zoom=zoom)
     bands = [
         run.band(*rows.read(span.outer[0], min(span.outer[1], height), preparation), span, probabilities=keep)
-        for span in wanted_bands(run, height)
+        for span in wanted_bands(run.info, run.tile, height)
     ]
     if len(bands) == 1:
         return bands[0]

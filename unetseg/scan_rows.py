@@ -29,10 +29,12 @@ class ScanRows:
     Attributes:
         plane: the scan.
         guides: of the same size; None where the model has none.
+        guide_count: how many there are.
     """
 
     plane: OpenPlane
     guides: MaskRows | None
+    guide_count: int
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -46,7 +48,7 @@ class ScanRows:
         image = preparation(self.plane.rows(start, stop))
         if self.guides is None:
             return image, None
-        return image, unpack_guides(self.guides.rows(start, stop), len(self.guides.layers))
+        return image, unpack_guides(self.guides.rows(start, stop), self.guide_count)
 
 
 @contextmanager
@@ -58,10 +60,10 @@ def open_rows(job: Job, ref: ScanRef) -> Iterator[ScanRows]:
     """
     with open_scan(ref, max_gigabytes=job.config.max_scan_gigabytes, whole=_WHOLE) as plane:
         if not job.guides:
-            yield ScanRows(plane, None)
+            yield ScanRows(plane, None, 0)
             return
         with open_guides(ref, job.guides, (plane.header.height, plane.header.width)) as guides:
-            yield ScanRows(plane, guides)
+            yield ScanRows(plane, guides, len(job.guides))
 
 
 def prepare(job: Job, ref: ScanRef, rows: ScanRows) -> Preparation:

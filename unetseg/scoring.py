@@ -24,6 +24,7 @@ from unetseg.parallel import Progress, run_units, silent
 from unetseg.scan_record import ScanRecord
 from unetseg.scores import count
 from unetseg.surface_distances import surface_distances
+from unetseg.tile_size import tile_side
 
 __all__ = ["LARGEST_OUTLINED", "SplitScores", "marked_by", "model_image", "score_split"]
 
@@ -178,8 +179,9 @@ def _is_small(scan: ScanRecord) -> bool:
 def _probabilities(
     engine: Engine, bundle: Bundle, dataset: Dataset, scan: ScanRecord, tile: int
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-    image = model_image(bundle, dataset, scan)
-    return predict_tiles(engine, bundle.info, image, dataset.guides(scan), tile=tile)
+    image, info = model_image(bundle, dataset, scan), bundle.info
+    side = tile_side(engine, halo=info.halo, stride=info.stride, wanted=tile)
+    return predict_tiles(engine, info, image, dataset.guides(scan), tile=side)
 
 
 def _check_match(bundle: Bundle, dataset: Dataset) -> None:

@@ -21,7 +21,7 @@ _LEAST_KEPT: Final = 256  # pixels of a tile's side, however little memory there
 _BEYOND: Final = 4  # times the memory set aside: what a call may take so that little is computed twice
 
 
-def tile_side(engine: Engine, *, halo: int, stride: int) -> int:
+def tile_side(engine: Engine, *, halo: int, stride: int, wanted: int = 0) -> int:
     """Side of a tile in pixels, halo included: a multiple of the stride.
 
     Such that every processor core has a tile within the memory that is set aside for networks; larger where more than
@@ -31,7 +31,10 @@ def tile_side(engine: Engine, *, halo: int, stride: int) -> int:
         engine: that runs the network.
         halo: pixels that the network sees on each side.
         stride: of the network.
+        wanted: what the settings say, which holds; 0: chosen here.
     """
+    if wanted:
+        return wanted
     pixels = network_memory() / engine.pixel_bytes
     frugal = math.ceil(_side_for(_MOST_WASTE, padded_size(halo, stride)) / stride) * stride
     side = min(max(math.sqrt(pixels / cores()), frugal), math.sqrt(_BEYOND * pixels), _LARGEST)

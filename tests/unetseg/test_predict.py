@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from unetseg.normalise import fit_scales, normalise
 from unetseg.outputs import FORMATS
 from unetseg.predict import predict
 from unetseg.predict_estimate import estimate
+from unetseg.predict_job import LEAVES_OUTPUTS, make_job
 from unetseg.project import Project
 from unetseg.records import write_record
 from unetseg.storage import read_json
@@ -121,6 +122,19 @@ def test_only_what_is_missing_or_out_of_date_is_done_again(trained: Project, sca
     tifffile.imwrite(changed, 255 - tifffile.imread(changed))
     assert run(trained, scans, out).done == 1
     assert run(trained, scans, out, probabilities=True).done == 3
+
+
+def test_every_setting_but_those_that_leave_outputs_as_they_are_makes_them_out_of_date(
+    trained: Project, tmp_path: Path
+):
+    other = {
+        "format": "tiff", "masks": "labels", "objects": True, "min_object": 5, "fill_holes": 5, "tile": 512,
+        "probabilities": True, "pixel_size": "rescale",
+    }  # fmt: skip
+    assert set(other) | LEAVES_OUTPUTS == {item.name for item in fields(PredictConfig)}
+    bundle = load_bundle(trained.models / "0001")
+    made = [make_job(bundle, tmp_path, PredictConfig(**{name: value})).signature for name, value in other.items()]
+    assert len({*made, make_job(bundle, tmp_path, PredictConfig()).signature}) == len(other) + 1
 
 
 def test_new_thresholds_make_outputs_out_of_date(trained: Project, scans: Path, tmp_path: Path):
