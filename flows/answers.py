@@ -74,10 +74,7 @@ def say_plan(console: Console, choices: Mapping[str, str]) -> None:
 
 def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
     """How many scans were segmented, and where they are."""
-    console.say(
-        f"segmented {result.done} scans with model {result.model} in {result.seconds:.1f} s, {result.skipped} were up "
-        f"to date, {len(result.quarantined) + len(result.failed)} quarantined; {result.out}"
-    )
+    console.say(result.sentence)
 
 
 def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401

@@ -1,11 +1,13 @@
 """Segment a folder of scans with a project's model."""
 
-from prefect import flow
+from prefect import State, flow
+from prefect.states import Completed
 
 from flows.parameters import project_with
-from tasks.predict import predict as predict_step
+from tasks.predict import finish, open_prediction, segment
+from tasks.step import unseen
 from unetseg.config import PredictConfig
-from unetseg.predict import PredictResult
+from unetseg.predict import PredictResult, check_failures
 from unetseg.registry import model_folder
 from unetseg.storage import locate
 
@@ -21,7 +23,7 @@ def predict(
     cluster: str = "",
     settings: PredictConfig = PredictConfig(),
     overrides: tuple[str, ...] = (),
-) -> PredictResult:
+) -> State[PredictResult]:
     """Segment a folder of scans with a project's model.
 
     Args:
@@ -35,4 +37,7 @@ def predict(
     """
     loaded = project_with(project, overrides, predict=settings)
     bundle, config = model_folder(loaded.models, model), loaded.settings.predict
-    return predict_step(locate(folder), locate(out), bundle=bundle, config=config, cluster=cluster)
+    opened = open_prediction(locate(folder), locate(out), bundle=bundle, config=config, cluster=cluster)
+    result = finish(unseen(opened), unseen(segment(opened)))
+    check_failures(result, config)
+    return Completed(data=result, message=result.sentence)

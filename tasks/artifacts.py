@@ -11,14 +11,16 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from unetseg.class_statistics import ClassStatistics, class_statistics, statistics_by_split
 from unetseg.class_table import CLASS_HEAD, class_rows, overlap_rows
+from unetseg.class_totals import ClassTotal
 from unetseg.dataset import open_dataset
 from unetseg.dataset_index import Index
 from unetseg.history import Row, best_row, class_names, dice_column, read_history
 from unetseg.ingest import IngestResult
+from unetseg.predict import PredictResult
 from unetseg.readers import BadFile
 from unetseg.train import TrainResult
 
-__all__ = ["show_ingest", "show_quarantine", "show_scores", "show_sentence", "show_training"]
+__all__ = ["show_ingest", "show_prediction", "show_quarantine", "show_scores", "show_sentence", "show_training"]
 
 _SCORES = ("recall", "precision", "f1", "dice", "iou", "average_precision", "threshold")
 _MOST_ROWS = 500  # of a table: the database keeps all of each run, and the page and the dataset have the rest
@@ -106,6 +108,23 @@ def show_training(result: TrainResult) -> None:
         f"All of it: `{result.run}`",
     ]
     create_markdown_artifact("\n\n".join(part for part in parts if part), key="training")
+
+
+def show_prediction(result: PredictResult) -> None:
+    """What a prediction came to: its classes, warnings, where everything is, and the files that were set aside."""
+    parts = [
+        f"{result.sentence[0].upper()}{result.sentence[1:]}",
+        "\n".join(f"- {warning}" for warning in result.warnings),
+        _table(["class", "scans with it", "objects", "mean share of a scan"], [_total(row) for row in result.totals]),
+        _table(["what", "where"], [["table", f"`{result.table}`"], ["gallery", f"`{result.gallery}`"]]),
+    ]
+    create_markdown_artifact("\n\n".join(part for part in parts if part), key="prediction")
+    create_link_artifact(result.gallery.as_uri(), link_text=str(result.gallery), key="gallery")
+    show_quarantine(result.aside)
+
+
+def _total(found: ClassTotal) -> list[str]:
+    return [found.name, f"{found.scans:,}", f"{found.objects:,}", f"{100 * found.fraction:.2f} %"]
 
 
 def _picture(path: Path) -> str:

@@ -1,22 +1,58 @@
-"""Segment a folder of scans."""
+"""Segment a folder of scans, a task run per batch of them."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.artifacts import show_quarantine
-from tasks.step import step
+from tasks.artifacts import show_prediction
+from tasks.progress import ProgressArtifact
+from tasks.step import step, unseen
 from unetseg import predict as library
 from unetseg.config import PredictConfig
+from unetseg.parallel import Progress
+from unetseg.predict_batches import BatchRecord, PredictBatch
+from unetseg.predict_open import Prediction
 
-__all__ = ["predict"]
+__all__ = ["finish", "open_prediction", "segment", "segment_batch"]
+
+logger = logging.getLogger(__name__)
 
 
-@step("predict", "predict {folder.name}")
-def predict(
-    folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = ""
-) -> library.PredictResult:
-    """Segment a folder of scans."""
-    result = library.predict(folder, out, bundle=bundle, config=config, cluster=cluster)
-    show_quarantine([*result.quarantined, *result.failed])
+@step("open prediction", "look at {folder.name}")
+def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "") -> Prediction:
+    """Check model, settings and folders, and list the scans."""
+    return library.open_prediction(folder, out, bundle=bundle, config=config, cluster=cluster)
+
+
+def segment(prediction: Prediction) -> list[BatchRecord]:
+    """Segment all batches, one after the other; each uses all processors or the whole cluster."""
+    progress = ProgressArtifact("predict")
+    records = []
+    for batch in prediction.batches():
+        records.append(segment_batch(unseen(batch), unseen(progress)))
+        progress.flush()
+    return records
+
+
+@step("segment", "segment {batch.name} {batch.number} of {batch.of}")
+def segment_batch(batch: PredictBatch, progress: Progress) -> BatchRecord:
+    """Segment the scans of one batch; begun again, it does only those that are missing."""
+    return library.segment_batch(batch, progress=progress)
+
+
+@step("finish prediction", "finish {prediction.name}")
+def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> library.PredictResult:
+    """Write table, gallery and record of the run, and show what was found."""
+    result = library.finish(prediction, records)
+    _show(result)
     return result
+
+
+def _show(result: library.PredictResult) -> None:
+    """A server that takes no artifact must not fail a prediction that is done."""
+    try:
+        show_prediction(result)
+    except Exception:
+        logger.warning("predict: the results are not shown; they are in %s", result.out, exc_info=True)

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
 from unetseg.parallel import Progress
+from unetseg.storage import is_disk_error
 
 __all__ = ["TRIED", "is_io_error", "log_progress", "step", "unseen"]
 
@@ -35,9 +36,9 @@ def log_progress(what: str) -> Progress:
 
 
 async def is_io_error(task: Any, run: Any, state: Any) -> bool:  # noqa: ANN401 (Prefect's objects)
-    """Whether trying again can help: a lost connection or a busy disk, never a wrong setting."""
+    """Whether trying again can help: a lost connection or a busy disk, never a full one or a wrong setting."""
     error = await state.aresult(raise_on_failure=False)
-    return isinstance(error, OSError) and TRIED not in getattr(error, "__notes__", ())
+    return isinstance(error, OSError) and not is_disk_error(error) and TRIED not in getattr(error, "__notes__", ())
 
 
 def unseen(value: T) -> T:

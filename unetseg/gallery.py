@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle
 from unetseg.channels import to_channels
+from unetseg.class_totals import class_totals
 from unetseg.errors import BadFileError
 from unetseg.normalise import fit_scales, normalise
 from unetseg.object_table import ObjectRow
@@ -69,7 +70,7 @@ def write_gallery(
         colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(bundle.info.classes)},
         cards=_cards(ranked[:_SHOWN], refs, bundle, _Masks(path.parent, form, kind)),
         scans=len(ranked),
-        totals=_totals(rows, bundle.info.classes),
+        totals=class_totals(rows, bundle.info.classes),
         quarantined=quarantined,
     )
     write_bytes(path, html.encode())
@@ -144,18 +145,3 @@ def _thinned(ref: ScanRef) -> tuple[NDArray[Any], int]:
         band = band if plane.streamed else height
         parts = [plane.rows(start, min(start + band, height))[::step, ::step] for start in starts]
     return np.concatenate(parts), step
-
-
-def _totals(rows: Sequence[ObjectRow], classes: Sequence[str]) -> list[dict[str, Any]]:
-    totals = []
-    for name in classes:
-        own = [row for row in rows if row.class_name == name]
-        totals.append(
-            {
-                "name": name,
-                "scans": sum(row.pixels > 0 for row in own),
-                "objects": sum(row.objects for row in own),
-                "fraction": float(np.mean([row.fraction for row in own])) if own else 0.0,
-            }
-        )
-    return totals

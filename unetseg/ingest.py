@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from unetseg.batches import file_weight, in_batches
 from unetseg.dataset import Dataset
 from unetseg.dataset_index import Index, empty_index, is_complete, is_older, known_splits, save_quarantine
 from unetseg.errors import UsageError
@@ -39,8 +40,7 @@ logger = logging.getLogger(__name__)
 PAGE = "data_check.html"
 """Page about the dataset, in a project's folder."""
 
-_BATCH_SCANS = 1000  # scans, or bytes of their files, that are about a minute of work
-_BATCH_BYTES = 2e9
+_BATCH_SCANS = 1000  # that are about a minute of work
 _NAMED = 5  # scans that a warning names
 
 
@@ -199,22 +199,15 @@ def _index_before(project: Project) -> Index:
 
 def _batches(units: Sequence[ScanUnit], cluster: str) -> Iterator[IngestBatch]:
     """Cut the scans into batches of about a minute of work."""
-    members: list[ScanUnit] = []
-    weight, first = 0.0, 1
-    for unit in units:
-        members.append(unit)
-        weight += _weight(unit)
-        if weight >= 1:
-            yield IngestBatch(tuple(members), first, len(units), cluster)
-            first, weight, members = first + len(members), 0.0, []
-    if members:
-        yield IngestBatch(tuple(members), first, len(units), cluster)
+    first = 1
+    for members in in_batches(units, _weight):
+        yield IngestBatch(members, first, len(units), cluster)
+        first += len(members)
 
 
 def _weight(unit: ScanUnit) -> float:
     """The share of a batch that a scan takes; a page of a stack is taken for a small scan."""
-    size = unit.ref.path.stat().st_size if unit.ref.page is None and not unit.listed else 0
-    return max(1 / _BATCH_SCANS, size / _BATCH_BYTES)
+    return file_weight(unit.ref.path if unit.ref.page is None and not unit.listed else None, most=_BATCH_SCANS)
 
 
 def _group(scan_id: str, pattern: str, table: ScanTable | None) -> str:

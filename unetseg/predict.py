@@ -2,7 +2,8 @@
 
 Every scan is one unit, independent of the others and safe to repeat; a large one is as many units as it has bands of
 rows. An output counts as done only when its record, written last, names the same scan content, model and settings; so
-the same command goes on where a killed one stopped.
+the same command goes on where a killed one stopped. Scans are worked off in batches (`unetseg.predict_batches`): in a
+flow, each is a task run.
 
 ::
 
@@ -23,32 +24,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unetseg.bundle import Bundle, software_versions
+from unetseg.bundle import software_versions
+from unetseg.class_totals import ClassTotal, class_totals
 from unetseg.config import PredictConfig, to_plain
-from unetseg.errors import BadFileError, BundleError, DataError, UsageError
+from unetseg.errors import DataError
+from unetseg.full_disk import disk_errors_name
 from unetseg.gallery import write_gallery
 from unetseg.object_table import ObjectRow, write_table
 from unetseg.outputs import FORMATS
-from unetseg.parallel import Progress, run_units, silent
-from unetseg.predict_bands import segment_large
-from unetseg.predict_batch import Batch, not_evaluated, prepare_batch
+from unetseg.parallel import Progress, silent
+from unetseg.predict_batches import BatchRecord, segment_batch
 from unetseg.predict_job import SCHEMA_VERSION
 from unetseg.predict_marker import Segmented
-from unetseg.predict_scan import LargeScan, mask_kind, segment_scan
+from unetseg.predict_open import Prediction, not_evaluated, open_prediction
+from unetseg.predict_scan import mask_kind
 from unetseg.readers import BadFile
-from unetseg.storage import is_disk_error, read_json, write_json
+from unetseg.storage import read_json, write_json
 
-__all__ = ["PredictResult", "predict"]
+__all__ = ["PredictResult", "check_failures", "finish", "open_prediction", "predict", "segment_batch"]
 
 logger = logging.getLogger(__name__)
-
-Outcome = Segmented | Exception
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class PredictResult:
         gallery: page to look at.
         seconds: time taken.
         warnings: that the model was never evaluated, and what is odd about scans that were segmented all the same.
+        totals: what was found of each class, on scans segmented now or before.
     """
 
     done: int
@@ -78,6 +79,20 @@ class PredictResult:
     gallery: Path
     seconds: float
     warnings: tuple[str, ...] = ()
+    totals: tuple[ClassTotal, ...] = ()
+
+    @property
+    def aside(self) -> tuple[BadFile, ...]:
+        """All files that were set aside."""
+        return (*self.quarantined, *self.failed)
+
+    @property
+    def sentence(self) -> str:
+        """What became of the scans, in numbers."""
+        return (
+            f"segmented {self.done:,} scans with model {self.model} in {self.seconds:.1f} s, {self.skipped:,} were up "
+            f"to date, {len(self.aside):,} quarantined; {self.out}"
+        )
 
 
 def predict(
@@ -103,77 +118,81 @@ def predict(
         UsageError: a folder is missing or empty, or the model needs guides and none are given.
         BundleError: the model is damaged.
         DataError: more scans failed than ``config.max_failed_fraction`` allows.
+        OSError: the disk of the outputs is full; what is done stays.
     """
-    started = time.monotonic()
-    batch = prepare_batch(folder, out, bundle=bundle, config=config)
-    rows: list[ObjectRow] = []
-    outcomes: dict[str, Outcome] = {}
-    for scan, outcome in _segment(batch, cluster):
-        _stop_if_pointless(outcome)
-        outcomes[scan] = outcome
-        rows += outcome.rows if isinstance(outcome, Segmented) else ()
-        progress(len(outcomes), len(batch.refs), scan)
-    rows.sort(key=lambda row: (row.scan, batch.model.info.classes.index(row.class_name)))
-    result = _result(batch, out, outcomes, time.monotonic() - started)
-    aside = [*result.quarantined, *result.failed]
-    if write_table(out, rows) or result.done or _is_news(out, aside):  # an unchanged run costs no pictures
-        form, kind = FORMATS[config.format], mask_kind(config)
-        write_gallery(result.gallery, batch.model, rows, batch.refs, form, kind, aside)
-    write_json(out / "run.json", _run_record(batch.model, config, result))
-    for warning in _odd_scans(outcomes):
-        logger.warning(warning)
-    _check_failures(result, config)
+    prediction = open_prediction(folder, out, bundle=bundle, config=config, cluster=cluster)
+    result = finish(prediction, [segment_batch(batch, progress=progress) for batch in prediction.batches()])
+    check_failures(result, config)
     return result
 
 
-def _segment(batch: Batch, cluster: str) -> Iterator[tuple[str, Outcome]]:
-    """Each scan with what became of it: many small ones at a time, then large ones, each by all workers."""
-    large: list[LargeScan] = []
-    workers = batch.job.config.workers
-    for ref, outcome in run_units(partial(segment_scan, batch.job), batch.refs, workers=workers, cluster=cluster):
-        if isinstance(outcome, LargeScan):
-            large.append(outcome)
-        else:
-            yield ref.id, outcome
-    for scan in large:
-        try:
-            yield scan.ref.id, segment_large(batch.job, scan, cluster=cluster)
-        except Exception as error:  # one scan's error is its result, as of a unit
-            yield scan.ref.id, error
+def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictResult:
+    """Write what is about all scans: the table, the gallery, and the record of the run.
+
+    Args:
+        prediction: as it was opened.
+        records: of all its batches.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    out, model, config = prediction.out, prediction.model, prediction.job.config
+    segmented = {key: found for record in records for key, found in record.segmented.items()}
+    rows = [row for key in sorted(segmented) for row in segmented[key].rows]
+    result = _result(prediction, records, segmented, rows)
+    with disk_errors_name(out):
+        is_news = bool(result.done) or _is_news(out, result.aside)
+        (out / "run.json").unlink(missing_ok=True)  # while there is none, the pages may be of an earlier run
+        if write_table(out, rows) or is_news:  # an unchanged run costs no pictures
+            form, kind = FORMATS[config.format], mask_kind(config)
+            write_gallery(result.gallery, model, rows, prediction.refs, form, kind, result.aside)
+        write_json(out / "run.json", _run_record(prediction, result))
+    for warning in _odd_scans(segmented):
+        logger.warning(warning)
+    return result
 
 
-def _stop_if_pointless(outcome: object) -> None:
-    """A full disk, a damaged model or a wrong setting is not one scan's fault: end the run, what is done stays."""
-    if isinstance(outcome, BundleError | UsageError) or is_disk_error(outcome):
-        raise outcome
+def check_failures(result: PredictResult, config: PredictConfig) -> None:
+    """Tell of the files that were set aside.
+
+    Raises:
+        DataError: they are all, or more than ``predict.max_failed_fraction`` allows.
+    """
+    bad = result.aside
+    total = result.done + result.skipped + len(bad)
+    for item in bad:
+        logger.warning("quarantined %s: %s", item.path, item.reason)
+    if len(bad) == total or len(bad) > config.max_failed_fraction * total:
+        raise DataError(
+            f"predict: {len(bad)} of {total} scans cannot be used, more than predict.max_failed_fraction = "
+            f"{config.max_failed_fraction} allows; {bad[0].path}: {bad[0].reason}"
+        )
 
 
-def _result(batch: Batch, out: Path, outcomes: dict[str, Outcome], seconds: float) -> PredictResult:
-    paths = {ref.id: str(ref.path) for ref in batch.refs}
-    good = [item for item in outcomes.values() if isinstance(item, Segmented)]
-    errors = {key: item for key, item in sorted(outcomes.items()) if isinstance(item, Exception)}
-    known = {key: BadFile(paths[key], str(error)) for key, error in errors.items() if isinstance(error, BadFileError)}
+def _result(
+    prediction: Prediction, records: Sequence[BatchRecord], segmented: dict[str, Segmented], rows: list[ObjectRow]
+) -> PredictResult:
+    out, model = prediction.out, prediction.model
     return PredictResult(
-        done=sum(item.fresh for item in good),
-        skipped=sum(not item.fresh for item in good),
-        quarantined=(*batch.bad, *known.values()),
-        failed=tuple(
-            BadFile(paths[key], f"{type(error).__name__}: {error}") for key, error in errors.items() if key not in known
-        ),
-        model=batch.model.version,
+        done=sum(item.fresh for item in segmented.values()),
+        skipped=sum(not item.fresh for item in segmented.values()),
+        quarantined=(*prediction.bad, *(item for record in records for item in record.quarantined)),
+        failed=tuple(item for record in records for item in record.failed),
+        model=model.version,
         out=out,
         table=out / "table.parquet",
         gallery=out / "gallery.html",
-        seconds=seconds,
-        warnings=(*not_evaluated(batch.model), *_odd_scans(outcomes)),
+        seconds=time.time() - prediction.started,
+        warnings=(*not_evaluated(model), *_odd_scans(segmented)),
+        totals=class_totals(rows, model.info.classes),
     )
 
 
-def _odd_scans(outcomes: dict[str, Outcome]) -> tuple[str, ...]:
+def _odd_scans(segmented: dict[str, Segmented]) -> tuple[str, ...]:
     """Each odd thing once, with how many scans it is about and the first of them."""
     about: dict[str, list[str]] = {}
-    for key, item in sorted(outcomes.items()):
-        if isinstance(item, Segmented) and item.note:
+    for key, item in sorted(segmented.items()):
+        if item.note:
             about.setdefault(item.note, []).append(key)
     return tuple(f"{len(keys)} scans ({keys[0]}, ...): {note}" for note, keys in about.items())
 
@@ -186,7 +205,8 @@ def _is_news(out: Path, aside: Sequence[BadFile]) -> bool:
     return [*before["quarantined"], *before["failed"]] != [asdict(item) for item in aside]
 
 
-def _run_record(model: Bundle, config: PredictConfig, result: PredictResult) -> dict[str, Any]:
+def _run_record(prediction: Prediction, result: PredictResult) -> dict[str, Any]:
+    model, config = prediction.model, prediction.job.config
     return {
         "schema_version": SCHEMA_VERSION,
         "bundle": str(model.folder),
@@ -197,15 +217,3 @@ def _run_record(model: Bundle, config: PredictConfig, result: PredictResult) -> 
         "software": software_versions(),
         "result": to_plain(result),
     }
-
-
-def _check_failures(result: PredictResult, config: PredictConfig) -> None:
-    bad = [*result.quarantined, *result.failed]
-    total = result.done + result.skipped + len(bad)
-    for item in bad:
-        logger.warning("quarantined %s: %s", item.path, item.reason)
-    if len(bad) == total or len(bad) > config.max_failed_fraction * total:
-        raise DataError(
-            f"predict: {len(bad)} of {total} scans cannot be used, more than predict.max_failed_fraction = "
-            f"{config.max_failed_fraction} allows; {bad[0].path}: {bad[0].reason}"
-        )

@@ -13,7 +13,7 @@ from unetseg.config import PredictConfig
 from unetseg.engines import open_engine
 from unetseg.errors import BadFileError
 from unetseg.parallel import run_units
-from unetseg.predict_batch import prepare_batch
+from unetseg.predict_open import open_prediction
 from unetseg.readers import BadFile, read_header
 
 __all__ = ["PredictEstimate", "estimate"]
@@ -48,7 +48,7 @@ def estimate(folder: Path, out: Path, *, bundle: Path, config: PredictConfig) ->
     Raises:
         UsageError: as `predict`.
     """
-    batch = prepare_batch(folder, out, bundle=bundle, config=config)
+    batch = open_prediction(folder, out, bundle=bundle, config=config)
     model = batch.model
     sizes, unreadable = [], list(batch.bad)
     for ref in batch.refs:

@@ -130,7 +130,8 @@ def test_only_errors_of_files_and_connections_are_tried_again(trained: Project):
         return asyncio.run(is_io_error(None, None, Failed(data=error)))
 
     assert would_retry(ConnectionResetError())
-    assert would_retry(OSError(28, "no space left"))
+    assert would_retry(OSError(5, "Input/output error"))
+    assert not would_retry(OSError(28, "no space left"))
     assert not would_retry(ValueError("wrong setting"))
 
 

@@ -107,16 +107,16 @@ def test_a_batch_that_fails_for_good_ends_the_run_without_beginning_anew(
 
     original, tried = library.ingest_batch, []
 
-    def full(project: Project, batch: library.IngestBatch, **named: Any) -> Any:
+    def broken(project: Project, batch: library.IngestBatch, **named: Any) -> Any:
         tried.append(batch.first)
         if batch.first == 5:
-            raise OSError(28, "No space left on device")
+            raise OSError(5, "Input/output error")
         return original(project, batch, **named)
 
     at_once = tasks.ingest.ingest_batch.with_options(retry_delay_seconds=0)
     monkeypatch.setattr(tasks.ingest, "ingest_batch", at_once)
-    monkeypatch.setattr(library, "ingest_batch", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(library, "ingest_batch", broken)
+    with pytest.raises(OSError, match="Input/output"):
         ingest(project=str(project.folder))
     assert tried == [1, 5, 5, 5, 5]
     monkeypatch.undo()

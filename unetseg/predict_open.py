@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
+from unetseg.batches import file_weight, in_batches
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.errors import UsageError
+from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
 from unetseg.readers import BadFile, ScanRef, list_scans
 
-__all__ = ["Batch", "not_evaluated", "prepare_batch"]
+__all__ = ["Prediction", "not_evaluated", "open_prediction"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Batch:
+class Prediction:
     """The scans of a folder and what is done with them.
 
     Attributes:
+        name: of the folder.
+        out: folder of the outputs.
         model: the bundle.
         job: what all units share.
         refs: the scans.
         bad: files that cannot be scans, with reasons.
+        cluster: address of a running Dask scheduler; empty: threads of this process.
+        started: when, in seconds since 1970.
     """
 
+    name: str
+    out: Path
     model: Bundle
     job: Job
     refs: tuple[ScanRef, ...]
     bad: tuple[BadFile, ...]
+    cluster: str
+    started: float
+
+    def batches(self) -> list[PredictBatch]:
+        """The scans in batches of at most ``predict.batch``, and of fewer where they are large."""
+        parts = list(in_batches(self.refs, self._weight))
+        ends = accumulate(map(len, parts), initial=0)
+        return [
+            PredictBatch(self.job, refs, self.name, number, len(parts), done + 1, len(self.refs), self.cluster)
+            for number, (refs, done) in enumerate(zip(parts, ends, strict=False), start=1)
+        ]
+
+    def _weight(self, ref: ScanRef) -> float:
+        return file_weight(ref.path if ref.page is None else None, most=self.job.config.batch)
 
 
-def prepare_batch(folder: Path, out: Path, *, bundle: Path, config: PredictConfig) -> Batch:
+def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "") -> Prediction:
     """Look at model, settings and folders.
 
     Args:
@@ -42,11 +66,13 @@ def prepare_batch(folder: Path, out: Path, *, bundle: Path, config: PredictConfi
         out: where the outputs go.
         bundle: folder of the model.
         config: the settings.
+        cluster: address of a running Dask scheduler; empty: threads of this process.
 
     Raises:
         UsageError: a folder is missing or empty, settings do not fit the model, or guides are needed and not given.
         BundleError: the model is damaged.
     """
+    started = time.time()
     model = load_bundle(bundle)
     _check_settings(model, config)
     refs, bad = list_scans(ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels))
@@ -54,7 +80,16 @@ def prepare_batch(folder: Path, out: Path, *, bundle: Path, config: PredictConfi
         raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
     for warning in not_evaluated(model):  # before the work, so that it can be stopped
         logger.warning(warning)
-    return Batch(model, make_job(model, out, config), tuple(refs), tuple(bad))
+    return Prediction(
+        name=folder.name,
+        out=out,
+        model=model,
+        job=make_job(model, out, config),
+        refs=tuple(refs),
+        bad=tuple(bad),
+        cluster=cluster,
+        started=started,
+    )
 
 
 def not_evaluated(model: Bundle) -> tuple[str, ...]:

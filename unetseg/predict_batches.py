@@ -1,0 +1,124 @@
+"""One batch of a prediction: what a task run is given, what it does, and what it says of it.
+
+Outputs and commit markers are written as scan after scan is done, so a batch that was cut short, and is begun again,
+does only what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from unetseg.errors import BadFileError, BundleError, UsageError
+from unetseg.full_disk import disk_errors_name
+from unetseg.parallel import Progress, run_units, silent
+from unetseg.predict_bands import segment_large
+from unetseg.predict_job import Job
+from unetseg.predict_marker import Segmented
+from unetseg.predict_scan import LargeScan, segment_scan
+from unetseg.readers import BadFile, ScanRef
+from unetseg.storage import is_disk_error
+
+__all__ = ["BatchRecord", "PredictBatch", "segment_batch"]
+
+Outcome = Segmented | Exception
+
+
+@dataclass(frozen=True)
+class PredictBatch:
+    """Some scans of a prediction.
+
+    Attributes:
+        job: what all units share.
+        refs: the scans; a large one is in the batch with all its bands.
+        name: of the folder of the scans.
+        number: of the batch, from 1.
+        of: how many batches there are.
+        first: number of the first scan among those of all batches, from 1.
+        total: scans in all batches.
+        cluster: address of a running Dask scheduler; empty: threads of this process.
+    """
+
+    job: Job
+    refs: tuple[ScanRef, ...]
+    name: str
+    number: int
+    of: int
+    first: int
+    total: int
+    cluster: str = ""
+
+
+@dataclass(frozen=True)
+class BatchRecord:
+    """What became of the scans of a batch.
+
+    Attributes:
+        segmented: scans and what was found on them, sorted by their ids.
+        quarantined: files that cannot be used, with reasons.
+        failed: files that failed in a way that nobody foresaw, with reasons.
+    """
+
+    segmented: Mapping[str, Segmented]
+    quarantined: tuple[BadFile, ...]
+    failed: tuple[BadFile, ...]
+
+
+def segment_batch(batch: PredictBatch, *, progress: Progress = silent) -> BatchRecord:
+    """Segment the scans of a batch whose outputs are missing or out of date.
+
+    Args:
+        batch: the scans.
+        progress: told about every scan, counted over all batches.
+
+    Raises:
+        BundleError: the model is damaged.
+        UsageError: a setting does not fit the model.
+        OSError: the disk is full; what is done stays.
+    """
+    outcomes: dict[ScanRef, Outcome] = {}
+    with disk_errors_name(batch.job.out):
+        for ref, outcome in _outcomes(batch):
+            _stop_if_pointless(outcome)
+            outcomes[ref] = outcome
+            progress(batch.first - 1 + len(outcomes), batch.total, ref.id)
+    return _record(outcomes)
+
+
+def _outcomes(batch: PredictBatch) -> Iterator[tuple[ScanRef, Outcome]]:
+    """Each scan with what became of it: many small ones at a time, then large ones, each by all workers."""
+    large: list[LargeScan] = []
+    job, cluster = batch.job, batch.cluster
+    for ref, outcome in run_units(partial(segment_scan, job), batch.refs, workers=job.config.workers, cluster=cluster):
+        if isinstance(outcome, LargeScan):
+            large.append(outcome)
+        else:
+            yield ref, outcome
+    for scan in large:
+        try:
+            yield scan.ref, segment_large(job, scan, cluster=cluster)
+        except Exception as error:  # one scan's error is its result, as of a unit
+            yield scan.ref, error
+
+
+def _stop_if_pointless(outcome: object) -> None:
+    """A full disk, a damaged model or a wrong setting is not one scan's fault: end the run, what is done stays."""
+    if isinstance(outcome, BundleError | UsageError) or is_disk_error(outcome):
+        raise outcome
+
+
+def _record(outcomes: Mapping[ScanRef, Outcome]) -> BatchRecord:
+    """Sort scans that were segmented from files that cannot be used, and from those that nobody foresaw."""
+    segmented: dict[str, Segmented] = {}
+    quarantined: list[BadFile] = []
+    failed: list[BadFile] = []
+    for ref in sorted(outcomes):
+        outcome = outcomes[ref]
+        if isinstance(outcome, Segmented):
+            segmented[ref.id] = outcome
+        elif isinstance(outcome, BadFileError):
+            quarantined.append(BadFile(str(ref.path), str(outcome)))
+        else:
+            failed.append(BadFile(str(ref.path), f"{type(outcome).__name__}: {outcome}"))
+    return BatchRecord(segmented, tuple(quarantined), tuple(failed))
