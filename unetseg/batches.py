@@ -33,14 +33,14 @@ def in_batches(units: Iterable[Unit], weight: Callable[[Unit], float]) -> Iterat
         yield tuple(members)
 
 
-def file_weight(path: Path | None, *, most: int) -> float:
+def file_weight(path: Path | None, least: float) -> float:
     """The share of a batch that a file takes.
 
     Args:
-        path: of the file; None: it weighs nothing, as a page of a stack.
-        most: files in a batch.
+        path: of the file; None: its size does not count, as of a page of a stack.
+        least: what it takes however small it is: one over how many there are in a batch.
     """
     size = 0
     with suppress(OSError):  # it is gone, which the one who reads it says
         size = path.stat().st_size if path else 0
-    return max(1 / most, size / _BATCH_BYTES)
+    return max(least, size / _BATCH_BYTES)

@@ -543,7 +543,7 @@ class PredictConfig:
     workers: Annotated[int, Field(description="Scans in flight at once; 0: one per processor core.", ge=0, le=1024)] = 0
     batch: Annotated[
         int,
-        Field(description="Scans of a task run, which is tried again as a whole; fewer large ones.", ge=1, le=10**6),
+        Field(description="Scans that a flow segments in one task run; of large ones fewer.", ge=1, le=10**6),
     ] = 1000
     pixel_size: Annotated[
         Literal["ignore", "warn", "refuse", "rescale"],

@@ -212,6 +212,8 @@ def _format(path: Path) -> Format:
         if path.is_dir():
             return ZARR
         raise
+    if not head:
+        raise BadFileError(f"{path}: is empty: 0 bytes; copy it again")
     for form in FORMATS:
         if form.starts(head):
             return form

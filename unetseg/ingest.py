@@ -207,7 +207,7 @@ def _batches(units: Sequence[ScanUnit], cluster: str) -> Iterator[IngestBatch]:
 
 def _weight(unit: ScanUnit) -> float:
     """The share of a batch that a scan takes; a page of a stack is taken for a small scan."""
-    return file_weight(unit.ref.path if unit.ref.page is None and not unit.listed else None, most=_BATCH_SCANS)
+    return file_weight(unit.ref.path if unit.ref.page is None and not unit.listed else None, 1 / _BATCH_SCANS)
 
 
 def _group(scan_id: str, pattern: str, table: ScanTable | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 from unetseg.batches import file_weight, in_batches
@@ -46,16 +46,19 @@ class Prediction:
     started: float
 
     def batches(self) -> list[PredictBatch]:
-        """The scans in batches of at most ``predict.batch``, and of fewer where they are large."""
-        parts = list(in_batches(self.refs, self._weight))
-        ends = accumulate(map(len, parts), initial=0)
+        """The scans in batches of about ``predict.batch``, and of fewer where they are large; no file is cut apart."""
+        files: dict[Path, list[ScanRef]] = {}
+        for ref in self.refs:
+            files.setdefault(ref.path, []).append(ref)
+        parts = [tuple(chain(*part)) for part in in_batches(files.values(), self._weight)]
+        before = accumulate(map(len, parts), initial=0)
         return [
             PredictBatch(self.job, refs, self.name, number, len(parts), done + 1, len(self.refs), self.cluster)
-            for number, (refs, done) in enumerate(zip(parts, ends, strict=False), start=1)
+            for number, (refs, done) in enumerate(zip(parts, before, strict=False), start=1)
         ]
 
-    def _weight(self, ref: ScanRef) -> float:
-        return file_weight(ref.path if ref.page is None else None, most=self.job.config.batch)
+    def _weight(self, pages: list[ScanRef]) -> float:
+        return file_weight(pages[0].path, len(pages) / self.job.config.batch)
 
 
 def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "") -> Prediction:

@@ -1,0 +1,191 @@
+"""Prediction in batches: how scans are cut into them, and what is left when the disk fills up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unetseg.batches import file_weight, in_batches
+from unetseg.class_totals import ClassTotal, class_totals
+from unetseg.config import PredictConfig
+from unetseg.errors import BundleError
+from unetseg.full_disk import disk_errors_name
+from unetseg.object_table import ObjectRow
+from unetseg.predict import PredictResult, finish, open_prediction, predict
+from unetseg.predict_batches import segment_batch
+from unetseg.predict_open import Prediction
+from unetseg.project import Project
+
+
+@pytest.fixture
+def scans(tmp_path: Path, eyes: Path) -> Path:
+    """Four scans, and a stack of three pages between them."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    sources = sorted((eyes / "scans").glob("*.tif"))[:4]
+    for name, source in zip(("a", "b", "y", "z"), sources, strict=True):
+        shutil.copy(source, folder / f"{name}.tif")
+    pages = np.stack([tifffile.imread(source) for source in sources[:3]])
+    tifffile.imwrite(folder / "stack.tif", pages, photometric="minisblack")
+    return folder
+
+
+def opened(project: Project, scans: Path, out: Path, **settings: Any) -> Prediction:
+    return open_prediction(scans, out, bundle=project.models / "0001", config=PredictConfig(**settings))
+
+
+def run(project: Project, scans: Path, out: Path, **settings: Any) -> PredictResult:
+    return predict(scans, out, bundle=project.models / "0001", config=PredictConfig(**settings))
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """Every file but the record of when and how long."""
+    files = [path for path in out.rglob("*") if path.is_file() and path.name != "run.json"]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+# --------------------------------------------------------------------------- cutting
+
+
+@given(st.lists(st.floats(0.01, 3)), st.data())
+def test_batches_hold_all_units_in_order_and_only_their_last_one_fills_them(weights: list[float], data: st.DataObject):
+    found = list(in_batches(weights, lambda weight: weight))
+    assert [weight for batch in found for weight in batch] == weights
+    assert all(batch and sum(batch[:-1]) < 1 for batch in found)
+    assert all(sum(batch) > 1 - 1e-6 for batch in found[:-1])
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 10, 49, 1000])
+def test_a_batch_of_small_files_holds_as_many_as_it_should(most: int):
+    weight = file_weight(None, 1 / most)
+    assert [len(batch) for batch in in_batches(range(2 * most + 1), lambda _: weight)] == [most, most, 1]
+
+
+def test_a_large_file_fills_a_batch_and_one_that_is_gone_is_small(tmp_path: Path):
+    with (tmp_path / "slide.tif").open("wb") as file:
+        file.truncate(3_000_000_000)  # it takes no space
+    assert file_weight(tmp_path / "slide.tif", 0.1) == 1.5
+    assert file_weight(tmp_path / "gone.tif", 0.1) == 0.1
+
+
+def test_stacks_are_not_cut_apart_and_batches_are_numbered(trained: Project, scans: Path, tmp_path: Path):
+    batches = opened(trained, scans, tmp_path / "out", batch=3).batches()
+    names = [[ref.id for ref in batch.refs] for batch in batches]
+    assert names == [["a", "b", "stack.p0000", "stack.p0001", "stack.p0002"], ["y", "z"]]
+    assert [(item.name, item.number, item.of, item.first, item.total) for item in batches] == [
+        ("scans", 1, 2, 1, 7),
+        ("scans", 2, 2, 6, 7),
+    ]
+
+
+def test_batches_of_any_size_give_the_same_files(trained: Project, scans: Path, tmp_path: Path):
+    told: list[tuple[int, int]] = []
+    run(trained, scans, tmp_path / "whole")
+    prediction = opened(trained, scans, tmp_path / "parts", batch=1)
+    records = [segment_batch(batch, progress=lambda *now: told.append(now[:2])) for batch in prediction.batches()]
+    assert len(records) == 5
+    travelled = pickle.loads(pickle.dumps((prediction, records)))
+    result = finish(*travelled)
+    assert (result.done, result.out) == (7, tmp_path / "parts")
+    assert told == [(number, 7) for number in range(1, 8)]
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_totals_add_up_the_classes_over_all_scans():
+    def row(scan: str, name: str, pixels: int, objects: int) -> ObjectRow:
+        return ObjectRow(scan, name, pixels, pixels / 100, None, objects, None, None, 0.5, 10, 10)
+
+    rows = [row("a", "iris", 20, 2), row("a", "pupil", 0, 0), row("b", "iris", 40, 1), row("b", "pupil", 10, 3)]
+    assert class_totals(rows, ["pupil", "iris"]) == (
+        ClassTotal("pupil", scans=1, objects=3, fraction=pytest.approx(0.05)),
+        ClassTotal("iris", scans=2, objects=3, fraction=pytest.approx(0.3)),
+    )
+    assert class_totals([], ["iris"]) == (ClassTotal("iris", 0, 0, 0.0),)
+
+
+# --------------------------------------------------------------------------- a full disk
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "No space left on device: /out; make space there and run"),
+        (errno.EDQUOT, "Disk quota exceeded: /out; make space there, or have the quota raised and run"),
+        (errno.EROFS, "Read-only file system: /out; make it writable and run"),
+    ],
+    ids=["full", "quota", "read-only"],
+)
+def test_errors_of_the_disk_name_the_folder_and_the_way_out(number: int, cure: str):
+    with pytest.raises(OSError, match=cure) as found, disk_errors_name(Path("/out")):
+        raise OSError(number, "short", "/out/.tmp-a/0")
+    assert found.value.errno == number
+    with pytest.raises(OSError, match="device: /tmp/abc; make"), disk_errors_name(Path("/out")):
+        raise OSError(errno.ENOSPC, "short", "/tmp/abc")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), BundleError("damaged")], ids=["disk", "model"])
+def test_other_errors_stay_as_they_are(error: Exception):
+    with pytest.raises(type(error)) as found, disk_errors_name(Path("/out")):
+        raise error
+    assert found.value is error
+
+
+class FullAt:
+    """Fills the disk at one of the calls of a function that writes, and for good."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at: int):
+        self.original: Callable[..., Any] = getattr(owner, name)
+        self.left = at
+        monkeypatch.setattr(owner, name, lambda *args, **named: self(*args, **named))
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return self.original(*args, **named)
+
+
+@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        *(("write_bytes", at) for at in (0, 3)),  # markers, then the pages
+        *(("replace", at) for at in (0, 5, 9)),  # files come into their place
+        ("rename", 3),
+        ("write_text", 4),
+    ],
+)
+def test_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(
+    form: str, name: str, at: int, trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, settings = tmp_path / "out", {"format": form, "workers": 2, "batch": 3, "probabilities": True}
+    run(trained, scans, tmp_path / "expected", **settings)
+    with monkeypatch.context() as patch:
+        full = FullAt(patch, Path, name, at)
+        if form == "tiff" and name in {"rename", "write_text"}:  # it makes no folders, and no metadata of their own
+            run(trained, scans, out, **settings)
+            assert full.left == at
+            return
+        with pytest.raises(OSError, match=f"No space left on device: {out}; make space there and run the same command"):
+            run(trained, scans, out, **settings)
+    left = contents(out)
+    assert list(out.rglob(".tmp-*")) == []
+    expected = contents(tmp_path / "expected")
+    done = [path.stem for path in (out / "records").glob("*.json")]
+    for scan in done:
+        outputs = [item for item in expected if item.startswith((f"{scan}.ome", f"{scan}.prob"))]
+        assert [item for item in outputs if left[item] != expected[item]] == []
+    result = run(trained, scans, out, **settings)
+    assert (result.done, result.skipped) == (7 - len(done), len(done))
+    assert contents(out) == expected
