@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.big_scan import write_mask, write_pyramid
+from benchmarks.peak import peak_bytes, run_alone
 from unetseg.config import ClassSource, ScanSource, Settings, Sources
 from unetseg.ingest import ingest
 from unetseg.project import Project, load_project, save_project
@@ -21,7 +20,6 @@ _HEIGHT, _WIDTH = 18000, 20000
 _SMALL = 512  # side of the others, in pixels
 _OTHERS = ("a", "b", "c")  # three, so that there are enough to split
 _GIGABYTES = 2.0
-_STATUS = Path("/proc/self/status")
 
 
 def measure(
@@ -29,8 +27,7 @@ def measure(
 ) -> Iterator[tuple[str, float, str, str, bool | None]]:
     """One 8-bit RGB pyramid with its mask, and three small scans besides it."""
     project = _write_project(folder, height, width)
-    command = [sys.executable, "-m", "benchmarks.big_ingest", str(project)]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    found = run_alone("benchmarks.big_ingest", project)
     what, peak = f"ingest of {width} x {height} RGB", found["peak_bytes"] / 1e9
     yield f"{what}: peak memory", peak, "GB", f"< {_GIGABYTES:g}", peak < _GIGABYTES
     yield f"{what}: time", found["seconds"], "s", "", None
@@ -56,15 +53,7 @@ def main() -> None:
     seconds = time.perf_counter() - started
     if result.quarantined or result.failed:
         raise SystemExit(str((*result.quarantined, *result.failed)))
-    print(json.dumps({"seconds": seconds, "peak_bytes": _peak_bytes()}))
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process has held; Linux' ``ru_maxrss`` would count the one that started it too."""
-    if _STATUS.exists():
-        line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}))
 
 
 if __name__ == "__main__":

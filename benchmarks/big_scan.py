@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-__all__ = ["write_mask", "write_pyramid"]
+__all__ = ["write_grey", "write_mask", "write_pyramid"]
 
 _TILE = 256
 _PERIOD = 2048  # pixels after which the pattern comes again; a multiple of the tile and of every reduction
@@ -43,6 +43,27 @@ def write_pyramid(path: Path, height: int = 18000, width: int = 20000) -> None:
                 subfiletype=0 if step == 1 else 1,
                 metadata=None,
             )
+
+
+def write_grey(path: Path, height: int, width: int) -> None:
+    """Write an 8-bit grey TIFF in tiles, deflate-compressed, without smaller copies.
+
+    Args:
+        path: the file; what was there is replaced.
+        height: in pixels.
+        width: in pixels.
+    """
+    tifffile.imwrite(
+        path,
+        _tiles(np.ascontiguousarray(_picture()[..., 1]), height, width),
+        bigtiff=True,
+        shape=(height, width),
+        dtype=np.uint8,
+        tile=(_TILE, _TILE),
+        compression="zlib",
+        compressionargs={"level": 1},
+        metadata=None,
+    )
 
 
 def write_mask(path: Path, height: int = 18000, width: int = 20000) -> None:

@@ -9,19 +9,16 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from benchmarks.pipeline import quick_bundle
 from benchmarks.timing import median_ratio, seconds
 from unetseg.bundle import BundleInfo, load_bundle
 from unetseg.config import PredictConfig
 from unetseg.engines import open_engine
 from unetseg.inference import predict_tiles
-from unetseg.ingest import ingest
-from unetseg.init import init
 from unetseg.normalise import fit_scales, normalise
 from unetseg.parallel import run_units
 from unetseg.predict import predict
-from unetseg.project import load_project
 from unetseg.synth import write_eyes
-from unetseg.train import train
 
 _SIDE = 1024
 _BARE, _LOOP, _AGAIN, _EXACT = 0.90, 6.0, 0.02, 1e-5
@@ -29,7 +26,7 @@ _BARE, _LOOP, _AGAIN, _EXACT = 0.90, 6.0, 0.02, 1e-5
 
 def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
     """Sixteen scans of 1024 x 1024 and the default network."""
-    scans, bundle = _scans(folder / "new"), _bundle(folder)
+    scans, bundle = _scans(folder / "new"), quick_bundle(folder)
     engine, info = open_engine(bundle), load_bundle(bundle).info
     images = [_normalised(path, info) for path in scans]
     config = PredictConfig()
@@ -57,16 +54,6 @@ def _scans(folder: Path) -> list[Path]:
     """Eyes of one megapixel, as 8-bit TIFFs."""
     write_eyes(folder, subjects=4, size=(_SIDE, _SIDE))
     return sorted((folder / "scans").glob("*.tif"))
-
-
-def _bundle(folder: Path) -> Path:
-    """The default network after a short training: masks must have the shapes that masks have."""
-    eyes = write_eyes(folder / "eyes", subjects=6)
-    quick = ("train.epochs=4", "train.patch=128", "train.steps_per_epoch=10", "train.max_minutes=0")
-    init(eyes.scans, eyes.masks, project=folder / "project", overrides=quick)
-    project = load_project(folder / "project")
-    ingest(project)
-    return train(project).bundle
 
 
 def _normalised(path: Path, info: BundleInfo) -> np.ndarray:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import big_ingest, command, curves, ingest, predict, train
+from benchmarks import big_ingest, command, curves, ingest, large_scan, many_scans, predict, train
 from unetseg.bundle import software_versions
 
 _OUT = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -24,6 +24,8 @@ _SECTIONS: tuple[Callable[[Path], Iterator[tuple[str, float, str, str, bool | No
     big_ingest.measure,
     train.measure,
     predict.measure,
+    many_scans.measure,
+    large_scan.measure,
 )
 
 
