@@ -15,7 +15,7 @@ import click
 
 from flows.answers import finish, say_evaluation, say_nightly, say_plan, say_predict, say_training
 from flows.cli_models import models
-from flows.cli_options import CLUSTER, JSON, MODEL, PROJECT, SET, run_stage
+from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE, SET, run_stage
 from flows.console import Console, import_keras_quietly, log_to_stderr
 from flows.ingest_summary import say_ingest
 from unetseg.errors import UnetsegError, UsageError
@@ -244,7 +244,9 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 @click.option("--bundle", default="", help="Folder of a model, instead of the project's.")
 @MODEL
 @click.option("--engine", type=click.Choice(["auto", "openvino", "keras"]), help="What runs the network.")
+@PROCESSES
 @CLUSTER
+@RESOURCE
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what it would cost.")
 @SET
 @JSON
@@ -255,7 +257,9 @@ def predict(
     bundle: str,
     model: str,
     engine: str | None,
+    processes: int | None,
     cluster: str,
+    resource: str | None,
     dry_run: bool,
     overrides: tuple[str, ...],
     as_json: bool,
@@ -264,7 +268,8 @@ def predict(
     from unetseg.storage import locate
 
     console = Console(as_json=as_json)
-    overrides = (*overrides, *([f"predict.engine={engine}"] if engine else []))
+    given = {"engine": engine, "processes": processes, "resource": resource}
+    overrides += tuple(f"predict.{name}={value}" for name, value in given.items() if value is not None)
     chosen, config = _model_to_use(project, bundle, model, overrides)
     scans, target = locate(folder), locate(out)
     if dry_run:

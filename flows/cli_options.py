@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["CLUSTER", "JSON", "MODEL", "PROJECT", "SET", "run_stage"]
+__all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage"]
 
 PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
 SET = click.option(
@@ -16,6 +16,12 @@ SET = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON result on standard output.")
 CLUSTER = click.option("--cluster", default="", metavar="ADDRESS", help="A Dask scheduler that already runs.")
+RESOURCE = click.option(
+    "--cluster-resource", "resource", metavar="NAME=N", help="Work only for workers that announce it, such as GPU=1."
+)
+PROCESSES = click.option(
+    "--processes", type=click.IntRange(min=0), metavar="N", help="Processes that share the work; 0: threads of one."
+)
 MODEL = click.option(
     "--model", default="production", show_default=True, help="A version number, latest, production or previous."
 )

@@ -11,9 +11,10 @@ from tasks.progress import ProgressArtifact
 from tasks.step import step, unseen
 from unetseg import predict as library
 from unetseg.config import PredictConfig
-from unetseg.parallel import Progress
+from unetseg.parallel import Progress, Workers
 from unetseg.predict_batches import BatchRecord, PredictBatch
 from unetseg.predict_open import Prediction
+from unetseg.predict_workers import workers_for
 
 __all__ = ["finish", "open_prediction", "segment", "segment_batch"]
 
@@ -30,16 +31,17 @@ def segment(prediction: Prediction) -> list[BatchRecord]:
     """Segment all batches, one after the other; each uses all processors or the whole cluster."""
     progress = ProgressArtifact("predict")
     records = []
-    for batch in prediction.batches():
-        records.append(segment_batch(unseen(batch), unseen(progress)))
-        progress.flush()
+    with workers_for(prediction) as workers:
+        for batch in prediction.batches():
+            records.append(segment_batch(unseen(batch), unseen(workers), unseen(progress)))
+            progress.flush()
     return records
 
 
 @step("segment", "segment {batch.name} {batch.number} of {batch.of}")
-def segment_batch(batch: PredictBatch, progress: Progress) -> BatchRecord:
+def segment_batch(batch: PredictBatch, workers: Workers, progress: Progress) -> BatchRecord:
     """Segment the scans of one batch; begun again, it does only those that are missing."""
-    return library.segment_batch(batch, progress=progress)
+    return library.segment_batch(batch, workers, progress=progress)
 
 
 @step("finish prediction", "finish {prediction.name}")

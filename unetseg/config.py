@@ -545,6 +545,23 @@ class PredictConfig:
         int,
         Field(description="Scans that a flow segments in one task run; of large ones fewer.", ge=1, le=10**6),
     ] = 1000
+    processes: Annotated[
+        int,
+        Field(
+            description="Processes of this machine that share the work; 0: threads of one. Of no account with a "
+            "cluster.",
+            ge=0,
+            le=256,
+        ),
+    ] = 0
+    resource: Annotated[
+        str,
+        Field(
+            description="Only workers of the cluster that announce it get work, such as GPU=1: what one scan, or band "
+            "of a large one, takes of it. Of no account without a cluster.",
+            pattern=r"^(\w+(=\d+(\.\d+)?)?)?$",
+        ),
+    ] = ""
     pixel_size: Annotated[
         Literal["ignore", "warn", "refuse", "rescale"],
         Field(

@@ -23,7 +23,7 @@ from unetseg.bundle import Bundle
 from unetseg.errors import BundleError
 from unetseg.memory import calls_at_once
 from unetseg.openvino_export import silence_openvino
-from unetseg.parallel import cores
+from unetseg.share import cores, is_shared
 
 __all__ = ["OpenVinoEngine"]
 
@@ -114,6 +114,8 @@ class OpenVinoEngine:
         if shapes:
             at_once = calls_at_once(int(np.prod(shapes[0][:3])) * self.pixel_bytes)
             settings["NUM_STREAMS"] = at_once
+        if is_shared():  # left alone, each of several processes takes all cores, and pins its threads to the first
+            settings |= {"INFERENCE_NUM_THREADS": cores(), "ENABLE_CPU_PINNING": False}
         network = self._core.compile_model(self._sized(shapes) if shapes else self._network, "CPU", settings)
         return _Compiled(network, threading.Semaphore(at_once))
 

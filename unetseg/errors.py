@@ -8,18 +8,22 @@
     │   └── MissingMaskError    there is none where a mask or guide should be
     ├── DataError           the data as a whole cannot be used: too few groups, too many failures
     │   └── DamagedFileError    one of unetseg's own files is no longer what was written
-    └── BundleError         a model cannot be trusted: damaged, unknown schema, wrong result
+    ├── BundleError         a model cannot be trusted: damaged, unknown schema, wrong result
+    ├── ClusterError        a Dask cluster is lost, or cannot do the work; what is finished stays
+    └── WorkerDiedError     those who worked on one unit died; it fails, the batch goes on
 """
 
 __all__ = [
     "BadFileError",
     "BundleError",
+    "ClusterError",
     "DamagedFileError",
     "DataError",
     "MissingMaskError",
     "MovedError",
     "UnetsegError",
     "UsageError",
+    "WorkerDiedError",
 ]
 
 
@@ -53,3 +57,11 @@ class MovedError(DataError):
 
 class BundleError(UnetsegError, ValueError):
     """A trained model is damaged, from another schema, or does not reproduce its own test output."""
+
+
+class ClusterError(UnetsegError, RuntimeError):
+    """A Dask cluster was lost while it worked, or has workers that cannot do the work."""
+
+
+class WorkerDiedError(UnetsegError, RuntimeError):
+    """The processes that worked on one unit died, again and again."""

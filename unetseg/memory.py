@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from unetseg.parallel import cores
+from unetseg.share import cores, memory_share
 
 __all__ = ["calls_at_once", "network_memory"]
 
@@ -17,8 +17,11 @@ _SHARE: Final = 1 / 24  # of larger machines
 
 
 def network_memory() -> float:
-    """Bytes that are set aside for all calls of a network that run at once."""
-    return max(_LEAST, _SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    """Bytes that are set aside for all calls of a network that run at once in this process.
+
+    Of several processes that work together, each has its share.
+    """
+    return max(_LEAST, _SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) * memory_share()
 
 
 def calls_at_once(call_bytes: float) -> int:

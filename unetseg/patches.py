@@ -15,13 +15,13 @@ from unetseg.augment import augmented
 from unetseg.bit_fields import unpack
 from unetseg.config import AugmentConfig, TrainConfig
 from unetseg.dataset import Planes
-from unetseg.parallel import cores
 from unetseg.patch import Patch
 from unetseg.patch_centres import PatchCentres
 from unetseg.patch_reader import PatchReader
 from unetseg.prefetch import Prefetch
 from unetseg.scales import scaled_targets
 from unetseg.scan_record import ScanRecord
+from unetseg.share import cores
 
 __all__ = ["Batch", "PatchBatches", "grid_patches", "stack_batch"]
 

@@ -43,6 +43,7 @@ from unetseg.predict_job import SCHEMA_VERSION
 from unetseg.predict_marker import Segmented
 from unetseg.predict_open import Prediction, not_evaluated, open_prediction
 from unetseg.predict_scan import mask_kind
+from unetseg.predict_workers import workers_for
 from unetseg.readers import BadFile
 from unetseg.storage import read_json, write_json
 
@@ -117,11 +118,14 @@ def predict(
     Raises:
         UsageError: a folder is missing or empty, or the model needs guides and none are given.
         BundleError: the model is damaged.
+        ClusterError: the cluster is lost; what is finished stays.
         DataError: more scans failed than ``config.max_failed_fraction`` allows.
         OSError: the disk of the outputs is full; what is done stays.
     """
     prediction = open_prediction(folder, out, bundle=bundle, config=config, cluster=cluster)
-    result = finish(prediction, [segment_batch(batch, progress=progress) for batch in prediction.batches()])
+    with workers_for(prediction) as workers:
+        records = [segment_batch(batch, workers, progress=progress) for batch in prediction.batches()]
+    result = finish(prediction, records)
     check_failures(result, config)
     return result
 

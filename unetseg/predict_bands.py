@@ -23,7 +23,7 @@ from unetseg.filtered_bands import filtered
 from unetseg.object_table import object_rows
 from unetseg.output_bands import Bands
 from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
-from unetseg.parallel import run_units
+from unetseg.parallel import Workers
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Marker, Segmented
 from unetseg.predict_scan import LargeScan, mask_kind, output_name, wanted_bands
@@ -38,13 +38,13 @@ __all__ = ["segment_large"]
 _SIDES = ("top", "bottom")
 
 
-def segment_large(job: Job, scan: LargeScan, *, cluster: str = "") -> Segmented:
+def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     """Segment the bands of a scan that are missing, and make its outputs of all of them.
 
     Args:
         job: of the prediction.
         scan: as `unetseg.predict_scan.segment_scan` looked at it.
-        cluster: address of a running Dask scheduler; empty: threads of this process.
+        workers: that segment its bands.
 
     Raises:
         BadFileError: it cannot be used.
@@ -58,7 +58,7 @@ def segment_large(job: Job, scan: LargeScan, *, cluster: str = "") -> Segmented:
     missing = set(raw.missing())
     todo = [span for span in spans if span.inner[0] in missing]
     unit = partial(_segment_band, job, scan, kinds)
-    for _, outcome in run_units(unit, todo, workers=job.config.workers, cluster=cluster):
+    for _, outcome in workers.run(unit, todo):
         if isinstance(outcome, Exception):
             raise outcome
     marker.begin()

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from unetseg.errors import BadFileError, BundleError, UsageError
+from unetseg.errors import BadFileError, BundleError, ClusterError, UsageError
 from unetseg.full_disk import disk_errors_name
-from unetseg.parallel import Progress, run_units, silent
+from unetseg.parallel import Progress, Workers, silent
 from unetseg.predict_bands import segment_large
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
@@ -37,7 +37,6 @@ class PredictBatch:
         of: how many batches there are.
         first: number of the first scan among those of all batches, from 1.
         total: scans in all batches.
-        cluster: address of a running Dask scheduler; empty: threads of this process.
     """
 
     job: Job
@@ -47,7 +46,6 @@ class PredictBatch:
     of: int
     first: int
     total: int
-    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,46 +63,47 @@ class BatchRecord:
     failed: tuple[BadFile, ...]
 
 
-def segment_batch(batch: PredictBatch, *, progress: Progress = silent) -> BatchRecord:
+def segment_batch(batch: PredictBatch, workers: Workers, *, progress: Progress = silent) -> BatchRecord:
     """Segment the scans of a batch whose outputs are missing or out of date.
 
     Args:
         batch: the scans.
+        workers: that segment them.
         progress: told about every scan, counted over all batches.
 
     Raises:
         BundleError: the model is damaged.
         UsageError: a setting does not fit the model.
+        ClusterError: the cluster is lost; what is finished stays.
         OSError: the disk is full; what is done stays.
     """
     outcomes: dict[ScanRef, Outcome] = {}
     with disk_errors_name(batch.job.out):
-        for ref, outcome in _outcomes(batch):
+        for ref, outcome in _outcomes(batch, workers):
             _stop_if_pointless(outcome)
             outcomes[ref] = outcome
             progress(batch.first - 1 + len(outcomes), batch.total, ref.id)
     return _record(outcomes)
 
 
-def _outcomes(batch: PredictBatch) -> Iterator[tuple[ScanRef, Outcome]]:
+def _outcomes(batch: PredictBatch, workers: Workers) -> Iterator[tuple[ScanRef, Outcome]]:
     """Each scan with what became of it: many small ones at a time, then large ones, each by all workers."""
     large: list[LargeScan] = []
-    job, cluster = batch.job, batch.cluster
-    for ref, outcome in run_units(partial(segment_scan, job), batch.refs, workers=job.config.workers, cluster=cluster):
+    for ref, outcome in workers.run(partial(segment_scan, batch.job), batch.refs):
         if isinstance(outcome, LargeScan):
             large.append(outcome)
         else:
             yield ref, outcome
     for scan in large:
         try:
-            yield scan.ref, segment_large(job, scan, cluster=cluster)
+            yield scan.ref, segment_large(batch.job, scan, workers)
         except Exception as error:  # one scan's error is its result, as of a unit
             yield scan.ref, error
 
 
 def _stop_if_pointless(outcome: object) -> None:
-    """A full disk, a damaged model or a wrong setting is not one scan's fault: end the run, what is done stays."""
-    if isinstance(outcome, BundleError | UsageError) or is_disk_error(outcome):
+    """A full disk, a damaged model, a lost cluster, a wrong setting: no scan's fault, so end; what is done stays."""
+    if isinstance(outcome, BundleError | ClusterError | UsageError) or is_disk_error(outcome):
         raise outcome
 
 

@@ -19,7 +19,10 @@ SCHEMA_VERSION = 2
 """Of the outputs and records of a prediction."""
 
 LEAVES_OUTPUTS = frozenset(
-    {"engine", "pattern", "exclude", "guides", "workers", "batch", "max_failed_fraction", "max_scan_gigabytes"}
+    {
+        *("engine", "pattern", "exclude", "guides", "workers", "batch", "processes", "resource"),
+        *("max_failed_fraction", "max_scan_gigabytes"),
+    }
 )
 """Settings that say which scans are segmented, and how fast: with any other one changed, outputs are out of date.
 Another engine gives the same but for rounding; the files of guides are known by their content."""

@@ -53,7 +53,7 @@ class Prediction:
         parts = [tuple(chain(*part)) for part in in_batches(files.values(), self._weight)]
         before = accumulate(map(len, parts), initial=0)
         return [
-            PredictBatch(self.job, refs, self.name, number, len(parts), done + 1, len(self.refs), self.cluster)
+            PredictBatch(self.job, refs, self.name, number, len(parts), done + 1, len(self.refs))
             for number, (refs, done) in enumerate(zip(parts, before, strict=False), start=1)
         ]
 

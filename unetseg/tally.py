@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unetseg.curves import BINS, Counts
 from unetseg.errors import UsageError
-from unetseg.parallel import cores
+from unetseg.share import cores
 
 __all__ = ["blocks", "check_block", "is_dask", "tally", "tally_dask"]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from unetseg.engines import Engine
 from unetseg.memory import network_memory
-from unetseg.parallel import cores
+from unetseg.share import cores
 from unetseg.tiling import padded_size
 
 __all__ = ["band_height", "tile_side", "waste"]

@@ -13,6 +13,7 @@ import pytest
 from unetseg import predict as library
 from unetseg.config import PredictConfig
 from unetseg.predict_batches import BatchRecord, PredictBatch
+from unetseg.predict_workers import workers_for
 from unetseg.project import Project
 from unetseg.storage import read_json
 
@@ -125,7 +126,8 @@ def test_server_that_takes_nothing_does_not_fail_a_prediction_that_is_done(
 
     monkeypatch.setattr(tasks.artifacts, "create_markdown_artifact", broken)
     opened = open_prediction.fn(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
-    records = [library.segment_batch(batch) for batch in opened.batches()]
+    with workers_for(opened) as workers:
+        records = [library.segment_batch(batch, workers) for batch in opened.batches()]
     assert finish.fn(opened, records).done == 5
     assert f"predict: the results are not shown; they are in {tmp_path / 'out'}" in caplog.messages
 

@@ -1,10 +1,10 @@
 import threading
+from itertools import count, islice
 
-import distributed
 import pytest
 
-from unetseg.errors import BadFileError, UsageError
-from unetseg.parallel import run_units, silent
+from unetseg.errors import BadFileError
+from unetseg.parallel import open_workers, run_units, silent
 
 
 def square(number):
@@ -67,6 +67,25 @@ def test_units_are_drawn_only_a_few_ahead():
     assert len(drawn) == 100
 
 
+def test_units_without_end_are_no_burden():
+    drawn = []
+    found = run_units(square, (drawn.append(number) or number for number in count()), workers=2)
+    assert len(list(islice(found, 2000))) == 2000
+    assert len(drawn) <= 2008
+    found.close()
+
+
+def test_threads_stay_for_several_calls():
+    with open_workers(workers=1) as workers:
+        names = [outcome for _ in range(3) for _, outcome in workers.run(thread_name, range(2))]
+    assert set(names) == {"unetseg_0"}
+    assert "unetseg_0" not in {thread.name for thread in threading.enumerate()}
+
+
+def thread_name(_):
+    return threading.current_thread().name
+
+
 def test_no_more_units_run_at_once_than_workers():
     lock, running, most = threading.Lock(), [], []
     pause = threading.Event()
@@ -99,49 +118,3 @@ def test_what_has_not_begun_does_not_begin_when_the_caller_stops():
 
 def test_progress_for_nobody_takes_what_progress_takes():
     assert silent(1, 2, "a") is None
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A scheduler with two workers in this process, reached over a real socket."""
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"
-    ) as running:
-        yield running
-
-
-def test_a_running_cluster_does_the_work(cluster):
-    assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
-    found = dict(run_units(odd_fails, range(30), cluster=cluster.scheduler_address))
-    assert sorted(found) == list(range(30))
-    assert all(found[number] == number for number in range(0, 30, 2))
-    assert all(str(found[number]) == f"{number} is odd" for number in range(1, 30, 2))
-
-
-def test_units_run_on_the_workers_of_the_cluster(cluster):
-    found = dict(run_units(where, range(8), cluster=cluster.scheduler_address))
-    assert set(found.values()) <= {worker.address for worker in cluster.workers.values()}
-
-
-def where(_):
-    return distributed.get_worker().address
-
-
-def test_equal_units_are_run_each_time(cluster):
-    # Dask would take equal calls for one, were they not declared impure.
-    assert [outcome for _, outcome in run_units(square, [3, 3], cluster=cluster.scheduler_address)] == [9, 9]
-
-
-@pytest.mark.parametrize("error", [OSError("Timed out trying to connect"), ValueError("unknown address scheme")])
-def test_a_cluster_that_does_not_answer_is_named_with_a_way_out(monkeypatch, error):
-    def client(address, timeout):
-        raise error
-
-    monkeypatch.setattr(distributed, "Client", client)
-    with pytest.raises(UsageError, match=rf"--cluster tcp://no:1: no Dask scheduler .*{error}.*or leave it out"):
-        list(run_units(square, [1], cluster="tcp://no:1"))
-
-
-def test_a_malformed_address_is_refused():
-    with pytest.raises(UsageError, match="--cluster nonsense://x: no Dask scheduler answers"):
-        list(run_units(square, [1], cluster="nonsense://x"))

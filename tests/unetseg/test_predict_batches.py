@@ -25,6 +25,7 @@ from unetseg.object_table import ObjectRow
 from unetseg.predict import PredictResult, finish, open_prediction, predict
 from unetseg.predict_batches import segment_batch
 from unetseg.predict_open import Prediction
+from unetseg.predict_workers import workers_for
 from unetseg.project import Project
 
 
@@ -93,7 +94,10 @@ def test_batches_of_any_size_give_the_same_files(trained: Project, scans: Path, 
     told: list[tuple[int, int]] = []
     run(trained, scans, tmp_path / "whole")
     prediction = opened(trained, scans, tmp_path / "parts", batch=1)
-    records = [segment_batch(batch, progress=lambda *now: told.append(now[:2])) for batch in prediction.batches()]
+    with workers_for(prediction) as workers:
+        records = [
+            segment_batch(batch, workers, progress=lambda *now: told.append(now[:2])) for batch in prediction.batches()
+        ]
     assert len(records) == 5
     travelled = pickle.loads(pickle.dumps((prediction, records)))
     result = finish(*travelled)
