@@ -20,6 +20,8 @@ from unetseg.parallel import run_units
 from unetseg.predict import predict
 from unetseg.synth import write_eyes
 
+__all__ = ["measure"]
+
 _SIDE = 1024
 _BARE, _LOOP, _AGAIN, _EXACT = 0.90, 6.0, 0.02, 1e-5
 

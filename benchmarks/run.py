@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import big_ingest, command, curves, ingest, large_scan, many_scans, predict, train
+from benchmarks import big_ingest, command, curves, ingest, large_scan, many_scans, predict, train, workers
 from unetseg.bundle import software_versions
 
 _OUT = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -26,6 +26,7 @@ _SECTIONS: tuple[Callable[[Path], Iterator[tuple[str, float, str, str, bool | No
     predict.measure,
     many_scans.measure,
     large_scan.measure,
+    workers.measure,
 )
 
 

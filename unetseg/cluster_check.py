@@ -98,10 +98,17 @@ def check_workers(client: Client, address: str, checked: Checked | None) -> None
 
     Raises:
         UsageError: one cannot do the work.
+        ClusterError: the scheduler does not answer any more.
     """
     if checked is None:
         return
-    for worker, answer in client.run(checked.here, on_error="return").items():
+    try:
+        answers = client.run(checked.here, on_error="return")
+    except OSError as error:
+        raise ClusterError(
+            f"--cluster {address}: lost while its workers were asked ({error}); start it again"
+        ) from error
+    for worker, answer in answers.items():
         if isinstance(answer, ImportError):
             raise UsageError(f"--cluster {address}: worker {worker} cannot import unetseg ({answer}); install it there")
         if isinstance(answer, Exception):

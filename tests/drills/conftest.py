@@ -206,6 +206,83 @@ def killer() -> Iterator[Killer]:
     found.close()
 
 
+# --------------------------------------------------------------------------- prediction
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model, and a folder of small scans with a large one that is segmented in bands.
+
+    Attributes:
+        bundle: the model.
+        scans: the folder.
+        count: how many scans there are.
+    """
+
+    bundle: Path
+    scans: Path
+    count: int
+
+    def start(self, out: Path, *options: object) -> subprocess.Popen[bytes]:
+        """The command, in a process of its own."""
+        command = [sys.executable, "-m", "flows.cli", "predict", self.scans, out, "--bundle", self.bundle, *options]
+        return subprocess.Popen(
+            [*map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def run(self, out: Path, *options: object) -> dict[str, object]:
+        """Let the command end well; what it says it has done."""
+        process = self.start(out, *options)
+        _, said = process.communicate(timeout=LONGEST_RUN)
+        assert process.returncode == 0, said.decode()
+        return self.result(out)
+
+    def result(self, out: Path) -> dict[str, object]:
+        result = json.loads((out / "run.json").read_bytes())["result"]
+        assert (result["failed"], result["quarantined"]) == ([], [])
+        return result
+
+    def markers(self, out: Path) -> dict[str, tuple[int, int]]:
+        """The scans that are done: inode and time of each marker, which a second writing changes."""
+        found = [(path.name, path.stat()) for path in (out / "records").glob("**/*.json")]
+        return {name: (state.st_ino, state.st_mtime_ns) for name, state in found}
+
+    def bands(self, out: Path) -> int:
+        """Bands of the large scan that are done, while it is not."""
+        return len(list((out / ".unfinished").glob("*/masks/written/*.json")))
+
+    def contents(self, out: Path) -> dict[str, bytes]:
+        """Every output; the records tell of times, too, but of the same ones."""
+        files = [path for path in out.rglob("*") if path.is_file() and path.name not in {"run.json", ".lock"}]
+        return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="session")
+def new_prediction() -> Callable[..., Prediction]:
+    """Makes scans to segment in a folder."""
+
+    def make(folder: Path, bundle: Path, small: int = 40) -> Prediction:
+        import tifffile
+
+        from unetseg.synth import write_eyes
+
+        write_eyes(folder, subjects=small, scans_per_subject=1, size=(256, 256))
+        tifffile.imwrite(folder / "scans" / "slide.tif", slide(), tile=(512, 512), compression="zlib")
+        return Prediction(bundle, folder / "scans", small + 1)
+
+    return make
+
+
+def slide(period: int = 830, periods: int = 7):
+    """Spots of all sizes, in 16 bits: more than 64 MB, which are segmented in bands."""
+    import numpy as np
+    from scipy import ndimage
+
+    pattern = ndimage.gaussian_filter(np.random.default_rng(0).random((period, period)), 4, mode="wrap")
+    shown = np.uint16(65535 * (pattern - pattern.min()) / np.ptp(pattern))
+    return np.tile(shown, (periods, periods))
+
+
 # --------------------------------------------------------------------------- comparing
 
 

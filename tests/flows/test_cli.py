@@ -226,6 +226,31 @@ def test_quarantined_scans_end_with_status_3(trained: Project, eyes: Path, tmp_p
     assert found["quarantine"][0]["reason"]
 
 
+@pytest.mark.parametrize("by", ["--project", "--bundle"])
+def test_workers_of_the_command_line_reach_the_prediction(
+    trained: Project, eyes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+):
+    import unetseg.predict_workers
+
+    class Enough(Exception):
+        pass
+
+    def opened(**given: object) -> None:
+        found.update(given)
+        raise Enough
+
+    found: dict[str, object] = {}
+    monkeypatch.setattr(unetseg.predict_workers, "open_workers", opened)
+    model = trained.folder if by == "--project" else trained.models / "0001"
+    more = ("--processes", 3, "--cluster", "tcp://here:1", "--cluster-resource", "GPU=2", "--set", "predict.workers=5")
+    result = unetseg("predict", eyes / "scans", tmp_path / "out", by, model, *more)
+    assert isinstance(result.exception, Enough)
+    expected = {"processes": 3, "cluster": "tcp://here:1", "resource": "GPU=2", "workers": 5, "out": tmp_path / "out"}
+    assert {name: found[name] for name in expected} == expected
+    assert found["sees"][0] == trained.models / "0001" / "bundle.json"
+    assert found["sees"][1].parent == eyes / "scans"
+
+
 def test_a_damaged_model_ends_with_status_1(trained: Project, eyes: Path, tmp_path: Path):
     (trained.models / "0001" / "openvino.bin").write_bytes(b"")
     result = unetseg("predict", eyes / "scans", tmp_path / "out", "--project", trained.folder)

@@ -252,15 +252,9 @@ def wait(unit):
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_with_a_way_out():
-    quickly = dask.config.set(
-        {"distributed.comm.timeouts.connect": "500ms"}
-    )  # the cluster looks for its scheduler, too
-    with (
-        quickly,
-        distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
-        ) as own,
-    ):
+    quick = dask.config.set({"distributed.comm.timeouts.connect": "500ms"})  # the cluster looks for it as well
+    how = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}
+    with quick, distributed.LocalCluster(n_workers=1, threads_per_worker=2, **how) as own:
         running = run_units(wait, range(10), cluster=own.scheduler_address)
         next(running)
         own.sync(own.scheduler.close)
