@@ -13,8 +13,8 @@ A bundle that is damaged, comes from a newer schema or does not reproduce its te
 a look into the network's description before that (:mod:`unetseg.network_file`) and NumPy without pickles mean that a
 bundle from elsewhere cannot run code.
 
-Schema version 3. Bundles of versions 1 and 2 are read too: their bundle.json has no digest of itself, and the settings
-of version 1 get the names that they have now.
+Schema version 4. Bundles of older versions are read too: those before 4 do not tell what their training data looked
+like, before 3 bundle.json has no digest of itself, and the settings of version 1 get the names that they have now.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from unetseg.old_settings import renew_settings
 from unetseg.openvino_export import export_openvino
 from unetseg.records import write_record
 from unetseg.storage import add_folder, file_hash, find, local_copy
+from unetseg.training_data import TrainingData
 
 if TYPE_CHECKING:
     import keras
@@ -63,7 +64,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SEALED = 3  # the first schema whose bundle.json has a digest of itself
 _VERSION_NAME = re.compile(r"\d{4,}")
 _REPLAY_SIDE = 4  # strides: the smallest picture in which the lowest level still has neighbours
@@ -91,6 +92,7 @@ class BundleInfo:
         notes: what was noticed while it was trained, such as overfitting.
         training_scans: marks of the scans that trained and validated it, as :func:`unetseg.leakage.scan_marks` makes
             them: they tell whether a scan is among them, and name no patient. Empty in old bundles.
+        training_data: what those scans looked like; None in bundles before schema 4.
         created: time in UTC.
     """
 
@@ -109,6 +111,7 @@ class BundleInfo:
     plan: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     training_scans: tuple[str, ...] = ()
+    training_data: TrainingData | None = None
     created: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
 
 

@@ -25,6 +25,7 @@ from unetseg.plan import Plan, make_plan
 from unetseg.project import Project
 from unetseg.storage import is_remote, read_json, text_hash, write_json
 from unetseg.thresholds import check_criteria
+from unetseg.training_data import describe_training_data
 
 if TYPE_CHECKING:
     import keras
@@ -241,7 +242,7 @@ def _write_course(run: Path, outcome: FitOutcome, classes: Sequence[str]) -> Non
 
 
 def _describe(dataset: Dataset, trained: _Trained, fingerprint: str) -> BundleInfo:
-    index = dataset.index
+    index, learned = dataset.index, [*dataset.scans("train"), *dataset.scans("validation")]
     pixel_size, note = common_pixel_size([scan.pixel_size for scan in dataset.scans("train")])
     if note:
         logger.warning("train: %s", note)
@@ -258,5 +259,6 @@ def _describe(dataset: Dataset, trained: _Trained, fingerprint: str) -> BundleIn
         software=software_versions(),
         plan=trained.plan.choices,
         notes=(*trained.notes, *filter(None, [note])),
-        training_scans=scan_marks([*dataset.scans("train"), *dataset.scans("validation")]),
+        training_scans=scan_marks(learned),
+        training_data=describe_training_data(learned, index.channels, index.classes),
     )

@@ -24,6 +24,7 @@ from unetseg.model import build_unet
 from unetseg.network_file import check_network_file
 from unetseg.records import write_record
 from unetseg.storage import file_hash, read_bytes, read_json, write_bytes, write_json
+from unetseg.training_data import ClassAreas, Intensities, TrainingData
 
 NETWORK = ModelConfig(depth=1, width=2)
 INFO = BundleInfo(
@@ -37,6 +38,9 @@ INFO = BundleInfo(
     validation_score=0.5,
     software=software_versions(),
     training_scans=("0123456789abcdef",),
+    training_data=TrainingData(
+        2, (Intensities("grey", (0.0, 1.0), (0.25, 0.5)),), (ClassAreas("iris", 1, 1, (0.125,)),)
+    ),
 )
 
 
@@ -134,6 +138,13 @@ def test_curves_that_are_gone_are_refused(folder: Path):
         _ = load_bundle(folder).evaluation
 
 
+def test_a_bundle_from_before_training_data_was_described_is_read(folder: Path):
+    plain = read_json(folder / "bundle.json")
+    del plain["training_data"]
+    write_record(folder / "bundle.json", plain | {"schema_version": 3})
+    assert load_bundle(folder).info.training_data is None
+
+
 @pytest.mark.parametrize("schema", [1, 2])
 def test_bundles_and_evaluations_from_before_digests_are_read(folder: Path, schema: int):
     plain = read_json(folder / "bundle.json")
@@ -164,8 +175,8 @@ def test_a_file_that_was_added_is_refused(folder: Path, name: str):
 
 
 def test_a_newer_schema_is_refused_with_the_version_that_wrote_it(folder: Path):
-    edit(folder, schema_version=4, software={"unetseg": "9.8.7"})
-    with pytest.raises(BundleError, match=r"schema 4 is newer .* reads 1 to 3; use unetseg 9\.8\.7, which wrote it"):
+    edit(folder, schema_version=5, software={"unetseg": "9.8.7"})
+    with pytest.raises(BundleError, match=r"schema 5 is newer .* reads 1 to 4; use unetseg 9\.8\.7, which wrote it"):
         load_bundle(folder)
 
 
@@ -181,7 +192,7 @@ def test_an_evaluation_of_a_newer_schema_is_refused(folder: Path):
         ({"schema_version": None}, "names no schema version, found None"),
         ({"schema_version": 0}, "names no schema version, found 0"),
         ({"classes": 5}, "damaged, .*classes"),
-        ({"software": [], "schema_version": 4}, "use the unetseg that wrote it"),
+        ({"software": [], "schema_version": 5}, "use the unetseg that wrote it"),
     ],
     ids=["no schema", "schema 0", "no classes", "newer without software"],
 )
