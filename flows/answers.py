@@ -75,6 +75,10 @@ def say_plan(console: Console, choices: Mapping[str, str]) -> None:
 def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
     """How many scans were segmented, and where they are."""
     console.say(result.sentence)
+    if result.look_first:
+        console.say("look first at " + "; ".join(f"{item.scan} ({item.reasons})" for item in result.look_first))
+    if result.annotate_next:
+        console.say(f"annotate next: {', '.join(result.annotate_next)}; all in {result.out / 'scans.csv'}")
 
 
 def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401

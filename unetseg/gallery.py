@@ -24,9 +24,10 @@ from unetseg.pages import render
 from unetseg.parallel import run_units
 from unetseg.pictures import data_uri, overlay, to_rgb
 from unetseg.readers import BadFile, ScanRef, open_scan
+from unetseg.scan_ranks import ScanRow
 from unetseg.storage import write_bytes
 
-__all__ = ["write_gallery"]
+__all__ = ["StoredMasks", "write_gallery"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,58 +39,19 @@ _NO_LIMIT = float("inf")  # the scan was read a moment ago, within the limit of 
 
 @dataclass(frozen=True)
 class _Shown:
-    scan: str
-    uncertainty: float
+    ranked: ScanRow
     classes: tuple[ObjectRow, ...]
 
 
-def write_gallery(
-    path: Path,
-    bundle: Bundle,
-    rows: Sequence[ObjectRow],
-    refs: Sequence[ScanRef],
-    form: Format,
-    kind: Kind,
-    quarantined: Sequence[BadFile],
-) -> None:
-    """Write the page.
-
-    Args:
-        path: of the page, in the folder of the outputs.
-        bundle: the model.
-        rows: of the table.
-        refs: the scans, to draw under the masks.
-        form: to read the masks back.
-        kind: of the masks.
-        quarantined: files to list.
-    """
-    ranked = _ranked(rows)
-    html = render(
-        "gallery.html",
-        bundle=bundle,
-        colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(bundle.info.classes)},
-        cards=_cards(ranked[:_SHOWN], refs, bundle, _Masks(path.parent, form, kind)),
-        scans=len(ranked),
-        totals=class_totals(rows, bundle.info.classes),
-        quarantined=quarantined,
-    )
-    write_bytes(path, html.encode())
-
-
-def _ranked(rows: Sequence[ObjectRow]) -> list[_Shown]:
-    per_scan: dict[str, list[ObjectRow]] = defaultdict(list)
-    for row in rows:
-        per_scan[row.scan].append(row)
-    found = [
-        _Shown(scan, float(np.mean([row.uncertainty for row in items])), tuple(items))
-        for scan, items in per_scan.items()
-    ]
-    return sorted(found, key=lambda item: (-item.uncertainty, item.scan))
-
-
 @dataclass(frozen=True)
-class _Masks:
-    """Where masks are, and how they are read back."""
+class StoredMasks:
+    """Where masks are, and how they are read back.
+
+    Attributes:
+        folder: of the outputs.
+        form: of their files.
+        kind: what their values mean.
+    """
 
     folder: Path
     form: Format
@@ -101,37 +63,81 @@ class _Masks:
         return np.moveaxis(self.form.read(path, kind=self.kind, step=step), 0, -1)
 
 
-def _cards(items: Sequence[_Shown], refs: Sequence[ScanRef], bundle: Bundle, masks: _Masks) -> list[dict[str, Any]]:
+def write_gallery(
+    path: Path,
+    bundle: Bundle,
+    rows: Sequence[ObjectRow],
+    ranked: Sequence[ScanRow],
+    refs: Sequence[ScanRef],
+    masks: StoredMasks,
+    quarantined: Sequence[BadFile],
+) -> None:
+    """Write the page.
+
+    Args:
+        path: of the page, in the folder of the outputs.
+        bundle: the model.
+        rows: of the table.
+        ranked: the scans, those to look at first on top.
+        refs: the scans, to draw under the masks.
+        masks: to draw.
+        quarantined: files to list.
+    """
+    html = render(
+        "gallery.html",
+        bundle=bundle,
+        colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(bundle.info.classes)},
+        cards=_cards(_with_classes(ranked[:_SHOWN], rows), refs, bundle, masks),
+        scans=len(ranked),
+        reasons=sum(bool(item.reasons) for item in ranked),
+        proposed=sorted((item for item in ranked if item.annotate_next), key=lambda item: item.annotate_next or 0),
+        totals=class_totals(rows, bundle.info.classes),
+        quarantined=quarantined,
+    )
+    write_bytes(path, html.encode())
+
+
+def _with_classes(ranked: Sequence[ScanRow], rows: Sequence[ObjectRow]) -> list[_Shown]:
+    per_scan: dict[str, list[ObjectRow]] = defaultdict(list)
+    for row in rows:
+        per_scan[row.scan].append(row)
+    return [_Shown(item, tuple(per_scan[item.scan])) for item in ranked]
+
+
+def _cards(
+    items: Sequence[_Shown], refs: Sequence[ScanRef], bundle: Bundle, masks: StoredMasks
+) -> list[dict[str, Any]]:
     """What the pictures need, in order; drawn by all processor cores."""
     known = {ref.id: ref for ref in refs}
     drawn: dict[str, dict[str, Any] | None] = {}
-    for item, card in run_units(lambda item: _card(item, known[item.scan], bundle, masks), items):
+    for item, card in run_units(lambda item: _card(item, known[item.ranked.scan], bundle, masks), items):
         if isinstance(card, Exception):
             raise card
-        drawn[item.scan] = card
-    return [card for item in items if (card := drawn[item.scan])]
+        drawn[item.ranked.scan] = card
+    return [card for item in items if (card := drawn[item.ranked.scan])]
 
 
-def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: _Masks) -> dict[str, Any] | None:
+def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: StoredMasks) -> dict[str, Any] | None:
     """What one picture needs; None where scan or masks went away in the meantime: a page must not fail a run."""
     try:
         return _drawn(item, ref, bundle, masks)
     except (BadFileError, OSError) as error:
-        logger.warning("no picture of %s: %s", item.scan, error)
+        logger.warning("no picture of %s: %s", item.ranked.scan, error)
         return None
 
 
-def _drawn(item: _Shown, ref: ScanRef, bundle: Bundle, masks: _Masks) -> dict[str, Any]:
+def _drawn(item: _Shown, ref: ScanRef, bundle: Bundle, masks: StoredMasks) -> dict[str, Any]:
     info = bundle.info
     thin, step = _thinned(ref)
     pixels = to_channels(thin, len(info.channels), ref.path)
     rgb = to_rgb(normalise(pixels, fit_scales(pixels, info.settings.ingest)))
     return {
-        "scan": item.scan,
-        "uncertainty": item.uncertainty,
+        "scan": item.ranked.scan,
+        "rank": item.ranked.look_first,
+        "reasons": item.ranked.reasons.split("; ") if item.ranked.reasons else [],
         "rows": item.classes,
         "plain": data_uri(rgb, _SIDE),
-        "masks": data_uri(overlay(rgb, masks.read(item.scan, step) > 0), _SIDE),
+        "masks": data_uri(overlay(rgb, masks.read(item.ranked.scan, step) > 0), _SIDE),
     }
 
 

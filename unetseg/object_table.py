@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.ome import PixelSize
-from unetseg.storage import write_bytes
+from unetseg.tables import write_rows
 
 __all__ = ["ObjectRow", "object_rows", "write_table"]
 
@@ -31,7 +28,8 @@ class ObjectRow:
         objects: connected components (8 neighbours).
         object_pixels_median: of their areas; None without objects.
         object_pixels_max: largest area; None without objects.
-        uncertainty: mean of ``2 min(p, 1 - p)`` over the pixels with p > 0.05: 0 is sure, 1 is guessing.
+        near_threshold: share of the marked and nearly marked pixels whose probability is near the threshold, as
+            `unetseg.near_threshold` defines it: 0 is sure, 1 is guessing.
         height: of the scan, in pixels.
         width: of the scan, in pixels.
     """
@@ -44,7 +42,7 @@ class ObjectRow:
     objects: int
     object_pixels_median: float | None
     object_pixels_max: int | None
-    uncertainty: float
+    near_threshold: float
     height: int
     width: int
 
@@ -54,7 +52,7 @@ def object_rows(
     areas: Sequence[NDArray[np.int64]],
     shape: tuple[int, int],
     classes: Sequence[str],
-    uncertainty: NDArray[np.float64],
+    near_threshold: NDArray[np.float64],
     pixel_size: PixelSize,
 ) -> list[ObjectRow]:
     """Measure each class of one scan.
@@ -64,11 +62,11 @@ def object_rows(
         areas: of the objects of each class, in pixels.
         shape: height and width of the scan in pixels.
         classes: K names.
-        uncertainty: per class, ``(K,)``.
+        near_threshold: per class, ``(K,)``.
         pixel_size: ``(y, x)`` in micrometres, or None.
     """
     rows = []
-    for name, found, doubt in zip(classes, areas, uncertainty.tolist(), strict=True):
+    for name, found, near in zip(classes, areas, near_threshold.tolist(), strict=True):
         pixels = int(found.sum())
         rows.append(
             ObjectRow(
@@ -80,7 +78,7 @@ def object_rows(
                 objects=len(found),
                 object_pixels_median=float(np.median(found)) if len(found) else None,
                 object_pixels_max=int(found.max()) if len(found) else None,
-                uncertainty=doubt,
+                near_threshold=near,
                 height=shape[0],
                 width=shape[1],
             )
@@ -89,33 +87,5 @@ def object_rows(
 
 
 def write_table(folder: Path, rows: Sequence[ObjectRow]) -> bool:
-    """Write ``table.csv`` and ``table.parquet``, one row per scan and class.
-
-    Returns:
-        Whether anything is new; a table that is as it was is left alone.
-    """
-    plain = [asdict(row) for row in rows]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(ObjectRow.__dataclass_fields__))
-    writer.writeheader()
-    writer.writerows(plain)
-    table, parquet = text.getvalue().encode(), folder / "table.parquet"
-    path = folder / "table.csv"
-    if parquet.exists() and path.exists() and path.read_bytes() == table:
-        return False
-    write_bytes(parquet, _parquet(plain))
-    write_bytes(path, table)
-    return True
-
-
-def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    """The rows with the types of `ObjectRow`, also where a column holds nothing."""
-    import pyarrow
-    import pyarrow.parquet
-
-    types = {"int": pyarrow.int64(), "float": pyarrow.float64(), "str": pyarrow.string()}
-    columns = ObjectRow.__dataclass_fields__.items()
-    schema = pyarrow.schema([(name, types[str(item.type).split(" ")[0]]) for name, item in columns])
-    stream = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema), stream)
-    return stream.getvalue()
+    """Write ``table.csv`` and ``table.parquet``, one row per scan and class; whether anything is new."""
+    return write_rows(folder, "table", ObjectRow, rows)

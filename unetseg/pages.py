@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from unetseg.score_words import interval_text, measured, score_number, score_title
+from unetseg.words import percent
 
 __all__ = ["render"]
 
@@ -30,6 +31,7 @@ def _environment() -> jinja2.Environment:
         "score_number": score_number,
         "score_title": score_title,
     }
+    environment.filters["percent"] = percent
     environment.filters["share"] = lambda value: f"{value:.2%}"
     environment.filters["digits"] = lambda value: (
         "–" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

@@ -12,12 +12,13 @@ flow, each is a task run.
       <scan>.objects.ome.zarr          where asked for: one plane per class, objects numbered
       <scan>.probabilities.ome.zarr    where asked for
       records/<scan>.json  the commit marker: what the output was made from, and its rows of the table
-      table.csv, table.parquet
-      gallery.html         overlays, those to look at first on top
+      table.csv, table.parquet      one row per scan and class
+      scans.csv, scans.parquet      one row per scan, those to look at first on top, with reasons
+      gallery.html         overlays in the same order
       run.json             model, settings, software, counts, quarantine
       .unfinished/         bands of large scans, until all are there
 
-Schema version 2.
+Schema version 3.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from unetseg.class_totals import ClassTotal, class_totals
 from unetseg.config import PredictConfig, to_plain
 from unetseg.errors import DataError
 from unetseg.full_disk import disk_errors_name
-from unetseg.gallery import write_gallery
+from unetseg.gallery import StoredMasks, write_gallery
 from unetseg.object_table import ObjectRow, write_table
 from unetseg.outputs import FORMATS
 from unetseg.parallel import Progress, silent
@@ -45,6 +46,7 @@ from unetseg.predict_open import Prediction, not_evaluated, open_prediction
 from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
 from unetseg.readers import BadFile
+from unetseg.scan_ranks import Advice, ScanRow, first_reasons, first_to_annotate, rank_scans, write_scans
 from unetseg.storage import read_json, write_json
 
 __all__ = ["PredictResult", "check_failures", "finish", "open_prediction", "predict", "segment_batch"]
@@ -64,6 +66,9 @@ class PredictResult:
         model: version of the bundle.
         out: folder of the outputs.
         table: one row per scan and class.
+        ranking: one row per scan, those to look at first on top.
+        look_first: the first of these, with reasons.
+        annotate_next: the first few scans to annotate, where the model is to learn more.
         gallery: page to look at.
         seconds: time taken.
         warnings: that the model was never evaluated, and what is odd about scans that were segmented all the same.
@@ -77,6 +82,9 @@ class PredictResult:
     model: str
     out: Path
     table: Path
+    ranking: Path
+    look_first: tuple[Advice, ...]
+    annotate_next: tuple[str, ...]
     gallery: Path
     seconds: float
     warnings: tuple[str, ...] = ()
@@ -143,13 +151,15 @@ def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictRes
     out, model, config = prediction.out, prediction.model, prediction.job.config
     segmented = {key: found for record in records for key, found in record.segmented.items()}
     rows = [row for key in sorted(segmented) for row in segmented[key].rows]
-    result = _result(prediction, records, segmented, rows)
+    ranked = rank_scans(segmented, model.info.training_data)
+    result = _result(prediction, records, segmented, rows, ranked)
     with disk_errors_name(out):
-        is_news = bool(result.done) or _is_news(out, result.aside)
+        news = [_is_news(out, result.aside), bool(result.done)]
         (out / "run.json").unlink(missing_ok=True)  # while there is none, the pages may be of an earlier run
-        if write_table(out, rows) or is_news:  # an unchanged run costs no pictures
-            form, kind = FORMATS[config.format], mask_kind(config)
-            write_gallery(result.gallery, model, rows, prediction.refs, form, kind, result.aside)
+        news += [write_table(out, rows), write_scans(out, ranked)]
+        if any(news):  # an unchanged run costs no pictures
+            masks = StoredMasks(out, FORMATS[config.format], mask_kind(config))
+            write_gallery(result.gallery, model, rows, ranked, prediction.refs, masks, result.aside)
         write_json(out / "run.json", _run_record(prediction, result))
     for warning in _odd_scans(segmented):
         logger.warning(warning)
@@ -174,7 +184,11 @@ def check_failures(result: PredictResult, config: PredictConfig) -> None:
 
 
 def _result(
-    prediction: Prediction, records: Sequence[BatchRecord], segmented: dict[str, Segmented], rows: list[ObjectRow]
+    prediction: Prediction,
+    records: Sequence[BatchRecord],
+    segmented: dict[str, Segmented],
+    rows: list[ObjectRow],
+    ranked: Sequence[ScanRow],
 ) -> PredictResult:
     out, model = prediction.out, prediction.model
     return PredictResult(
@@ -185,6 +199,9 @@ def _result(
         model=model.version,
         out=out,
         table=out / "table.parquet",
+        ranking=out / "scans.parquet",
+        look_first=first_reasons(ranked),
+        annotate_next=first_to_annotate(ranked),
         gallery=out / "gallery.html",
         seconds=time.time() - prediction.started,
         warnings=(*not_evaluated(model), *_odd_scans(segmented)),

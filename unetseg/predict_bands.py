@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from unetseg.component_bands import BandComponents, BorderRow, band_components, join
 from unetseg.config import PredictConfig
 from unetseg.filtered_bands import filtered
+from unetseg.near_threshold import near_threshold
 from unetseg.object_table import object_rows
 from unetseg.output_bands import Bands
 from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
@@ -28,7 +29,6 @@ from unetseg.predict_job import Job
 from unetseg.predict_marker import Marker, Segmented
 from unetseg.predict_scan import LargeScan, mask_kind, output_name, wanted_bands
 from unetseg.scan_rows import open_rows
-from unetseg.segment import uncertainty
 from unetseg.sources import hashes
 from unetseg.storage import remove, text_hash
 from unetseg.tiling import Span
@@ -64,9 +64,9 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     marker.begin()
     notes = [note for _, note in sorted(raw.written().items())]
     outputs, areas = _outputs(job, scan, kinds, notes)
-    levels = np.sum([note["levels"] for note in notes], axis=0)
-    table = object_rows(scan.ref.id, areas, scan.shape, job.info.classes, uncertainty(levels), scan.pixel_size)
-    done = marker.finish(scan.sources, outputs, table, scan.note)
+    near = near_threshold(np.sum([note["levels"] for note in notes], axis=0), job.decision)
+    table = object_rows(scan.ref.id, areas, scan.shape, job.info.classes, near, scan.pixel_size)
+    done = marker.finish(scan.sources, outputs, table, scan.note, scan.preparation.profiles)
     remove(raw.folder.parent)
     return done
 

@@ -15,7 +15,7 @@ from unetseg.tile_size import tile_side
 
 __all__ = ["LEAVES_OUTPUTS", "SCHEMA_VERSION", "Job", "make_job"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the outputs and records of a prediction."""
 
 LEAVES_OUTPUTS = frozenset(

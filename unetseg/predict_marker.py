@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from unetseg.intensity_distance import Profile
 from unetseg.masks import find_mask
 from unetseg.object_table import ObjectRow
 from unetseg.predict_job import Job
@@ -26,11 +27,13 @@ class Segmented:
         rows: one per class.
         fresh: whether it was segmented now.
         note: what is odd about it, or nothing.
+        profiles: how the normalised intensities of each channel are distributed.
     """
 
     rows: tuple[ObjectRow, ...]
     fresh: bool
     note: str
+    profiles: tuple[Profile, ...] = ()
 
 
 class Marker:
@@ -52,7 +55,8 @@ class Marker:
         known = self._known
         if not known or known["signature"] != self._job.signature or not self._is_up_to_date(known):
             return None
-        return Segmented(tuple(ObjectRow(**row) for row in known["rows"]), fresh=False, note=known.get("note", ""))
+        rows = tuple(ObjectRow(**row) for row in known["rows"])
+        return Segmented(rows, False, known.get("note", ""), tuple(map(tuple, known["profiles"])))
 
     def sources(self) -> list[SourceFile]:
         """Scan and guides as they are now; to be asked for before they are read."""
@@ -63,7 +67,12 @@ class Marker:
         self._path.unlink(missing_ok=True)
 
     def finish(
-        self, sources: Sequence[SourceFile], outputs: Sequence[str], rows: Iterable[ObjectRow], note: str
+        self,
+        sources: Sequence[SourceFile],
+        outputs: Sequence[str],
+        rows: Iterable[ObjectRow],
+        note: str,
+        profiles: Sequence[Profile],
     ) -> Segmented:
         """Say that all outputs are there; those that other settings had made go.
 
@@ -72,16 +81,18 @@ class Marker:
             outputs: relative to the folder of the outputs.
             rows: of the table.
             note: what is odd about the scan.
+            profiles: of its channels.
         """
         for stale in set(self._known["outputs"] if self._known else ()) - set(outputs):
             _remove(self._job.out / stale)
-        found = Segmented(tuple(rows), fresh=True, note=note)
+        found = Segmented(tuple(rows), True, note, tuple(profiles))
         record = {
             "signature": self._job.signature,
             "sources": [asdict(source) for source in sources],
             "outputs": list(outputs),
             "rows": [asdict(row) for row in found.rows],
             "note": note,
+            "profiles": list(found.profiles),
         }
         write_json(self._path, record)
         return found

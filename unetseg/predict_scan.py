@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unetseg.bundle import BundleInfo
 from unetseg.components import clean, number
 from unetseg.config import PredictConfig
+from unetseg.near_threshold import near_threshold
 from unetseg.object_table import object_rows
 from unetseg.output_zarr import CHUNK
 from unetseg.outputs import FORMATS, LABELS, MASKS, OBJECTS, PROBABILITIES, Kind
@@ -20,7 +21,7 @@ from unetseg.predict_job import Job
 from unetseg.predict_marker import Marker, Segmented
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import ScanRows, open_rows, prepare
-from unetseg.segment import Segmentation, uncertainty
+from unetseg.segment import Segmentation
 from unetseg.sources import SourceFile
 from unetseg.survey import Preparation
 from unetseg.tile_size import band_height
@@ -73,8 +74,9 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
         found = _segmented(job, rows, preparation, zoom)
     marker.begin()
     outputs, areas = _write(job, ref, found, size)
-    table = object_rows(ref.id, areas, rows.shape, job.info.classes, uncertainty(found.levels), size)
-    return marker.finish(sources, outputs, table, note)
+    near = near_threshold(found.levels, job.decision)
+    table = object_rows(ref.id, areas, rows.shape, job.info.classes, near, size)
+    return marker.finish(sources, outputs, table, note, preparation.profiles)
 
 
 def wanted_bands(info: BundleInfo, tile: int, height: int) -> list[Span]:

@@ -16,10 +16,9 @@ from unetseg.inference import Window, predict_band, predict_tiles
 from unetseg.pixel_size import Size
 from unetseg.tiling import Span
 
-__all__ = ["Segmentation", "Segmenter", "uncertainty"]
+__all__ = ["Segmentation", "Segmenter"]
 
 _FULL = 255  # of probabilities as they are counted and kept
-_SURELY_BACKGROUND = 0.05  # a pixel below this probability says nothing about how sure a class is
 
 Guides = NDArray[np.uint8] | None
 Windows = Iterator[tuple[Window, NDArray[np.float32]]]
@@ -39,26 +38,6 @@ class Segmentation:
     masks: NDArray[np.uint8]
     probabilities: NDArray[np.uint8] | None
     levels: NDArray[np.int64]
-
-
-def uncertainty(levels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean of ``2 min(p, 1 - p)`` over the pixels that may be foreground: 0 is sure, 1 is guessing.
-
-    Args:
-        levels: of a `Segmentation`, ``(K, 256)``.
-
-    Returns:
-        One number per class; 0 where no pixel has p > 0.05.
-
-    >>> levels = np.zeros((1, 256), int)
-    >>> levels[0, [0, 255]] = 10
-    >>> uncertainty(levels)
-    array([0.])
-    """
-    p = np.arange(_FULL + 1) / _FULL
-    counted = np.where(p > _SURELY_BACKGROUND, levels, 0)
-    mean: NDArray[np.float64] = counted @ (2 * np.minimum(p, 1 - p)) / np.maximum(counted.sum(axis=1), 1)
-    return mean
 
 
 def _in_steps(plane: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from unetseg.channels import ChannelFacts, channel_numbers, pick_channels
 from unetseg.config import IngestConfig
 from unetseg.formats import OpenPlane
 from unetseg.intensities import Collector, collector
+from unetseg.intensity_distance import KNOTS, Profile, profile
 from unetseg.normalise import ChannelScale, normalise, scale_of
 
 __all__ = ["Preparation", "Survey", "survey"]
@@ -29,10 +30,12 @@ class Preparation:
     Attributes:
         numbers: which channel of the file each channel of the network is.
         scales: of each channel of the network.
+        profiles: how the normalised intensities of each are distributed over the whole scan.
     """
 
     numbers: tuple[int, ...]
     scales: tuple[ChannelScale, ...]
+    profiles: tuple[Profile, ...]
 
     def __call__(self, pixels: NDArray[Any], *, dtype: str = "float32") -> NDArray[np.floating]:
         """Normalised intensities ``(h, W, C)`` of some rows of the file."""
@@ -76,4 +79,6 @@ def survey(
             found.add(rows[..., channel])
     numbers = channel_numbers(len(collectors), channels, facts, path)
     wanted = tuple(collectors[number] for number in numbers)
-    return Survey(Preparation(numbers, tuple(scale_of(found, config) for found in wanted)), wanted)
+    scales = tuple(scale_of(found, config) for found in wanted)
+    profiles = tuple(profile(found.percentiles(KNOTS), scale) for found, scale in zip(wanted, scales, strict=True))
+    return Survey(Preparation(numbers, scales, profiles), wanted)

@@ -15,16 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.class_statistics import CountedScan, PixelCounts, count_pixels
+from unetseg.words import percent
 
-__all__ = ["SuspectScan", "find_suspicions"]
+__all__ = ["FEWEST_SCANS", "USUAL_SHARE", "SuspectScan", "find_suspicions", "usual_range"]
 
 Found = Iterator[tuple[str, str]]
 """Ids of scans, each with a sentence about it."""
 
-_FEWEST_SCANS = 10
+FEWEST_SCANS = 10
 """With fewer scans that have the class there is no telling what is usual."""
 
-_USUAL_SHARE = 0.9
+USUAL_SHARE = 0.9
 """A class that so many scans have is expected in every scan."""
 
 _SPREADS = 5.0
@@ -114,7 +115,7 @@ def _lacking(ids: Sequence[str], counts: PixelCounts, k: int, name: str) -> Foun
     """Scans without a class that nearly all have; those without any class have a sentence of their own."""
     has, counts_at_all = counts.classes[:, k] > 0, counts.counted > 0
     present = int(has.sum())
-    if present < max(_FEWEST_SCANS, _USUAL_SHARE * counts_at_all.sum()):
+    if present < max(FEWEST_SCANS, USUAL_SHARE * counts_at_all.sum()):
         return
     for i in _where(counts_at_all & ~has & ~_is_empty(counts)):
         yield (
@@ -140,21 +141,21 @@ def _of_odd_area(ids: Sequence[str], counts: PixelCounts, k: int, name: str) -> 
     absolute deviation, the robust counterpart of the standard deviation (doi:10.1016/j.jesp.2013.03.013).
     """
     has = counts.classes[:, k] > 0
-    if (present := int(has.sum())) < _FEWEST_SCANS:
+    if (present := int(has.sum())) < FEWEST_SCANS:
         return
     areas = counts.classes[:, k] / np.maximum(counts.counted, 1)
-    low, high = _usual_range(areas[has])
+    low, high = usual_range(areas[has])
     odd = has & ((areas < low) | (areas > high)) & ~_is_full(counts, k)  # what is full has its sentence
     for i in _where(odd):
         yield (
             ids[i],
-            f"{name}: covers {_percent(areas[i])} of the pixels (expected: {_percent(low)} to "
-            f"{_percent(min(high, 1.0))}, by the {present:,} scans that have it); check that mask and scan belong "
+            f"{name}: covers {percent(areas[i])} of the pixels (expected: {percent(low)} to "
+            f"{percent(min(high, 1.0))}, by the {present:,} scans that have it); check that mask and scan belong "
             "together and that the mask is complete",
         )
 
 
-def _usual_range(areas: NDArray[np.float64]) -> tuple[float, float]:
+def usual_range(areas: NDArray[np.float64]) -> tuple[float, float]:
     """Least and largest area, as shares in (0, 1], that is not suspicious among ``(N,)`` areas."""
     logs = np.log(areas)
     middle = float(np.median(logs))
@@ -251,7 +252,3 @@ def _pixels(number: np.int64) -> str:
 def _of_scans(number: int | np.int64, counts: PixelCounts) -> str:
     """``3 of 40 scans``, out of those with a pixel that counts."""
     return f"{number:,} of {(counts.counted > 0).sum():,} scans"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

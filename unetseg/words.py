@@ -1,10 +1,10 @@
-"""Lists of names in sentences, cut short where they are long."""
+"""Lists of names, and shares, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["first_of"]
+__all__ = ["first_of", "percent"]
 
 
 def first_of(names: Iterable[str], most: int, *, rest: str = " and {} more") -> str:
@@ -22,3 +22,12 @@ def first_of(names: Iterable[str], most: int, *, rest: str = " and {} more") -> 
     """
     listed = list(names)
     return ", ".join(listed[:most]) + (rest.format(len(listed) - most) if len(listed) > most else "")
+
+
+def percent(share: float) -> str:
+    """A share of a whole, with three digits.
+
+    >>> percent(0.12345)
+    '12.3 %'
+    """
+    return f"{100 * share:.3g} %"

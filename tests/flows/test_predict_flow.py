@@ -12,6 +12,7 @@ import pytest
 
 from unetseg import predict as library
 from unetseg.config import PredictConfig
+from unetseg.parallel import Workers
 from unetseg.predict_batches import BatchRecord, PredictBatch
 from unetseg.predict_workers import workers_for
 from unetseg.project import Project
@@ -147,11 +148,11 @@ class Batches:
         monkeypatch.setattr(tasks.predict, "segment_batch", at_once)
         monkeypatch.setattr(library, "segment_batch", self)
 
-    def __call__(self, batch: PredictBatch, **named: Any) -> BatchRecord:
+    def __call__(self, batch: PredictBatch, workers: Workers, **named: Any) -> BatchRecord:
         self.tried.append(batch.number)
         if batch.number == 2 and self.tried.count(2) <= self.times:
             named["progress"] = self.stop
-        return self.original(batch, **named)
+        return self.original(batch, workers, **named)
 
     def stop(self, done: int, total: int, what: str) -> None:
         raise self.error

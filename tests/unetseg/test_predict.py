@@ -203,7 +203,7 @@ def test_table_agrees_with_the_masks(trained: Project, scans: Path, tmp_path: Pa
         k = ["iris", "pupil", "sclera"].index(row["class_name"])
         assert int(row["pixels"]) == masks[k].sum()
         assert (int(row["height"]), int(row["width"])) == masks.shape[1:]
-        assert 0 <= float(row["uncertainty"]) <= 1
+        assert 0 <= float(row["near_threshold"]) <= 1
     assert result.table.exists()
 
 

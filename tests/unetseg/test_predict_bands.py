@@ -125,4 +125,4 @@ def test_a_scan_that_breaks_in_the_middle_is_set_aside(trained: Project, large: 
     (scans / "slide.tif").write_bytes((large / "slide.tif").read_bytes())
     result = run(trained, scans, tmp_path / "out")
     assert (result.done, [Path(item.path).name for item in result.quarantined]) == (1, ["broken.tif"])
-    assert read_json(tmp_path / "out/run.json")["schema_version"] == 2
+    assert read_json(tmp_path / "out/run.json")["schema_version"] == 3
