@@ -78,7 +78,8 @@ def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
     if result.look_first:
         console.say("look first at " + "; ".join(f"{item.scan} ({item.reasons})" for item in result.look_first))
     if result.annotate_next:
-        console.say(f"annotate next: {', '.join(result.annotate_next)}; all in {result.out / 'scans.csv'}")
+        named = ", ".join(item.scan for item in result.annotate_next)
+        console.say(f"annotate next: {named}; more of both in {result.out / 'scans.csv'}")
 
 
 def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401

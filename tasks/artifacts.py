@@ -117,16 +117,12 @@ def show_prediction(result: PredictResult) -> None:
         "\n".join(f"- {warning}" for warning in result.warnings),
         _table(["class", "scans with it", "objects", "mean share of a scan"], [_total(row) for row in result.totals]),
         _table(["look first at", "because"], [[item.scan, item.reasons] for item in result.look_first]),
-        _sentence("Annotate these next: ", result.annotate_next),
+        _table(["annotate next", "because"], [[item.scan, item.reasons] for item in result.annotate_next]),
         _table(["what", "where"], [["table", f"`{result.table}`"], ["gallery", f"`{result.gallery}`"]]),
     ]
     create_markdown_artifact("\n\n".join(part for part in parts if part), key="prediction")
     create_link_artifact(result.gallery.as_uri(), link_text=str(result.gallery), key="gallery")
     show_quarantine(result.aside)
-
-
-def _sentence(begin: str, names: Sequence[str]) -> str:
-    return f"{begin}{', '.join(f'`{name}`' for name in names)}." if names else ""
 
 
 def _total(found: ClassTotal) -> list[str]:

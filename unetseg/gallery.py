@@ -24,7 +24,7 @@ from unetseg.pages import render
 from unetseg.parallel import run_units
 from unetseg.pictures import data_uri, overlay, to_rgb
 from unetseg.readers import BadFile, ScanRef, open_scan
-from unetseg.scan_ranks import ScanRow
+from unetseg.scan_ranks import ScanRow, to_annotate
 from unetseg.storage import write_bytes
 
 __all__ = ["StoredMasks", "write_gallery"]
@@ -32,6 +32,7 @@ __all__ = ["StoredMasks", "write_gallery"]
 logger = logging.getLogger(__name__)
 
 _SHOWN = 24  # scans with a picture: a page of a few megabytes; the table has all
+_PROPOSED = 10  # scans to annotate that are named
 _SIDE = 320  # pixels of a picture
 _BAND = 1 << 24  # pixels read at once
 _NO_LIMIT = float("inf")  # the scan was read a moment ago, within the limit of the settings
@@ -90,7 +91,7 @@ def write_gallery(
         cards=_cards(_with_classes(ranked[:_SHOWN], rows), refs, bundle, masks),
         scans=len(ranked),
         reasons=sum(bool(item.reasons) for item in ranked),
-        proposed=sorted((item for item in ranked if item.annotate_next), key=lambda item: item.annotate_next or 0),
+        proposed=to_annotate(ranked)[:_PROPOSED],
         totals=class_totals(rows, bundle.info.classes),
         quarantined=quarantined,
     )

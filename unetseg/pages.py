@@ -8,7 +8,6 @@ from typing import Any
 import jinja2
 
 from unetseg.score_words import interval_text, measured, score_number, score_title
-from unetseg.words import percent
 
 __all__ = ["render"]
 
@@ -31,7 +30,7 @@ def _environment() -> jinja2.Environment:
         "score_number": score_number,
         "score_title": score_title,
     }
-    environment.filters["percent"] = percent
+    environment.filters["percent"] = lambda value: f"{100 * value:.0f} %"
     environment.filters["share"] = lambda value: f"{value:.2%}"
     environment.filters["digits"] = lambda value: (
         "–" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

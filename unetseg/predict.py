@@ -46,7 +46,7 @@ from unetseg.predict_open import Prediction, not_evaluated, open_prediction
 from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
 from unetseg.readers import BadFile
-from unetseg.scan_ranks import Advice, ScanRow, first_reasons, first_to_annotate, rank_scans, write_scans
+from unetseg.scan_ranks import Advice, ScanRow, advice, rank_scans, to_annotate, write_scans
 from unetseg.storage import read_json, write_json
 
 __all__ = ["PredictResult", "check_failures", "finish", "open_prediction", "predict", "segment_batch"]
@@ -67,8 +67,8 @@ class PredictResult:
         out: folder of the outputs.
         table: one row per scan and class.
         ranking: one row per scan, those to look at first on top.
-        look_first: the first of these, with reasons.
-        annotate_next: the first few scans to annotate, where the model is to learn more.
+        look_first: the first few of these for which there are reasons.
+        annotate_next: the first few scans to annotate.
         gallery: page to look at.
         seconds: time taken.
         warnings: that the model was never evaluated, and what is odd about scans that were segmented all the same.
@@ -84,7 +84,7 @@ class PredictResult:
     table: Path
     ranking: Path
     look_first: tuple[Advice, ...]
-    annotate_next: tuple[str, ...]
+    annotate_next: tuple[Advice, ...]
     gallery: Path
     seconds: float
     warnings: tuple[str, ...] = ()
@@ -200,8 +200,8 @@ def _result(
         out=out,
         table=out / "table.parquet",
         ranking=out / "scans.parquet",
-        look_first=first_reasons(ranked),
-        annotate_next=first_to_annotate(ranked),
+        look_first=advice(row for row in ranked if row.reasons),
+        annotate_next=advice(to_annotate(ranked)),
         gallery=out / "gallery.html",
         seconds=time.time() - prediction.started,
         warnings=(*not_evaluated(model), *_odd_scans(segmented)),

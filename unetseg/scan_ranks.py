@@ -5,8 +5,9 @@ Both follow from the rows of the table and the intensities that the records of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from unetseg.tables import write_rows
 from unetseg.training_data import TrainingData
 from unetseg.trust import ODD, Trust, judge
 
-__all__ = ["Advice", "ScanRow", "first_reasons", "first_to_annotate", "rank_scans", "write_scans"]
+__all__ = ["Advice", "ScanRow", "advice", "rank_scans", "to_annotate", "write_scans"]
 
 ANNOTATE = 20
 """Scans that are proposed for annotation: an afternoon's work."""
@@ -60,11 +61,11 @@ class ScanRow:
 
 @dataclass(frozen=True)
 class Advice:
-    """A scan to look at, and why.
+    """A scan to look at or to annotate, and what speaks for looking at it.
 
     Attributes:
         scan: its id.
-        reasons: in words.
+        reasons: in words; empty where there are none.
     """
 
     scan: str
@@ -91,15 +92,14 @@ def rank_scans(scans: Mapping[str, Segmented], known: TrainingData | None) -> tu
     )
 
 
-def first_reasons(rows: Sequence[ScanRow]) -> tuple[Advice, ...]:
-    """The first few of the scans for which there is a reason."""
-    return tuple(Advice(row.scan, row.reasons) for row in rows if row.reasons)[:_TOLD]
+def advice(rows: Iterable[ScanRow]) -> tuple[Advice, ...]:
+    """The first few rows, in short."""
+    return tuple(Advice(row.scan, row.reasons) for row in islice(rows, _TOLD))
 
 
-def first_to_annotate(rows: Sequence[ScanRow]) -> tuple[str, ...]:
-    """Ids of the first few scans to annotate."""
-    proposed = sorted((row.annotate_next, row.scan) for row in rows if row.annotate_next)
-    return tuple(scan for _, scan in proposed[:_TOLD])
+def to_annotate(rows: Sequence[ScanRow]) -> list[ScanRow]:
+    """The scans that are proposed for annotation, in their order."""
+    return sorted((row for row in rows if row.annotate_next), key=lambda row: row.annotate_next or 0)
 
 
 def write_scans(folder: Path, rows: Sequence[ScanRow]) -> bool:
@@ -133,7 +133,7 @@ def _next(scans: Sequence[Segmented], found: Sequence[Trust]) -> list[int]:
 
 
 def _row(rank: int, proposed: int | None, name: str, found: Trust) -> ScanRow:
-    intensity, area = found.intensity, found.area
+    intensity = found.intensity
     return ScanRow(
         look_first=rank,
         annotate_next=proposed,
@@ -145,5 +145,5 @@ def _row(rank: int, proposed: int | None, name: str, found: Trust) -> ScanRow:
         intensity_ratio=found.intensity_ratio,
         intensity_channel=intensity.channel if intensity else None,
         area_ratio=found.area_ratio,
-        area_class=area.class_name if area else None,
+        area_class=found.areas[0].class_name if found.areas else None,
     )

@@ -32,6 +32,7 @@ UNSURE = 0.5
 """So is more than this share of the pixels near the threshold."""
 
 _SAME = 0.01  # of the range of intensities: distances below it are those of equal scans
+_NAMED = 3  # classes of odd area that are named
 _TINY = 1e-9  # where all are equal, so that ratios stay finite
 
 
@@ -52,7 +53,7 @@ class Near:
         """The reason, or nothing."""
         if self.share <= UNSURE:
             return ""
-        return f"{self.class_name}: {percent(self.share)} of what may be it is near the threshold"
+        return f"{self.class_name}: {100 * self.share:.0f} % of its pixels are near the threshold"
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,12 @@ class Intensity:
         if self.ratio is None or self.ratio <= ODD:
             return ""
         whose = "intensities are" if self.alone else f"intensities of {self.channel} are"
-        return f"{whose} farther from the training data than any training scan's ({self.ratio:.2g} times)"
+        return f"{whose} farther from the training data than any training scan's ({self.ratio:,.1f} times)"
 
 
 @dataclass(frozen=True)
 class Area:
-    """The class whose area is furthest from what the training data had.
+    """How far the area of a class is from what the training data had.
 
     Attributes:
         ratio: above 1 where the area is outside of what is usual and of what training had.
@@ -97,11 +98,17 @@ class Area:
 
 @dataclass(frozen=True)
 class Trust:
-    """The three measures of a scan; None where there is nothing to compare with."""
+    """The three measures of a scan.
+
+    Attributes:
+        near: of the class that was decided least clearly.
+        intensity: of the channel that is furthest from the training data; None where that is unknown.
+        areas: of the classes of which it is known what is usual, the oddest first.
+    """
 
     near: Near
     intensity: Intensity | None
-    area: Area | None
+    areas: tuple[Area, ...]
 
     @property
     def intensity_ratio(self) -> float | None:
@@ -110,13 +117,13 @@ class Trust:
 
     @property
     def area_ratio(self) -> float | None:
-        """Of `Area`."""
-        return self.area.ratio if self.area else None
+        """Of the oddest `Area`."""
+        return self.areas[0].ratio if self.areas else None
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why to look at the scan, in words."""
-        found = (self.intensity, self.area, self.near)
+        found = (self.intensity, *self.areas[:_NAMED], self.near)
         return tuple(item.words for item in found if item and item.words)
 
 
@@ -130,13 +137,13 @@ def judge(rows: Sequence[ObjectRow], profiles: Sequence[Profile], known: Trainin
     """
     near = max((Near(row.near_threshold, row.class_name) for row in rows), key=lambda item: item.share)
     if known is None:
-        return Trust(near, None, None)
+        return Trust(near, None, ())
     channels = [_intensity(values, told, known) for values, told in zip(profiles, known.intensities, strict=True)]
     areas = [item for row, told in zip(rows, known.areas, strict=True) if (item := _area(row, told))]
     return Trust(
         near,
         max(channels, key=lambda item: (item.ratio or 0.0, item.distance)),
-        max(areas, key=lambda item: item.ratio, default=None),
+        tuple(sorted(areas, key=lambda item: -item.ratio)),
     )
 
 
