@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetseg.annotate_next import choose_next
 from unetseg.predict_marker import Segmented
@@ -113,15 +114,19 @@ def _order(found: Sequence[Trust]) -> list[int]:
     *Formula*: ``sum over measures of 1 / (60 + rank)``. Ratios that are no reason count alike, and so do unknown ones;
     equal ones share the last of their ranks. Ties go to the scan with more reasons, then the more unsure one.
     """
-    from scipy.stats import rankdata
-
     near = np.array([item.near.share for item in found])
     ratios = ([item.intensity_ratio for item in found], [item.area_ratio for item in found])
     measures = [near, *(np.maximum(np.array(ratio, np.float64), ODD) for ratio in ratios)]
-    score = sum(1 / (_FUSION + rankdata(-measure, method="max")) for measure in measures)
+    score = sum(1 / (_FUSION + _ranks(measure)) for measure in measures)
     reasons = np.array([len(item.reasons) for item in found])
     order: list[int] = np.lexsort((-near, -reasons, -np.round(score, 12))).tolist()
     return order
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many are at least as large: `scipy.stats.rankdata(-values, "max")`, whose import would take a second."""
+    ranks: NDArray[np.int64] = len(values) - np.searchsorted(np.sort(values), values)
+    return ranks
 
 
 def _next(scans: Sequence[Segmented], found: Sequence[Trust]) -> list[int]:

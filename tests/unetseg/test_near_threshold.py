@@ -45,4 +45,5 @@ def test_it_is_what_counting_the_pixels_gives(steps, threshold):
     near = may_be & (p <= (1 + threshold) / 2)
     expected = near.sum() / may_be.sum() if may_be.any() else 0
     found = near_threshold(levels_of(steps), Decision("thresholds", (threshold,)))[0]
-    assert found == pytest.approx(expected) and 0 <= found <= 1
+    assert found == pytest.approx(expected)
+    assert 0 <= found <= 1
