@@ -112,14 +112,15 @@ def _order(found: Sequence[Trust]) -> list[int]:
     """Reciprocal rank fusion of the three measures (doi:10.1145/1571941.1572114).
 
     *Formula*: ``sum over measures of 1 / (60 + rank)``. Ratios that are no reason count alike, and so do unknown ones;
-    equal ones share the last of their ranks. Ties go to the scan with more reasons, then the more unsure one.
+    equal ones share the last of their ranks. Scans with a reason come before all others; ties go to the one with more
+    reasons, then to the more unsure one.
     """
     near = np.array([item.near.share for item in found])
     ratios = ([item.intensity_ratio for item in found], [item.area_ratio for item in found])
     measures = [near, *(np.maximum(np.array(ratio, np.float64), ODD) for ratio in ratios)]
     score = sum(1 / (_FUSION + _ranks(measure)) for measure in measures)
     reasons = np.array([len(item.reasons) for item in found])
-    order: list[int] = np.lexsort((-near, -reasons, -np.round(score, 12))).tolist()
+    order: list[int] = np.lexsort((-near, -reasons, -np.round(score, 12), reasons == 0)).tolist()
     return order
 
 

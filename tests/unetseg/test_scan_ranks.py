@@ -56,12 +56,12 @@ def test_the_score_is_reciprocal_rank_fusion():
     }
     rows = rank_scans(scans, KNOWN)
 
-    def score(row: ScanRow) -> float:
+    def score(row: ScanRow) -> tuple[bool, float]:
         total = 0.0
         for name, least in (("near_threshold", 0.0), ("intensity_ratio", 1.0), ("area_ratio", 1.0)):
             own = max(getattr(row, name), least)
             total += 1 / (60 + sum(max(getattr(other, name), least) >= own for other in rows))
-        return total
+        return bool(row.reasons), total
 
     scores = [score(row) for row in rows]
     assert scores == sorted(scores, reverse=True)
@@ -75,6 +75,13 @@ def test_without_knowledge_of_the_training_data_doubt_alone_decides_and_the_cell
     assert {name for name, value in asdict(row).items() if value is None} == {
         "intensity_distance", "intensity_ratio", "intensity_channel", "area_ratio", "area_class",
     }  # fmt: skip
+
+
+def test_no_scan_without_a_reason_comes_before_one_with_one():
+    scans = {f"far {i}": scan(0.0, shift=0.1 + i / 100) for i in range(3)} | {
+        f"unsure {i:03d}": scan(0.4 - i / 1000) for i in range(99)
+    }
+    assert order(scans).startswith("far 2 far 1 far 0 unsure 000")
 
 
 def test_equal_scans_come_in_the_order_of_their_names():
