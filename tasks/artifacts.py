@@ -120,8 +120,10 @@ def show_prediction(result: PredictResult) -> None:
         _table(["annotate next", "because"], [[item.scan, item.reasons] for item in result.annotate_next]),
         _table(["what", "where"], [["table", f"`{result.table}`"], ["gallery", f"`{result.gallery}`"]]),
     ]
-    create_markdown_artifact("\n\n".join(part for part in parts if part), key="prediction")
-    create_link_artifact(result.gallery.as_uri(), link_text=str(result.gallery), key="gallery")
+    text = "\n\n".join(part for part in parts if part)
+    create_markdown_artifact(text, key="prediction", description="what was found, and where it is")
+    link = result.gallery.as_uri(), str(result.gallery)
+    create_link_artifact(*link, key="gallery", description="overlays, those to look at first on top")
     show_quarantine(result.aside)
 
 

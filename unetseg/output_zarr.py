@@ -73,7 +73,7 @@ def _write(
                 write_band(array, start, planes[:, start : start + rows], kind, page=page)
         in_memory = isinstance(pages[0], np.ndarray) and rows >= shape[1] and not (axis or kind.merged)
         known = np.asarray(pages[0]) if in_memory else None
-        describe_image(folder, _name(path), names, pixel_size, kind, known=known)
+        describe_image(folder, _name(path), names, pixel_size, kind, array=array, known=known)
 
 
 def begin_image(folder: Path, shape: tuple[int, ...], kind: Kind, *, rows: int, pages: int = 0) -> StoredArray:
@@ -106,6 +106,7 @@ def describe_image(
     pixel_size: PixelSize,
     kind: Kind,
     *,
+    array: StoredArray | None = None,
     known: NDArray[Any] | None = None,
 ) -> None:
     """Make an OME-Zarr of a local folder whose array of full resolution is there: smaller levels, and metadata.
@@ -116,9 +117,11 @@ def describe_image(
         names: of the classes.
         pixel_size: ``(y, x)`` in micrometres, or None.
         kind: of the values.
+        array: that array, where it is open: to open one takes a millisecond.
         known: what the array holds, where that is in memory.
     """
-    levels, axes = add_levels(folder, chunk=CHUNK, known=known), StoredArray(folder / "0").axes
+    first = array or StoredArray(folder / "0")
+    levels, axes = add_levels(folder, chunk=CHUNK, first=first, known=known), first.axes
     if kind.white:
         window = (0.0, float(kind.white))
         ome = image_metadata(name, names, pixel_size, window=window, levels=levels, axes=axes)

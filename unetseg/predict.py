@@ -16,6 +16,7 @@ flow, each is a task run.
       scans.csv, scans.parquet      one row per scan, those to look at first on top, with reasons
       gallery.html         overlays in the same order
       run.json             model, settings, software, counts, quarantine
+      .files.json          how many images each file holds, so that it need not be opened again to count them
       .unfinished/         bands of large scans, until all are there
 
 Schema version 3.
@@ -160,6 +161,7 @@ def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictRes
         if any(news):  # an unchanged run costs no pictures
             masks = StoredMasks(out, FORMATS[config.format], mask_kind(config))
             write_gallery(result.gallery, model, rows, ranked, prediction.refs, masks, result.aside)
+        prediction.counts.save()
         write_json(out / "run.json", _run_record(prediction, result))
     for warning in _odd_scans(segmented):
         logger.warning(warning)

@@ -12,6 +12,7 @@ from unetseg.batches import file_weight, in_batches
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.errors import UsageError
+from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
 from unetseg.readers import BadFile, ScanRef, list_scans
@@ -32,6 +33,7 @@ class Prediction:
         job: what all units share.
         refs: the scans.
         bad: files that cannot be scans, with reasons.
+        counts: of the images in the files, to be saved at the end.
         cluster: address of a running Dask scheduler; empty: threads of this process.
         started: when, in seconds since 1970.
     """
@@ -42,6 +44,7 @@ class Prediction:
     job: Job
     refs: tuple[ScanRef, ...]
     bad: tuple[BadFile, ...]
+    counts: PlaneCounts
     cluster: str
     started: float
 
@@ -78,7 +81,9 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
     started = time.time()
     model = load_bundle(bundle)
     _check_settings(model, config)
-    refs, bad = list_scans(ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels))
+    counts = PlaneCounts(out / ".files.json")
+    source = ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels)
+    refs, bad = list_scans(source, counts)
     if out.absolute().is_relative_to(folder.absolute()):
         raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
     for warning in not_evaluated(model):  # before the work, so that it can be stopped
@@ -90,6 +95,7 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
         job=make_job(model, out, config),
         refs=tuple(refs),
         bad=tuple(bad),
+        counts=counts,
         cluster=cluster,
         started=started,
     )

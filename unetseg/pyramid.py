@@ -86,18 +86,19 @@ def reduced_levels(planes: Planes) -> list[Planes]:
     return levels
 
 
-def add_levels(folder: Path, *, chunk: int, known: NDArray[Any] | None = None) -> int:
+def add_levels(folder: Path, *, chunk: int, first: StoredArray | None = None, known: NDArray[Any] | None = None) -> int:
     """Write the arrays ``1``, ``2`` ... of a local image whose array ``0`` is there.
 
     Args:
         folder: of the image.
         chunk: side of a chunk in pixels.
+        first: array ``0``, where it is open.
         known: what array ``0`` holds, where that is in memory; else the levels are read and written shard by shard.
 
     Returns:
         How many levels there are now.
     """
-    below = StoredArray(folder / "0")
+    below = first or StoredArray(folder / "0")
     levels = level_count(*below.shape[-2:])
     for level in range(1, levels):
         array = _begin_level(folder / str(level), below, chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ def write_rows(folder: Path, name: str, kind: type[DataclassInstance], rows: Seq
     Returns:
         Whether anything is new; a table that is as it was is left alone.
     """
-    plain = [asdict(row) for row in rows]
+    plain = [vars(row) for row in rows]  # `asdict` copies each value, which takes longer than all else here
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [field.name for field in fields(kind)])
     writer.writeheader()

@@ -20,8 +20,10 @@ from unetseg.batches import file_weight, in_batches
 from unetseg.class_totals import ClassTotal, class_totals
 from unetseg.config import PredictConfig
 from unetseg.errors import BundleError
+from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
 from unetseg.object_table import ObjectRow
+from unetseg.plane_counts import PlaneCounts
 from unetseg.predict import PredictResult, finish, open_prediction, predict
 from unetseg.predict_batches import segment_batch
 from unetseg.predict_open import Prediction
@@ -116,6 +118,44 @@ def test_totals_add_up_the_classes_over_all_scans():
         ClassTotal("iris", scans=2, objects=3, fraction=pytest.approx(0.3)),
     )
     assert class_totals([], ["iris"]) == (ClassTotal("iris", 0, 0, 0.0),)
+
+
+# --------------------------------------------------------------------------- counting pages
+
+
+def test_files_that_are_as_they_were_are_not_opened_to_count_their_pages(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[str] = []
+    monkeypatch.setattr("unetseg.plane_counts.plane_count", lambda path: opened.append(path.name) or plane_count(path))
+
+    def counted() -> dict[str, int]:
+        opened.clear()
+        counts = PlaneCounts(tmp_path / "files.json")
+        found = {path.name: counts(path) for path in sorted(scans.iterdir())}
+        counts.save()
+        return found
+
+    expected = {"a.tif": 1, "b.tif": 1, "stack.tif": 3, "y.tif": 1, "z.tif": 1}
+    assert (counted(), len(opened)) == (expected, 5)
+    assert (counted(), opened) == (expected, [])
+    shutil.copy(scans / "stack.tif", scans / "a.tif")
+    assert (counted(), opened) == (expected | {"a.tif": 3}, ["a.tif"])
+    os.utime(scans / "b.tif")
+    assert (counted(), opened) == (expected | {"a.tif": 3}, ["b.tif"])
+    (tmp_path / "files.json").write_text("{")
+    assert (counted(), len(opened)) == (expected | {"a.tif": 3}, 5)
+
+
+def test_unchanged_run_opens_no_scan_and_a_stack_that_grew_is_seen(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(trained, scans, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(tifffile, "TiffFile", None)
+        assert run(trained, scans, tmp_path / "out").skipped == 7
+    tifffile.imwrite(scans / "z.tif", tifffile.imread(scans / "stack.tif"), photometric="minisblack")
+    assert run(trained, scans, tmp_path / "out").done == 3
 
 
 # --------------------------------------------------------------------------- a full disk

@@ -1,0 +1,51 @@
+"""How many images each file of a folder holds, as it was found the last time.
+
+Where nothing has changed, opening thousands of files to count their pages would take longer than all else together.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from unetseg.errors import DamagedFileError
+from unetseg.formats import plane_count
+from unetseg.storage import read_json, state, write_json
+
+__all__ = ["PlaneCounts"]
+
+
+class PlaneCounts:
+    """Counts the images in files; those that are as they were, by size and time of change, are not opened.
+
+    Args:
+        path: of the JSON file that remembers; it may be missing, and one that is damaged counts as missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, list[int]] = {}
+        self._found: dict[str, list[int]] = {}
+        if path.exists():
+            try:
+                self._known = read_json(path)
+            except DamagedFileError:
+                return
+
+    def __call__(self, path: Path) -> int:
+        """How many images a file holds.
+
+        Raises:
+            BadFileError: its header cannot be read.
+        """
+        if not path.is_file():  # a folder that is one image tells at once, and a link to nothing says so
+            return plane_count(path)
+        now = list(state(path))
+        known = self._known.get(str(path))
+        count = known[2] if known and known[:2] == now else plane_count(path)
+        self._found[str(path)] = [*now, count]
+        return count
+
+    def save(self) -> None:
+        """Remember the files that were asked for, and no others."""
+        if self._found != self._known:
+            write_json(self._path, self._found)
