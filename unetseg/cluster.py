@@ -50,9 +50,10 @@ def existing_cluster(
         message = f"--cluster {address}: no Dask scheduler answers there ({error}); start one, or leave it out"
         raise UsageError(message) from error
     with silence_logging_cmgr(logging.CRITICAL), client, token_in(out) as token:
-        found = ClusterWorkers(client, address, workers, needs=_needs(resource), checked=Checked(token, tuple(sees)))
+        checked, needs = Checked(token, tuple(sees)), _needs(resource)
+        found = ClusterWorkers(client, f"--cluster {address}", workers, needs=needs, checked=checked)
         found.wait_for_first()
-        check_workers(client, address, found.checked)
+        check_workers(client, address, checked, [worker for worker, places in found.places().items() if places])
         yield found
 
 
@@ -79,7 +80,7 @@ def local_processes(processes: int, *, workers: int = 0) -> Iterator[Workers]:
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        yield ClusterWorkers(client, "the processes of this machine", workers, processes=processes)
+        yield ClusterWorkers(client, f"predict.processes={processes}", workers, processes=processes)
 
 
 class ClusterWorkers(Workers):
@@ -141,20 +142,24 @@ class ClusterWorkers(Workers):
         end = time.monotonic() + _FIRST_WORKER
         while not self.room():
             if time.monotonic() > end:
-                which = "".join(f" with {name}={amount:g}" for name, amount in self._needs.items())
+                which = "".join(f" --resources {name}={amount:g}" for name, amount in self._needs.items())
                 raise UsageError(
-                    f"--cluster {self._name}: no worker{which} within {_FIRST_WORKER} s; start one (dask worker "
-                    f"{self._name}{' --resources ' if which else ''}{which.removeprefix(' with ')}), or leave it out"
+                    f"{self._name}: no worker{which.replace(' --resources', ' with')} within "
+                    f"{_FIRST_WORKER} s; start one (dask worker ...{which}), or leave it out"
                 )
             time.sleep(0.2)
 
     def room(self) -> int:
         """Units that the workers can do at once."""
+        return sum(self.places().values())
+
+    def places(self) -> dict[str, int]:
+        """How many of them each worker can do, by its address."""
         try:
-            found = self._client.scheduler_info()["workers"].values()
+            found = self._client.scheduler_info()["workers"].items()
         except (OSError, ValueError) as error:  # distributed's errors of lost connections are OSErrors
             raise self._lost(f"does not answer ({error})") from error
-        return sum(min(item["nthreads"], *self._portions(item["resources"])) for item in found)
+        return {worker: min(item["nthreads"], *self._portions(item["resources"])) for worker, item in found}
 
     def _portions(self, has: dict[str, float]) -> list[int]:
         return [2**31, *(int(has.get(name, 0) // amount) for name, amount in self._needs.items())]
@@ -170,6 +175,7 @@ class ClusterWorkers(Workers):
     def _outcome(self, future: Future[Any]) -> Any:  # noqa: ANN401
         if future.cancelled():  # nobody cancels what is waited for: the scheduler took them along
             raise self._lost("is gone")
+        self._seen = time.monotonic()
         found = super()._outcome(future)
         if isinstance(found, ClusterError):
             raise found
@@ -177,7 +183,7 @@ class ClusterWorkers(Workers):
 
     def _lost(self, what: str) -> ClusterError:
         return ClusterError(
-            f"--cluster {self._name}: the Dask scheduler {what}; what is finished stays: start it and its workers "
+            f"{self._name}: the Dask scheduler {what}; what is finished stays: start it and its workers "
             "again, and run the same command again"
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,13 +88,14 @@ def token_in(folder: Path | None) -> Iterator[Path | None]:
         token.unlink(missing_ok=True)
 
 
-def check_workers(client: Client, address: str, checked: Checked | None) -> None:
-    """Ask all workers that are there; those that come later are asked at their first unit.
+def check_workers(client: Client, address: str, checked: Checked | None, workers: Sequence[str]) -> None:
+    """Ask those that are there; those that come later are asked at their first unit.
 
     Args:
         client: of the cluster.
         address: of its scheduler.
         checked: what they must have.
+        workers: who is asked.
 
     Raises:
         UsageError: one cannot do the work.
@@ -103,7 +104,7 @@ def check_workers(client: Client, address: str, checked: Checked | None) -> None
     if checked is None:
         return
     try:
-        answers = client.run(checked.here, on_error="return")
+        answers = client.run(checked.here, workers=list(workers), on_error="return")
     except OSError as error:
         raise ClusterError(
             f"--cluster {address}: lost while its workers were asked ({error}); start it again"

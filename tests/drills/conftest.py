@@ -226,6 +226,7 @@ class Prediction:
     def start(self, out: Path, *options: object) -> subprocess.Popen[bytes]:
         """The command, in a process of its own."""
         command = [sys.executable, "-m", "flows.cli", "predict", self.scans, out, "--bundle", self.bundle, *options]
+        command += ["--set", "predict.tile=1024"]  # several bands
         return subprocess.Popen(
             [*map(str, command)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -273,13 +274,13 @@ def new_prediction() -> Callable[..., Prediction]:
     return make
 
 
-def slide(period: int = 830, periods: int = 7):
-    """Spots of all sizes, in 16 bits: more than 64 MB, which are segmented in bands."""
+def slide(period: int = 830, periods: int = 5):
+    """Spots of all sizes; few pixels, but as floats more than 64 MB, which are segmented in bands."""
     import numpy as np
     from scipy import ndimage
 
     pattern = ndimage.gaussian_filter(np.random.default_rng(0).random((period, period)), 4, mode="wrap")
-    shown = np.uint16(65535 * (pattern - pattern.min()) / np.ptp(pattern))
+    shown = np.float32(255 * (pattern - pattern.min()) / np.ptp(pattern))
     return np.tile(shown, (periods, periods))
 
 

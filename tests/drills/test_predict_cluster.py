@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,16 @@ from unetseg.parallel import open_workers
 pytestmark = pytest.mark.drill
 
 KILLS = 10
-SMALL = 24
+SMALL = 12
+BANDS = 5  # of the large scan, at least
 NOTICED = 15  # seconds within which the command ends when its scheduler is killed
 LONGEST = 240  # seconds; what takes longer hangs
 
 
 class Cluster:
-    """A scheduler and two workers, each a process of its own."""
+    """A scheduler and two workers: threads of a process, or processes that a nanny starts again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, nanny: bool) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -40,13 +41,15 @@ class Cluster:
         self.scheduler = _start(
             "scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0"
         )
-        self.workers = _start("worker", self.address, "--nworkers", 2, "--nthreads", 1, "--no-dashboard")
+        self.count = 2 if nanny else 1
+        how = ("--nworkers", 2, "--nthreads", 1) if nanny else ("--no-nanny", "--nthreads", 2)
+        self.workers = _start("worker", self.address, *how, "--no-dashboard")
 
-    def pids(self) -> dict[str, int]:
-        """The two workers, once they are there."""
+    def pids(self) -> list[int]:
+        """The processes of the workers, once they are there."""
         with distributed.Client(self.address, timeout=LONGEST, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=LONGEST)
-            return client.run(os.getpid)
+            client.wait_for_workers(self.count, timeout=LONGEST)
+            return sorted(client.run(os.getpid).values())
 
     def close(self) -> None:
         for process in (self.workers, self.scheduler):
@@ -61,108 +64,100 @@ def _start(what: str, *options: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, start_new_session=True, **quiet)
 
 
-@contextmanager
-def running_cluster() -> Iterator[Cluster]:
-    cluster = Cluster()
-    try:
-        cluster.pids()
-        yield cluster
-    finally:
-        cluster.close()
+@pytest.fixture
+def new_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Starts clusters, one at a time."""
+    with ExitStack() as stack:
+
+        def start(*, nanny: bool = False) -> Cluster:
+            stack.close()
+            cluster = Cluster(nanny=nanny)
+            stack.callback(cluster.close)
+            cluster.pids()
+            return cluster
+
+        yield start
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is segmented, what an undisturbed run makes of it, and how long its units take, in seconds."""
+    """What is segmented, and what an undisturbed run makes of it."""
 
     prediction: Any
     expected: dict[str, bytes]
-    seconds: float
 
 
 @pytest.fixture(scope="module")
 def prepared(trained_folder: Path, new_prediction, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    """The first run of a cluster also loads the model; the second tells how long the units take."""
     folder = tmp_path_factory.mktemp("predict")
     prediction = new_prediction(folder / "all", trained_folder / "models" / "0001", SMALL)
-    with running_cluster() as cluster:
-        for out in (folder / "first", folder / "out"):
-            process = prediction.start(out, "--cluster", cluster.address)
-            _wait_for(lambda out=out: _begun(out), process)
-            begun = time.time()
-            assert process.wait(LONGEST) == 0, process.stderr.read().decode()
-            process.stderr.close()
-    last = max(modified for _, modified in prediction.markers(out).values()) / 1e9
-    assert prediction.contents(folder / "first") == prediction.contents(out)
-    return Prepared(prediction, prediction.contents(out), last - begun)
+    with closing(Cluster(nanny=True)) as cluster:
+        cluster.pids()
+        prediction.run(folder / "out", "--cluster", cluster.address)
+    return Prepared(prediction, prediction.contents(folder / "out"))
 
 
-def _begun(out: Path) -> bool:
-    """Whether the cluster was asked to see the folder, just before the units."""
-    return out.exists() and any(out.iterdir())
+def _in_mid_run(prediction: Any, out: Path, address: str, number: int) -> subprocess.Popen[bytes]:
+    """The command, at a random moment: so many scans and bands are done, and a little later."""
+    moment, end = random.Random(number), time.monotonic() + LONGEST
+    process, wanted = prediction.start(out, "--cluster", address), moment.randrange(SMALL + BANDS)
 
+    def reached() -> bool:
+        begun = out.exists() and any(out.iterdir())  # the folder is tried before the first scan
+        return begun and len(prediction.markers(out)) + prediction.bands(out) >= wanted
 
-def _wait_for(reached: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + LONGEST
-    while not reached():
-        assert process.poll() is None, process.stderr.read().decode()
+    while not reached() and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.01)
-
-
-def _in_mid_run(prepared: Prepared, out: Path, address: str, number: int) -> subprocess.Popen[bytes]:
-    """The command, at a random moment."""
-    process = prepared.prediction.start(out, "--cluster", address)
-    _wait_for(lambda: _begun(out), process)
-    time.sleep(random.Random(number).uniform(0.05, 0.95) * prepared.seconds)
+    time.sleep(moment.uniform(0, 0.3))
     return process
 
 
-def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, tmp_path: Path, say):
+def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, new_cluster, tmp_path: Path, say):
     prediction, done, found, bands = prepared.prediction, [], [], []
-    with running_cluster() as cluster:
-        for number in range(KILLS):
-            out, pids = tmp_path / str(number), sorted(cluster.pids().values())
-            process = _in_mid_run(prepared, out, cluster.address, number)
-            done.append(len(prediction.markers(out)))
-            bands.append(prediction.bands(out))
-            os.kill(random.Random(number).choice(pids), signal.SIGKILL)
-            _, said = process.communicate(timeout=LONGEST)
-            assert process.returncode == 0, said.decode()
-            counted = prediction.result(out)
-            # What a worker had finished and not yet told is found, not done again.
-            assert counted["done"] + counted["skipped"] == prediction.count
-            found.append(counted["skipped"])
-            assert prediction.contents(out) == prepared.expected
+    cluster = new_cluster(nanny=True)
+    for number in range(KILLS):
+        out, pids = tmp_path / str(number), cluster.pids()
+        process = _in_mid_run(prediction, out, cluster.address, number)
+        done.append(len(prediction.markers(out)))
+        bands.append(prediction.bands(out))
+        os.kill(random.Random(number).choice(pids), signal.SIGKILL)
+        _, said = process.communicate(timeout=LONGEST)
+        assert process.returncode == 0, said.decode()
+        counted = prediction.result(out)
+        # What a worker had finished and not yet told is found, not done again.
+        assert counted["done"] + counted["skipped"] == prediction.count
+        found.append(counted["skipped"])
+        assert prediction.contents(out) == prepared.expected
     say(f"predict: {KILLS} workers killed, with {done} of {prediction.count} scans and {bands} bands done")
     say(f"predict: scans that were finished and not yet told: {found}")
-    assert max(found) <= 2  # one for each thread
+    assert max(found) <= 2  # the thread's, and one that its worker had finished before
     assert any(0 < count < prediction.count for count in done)
 
 
 def test_a_scheduler_killed_at_any_moment_ends_the_command_and_the_next_one_goes_on(
-    prepared: Prepared, tmp_path: Path, say
+    prepared: Prepared, new_cluster, tmp_path: Path, say
 ):
     prediction, done, bands, seconds, early = prepared.prediction, [], [], [], 0
+    cluster = new_cluster()
     for number in range(KILLS):
         out = tmp_path / str(number)
-        with running_cluster() as cluster:
-            process = _in_mid_run(prepared, out, cluster.address, number)
-            cluster.scheduler.kill()
-            killed = time.monotonic()
-            _, said = process.communicate(timeout=LONGEST)
-            seconds.append(round(time.monotonic() - killed, 1))
+        process = _in_mid_run(prediction, out, cluster.address, number)
+        cluster.scheduler.kill()
+        killed = time.monotonic()
+        _, said = process.communicate(timeout=LONGEST)
+        seconds.append(round(time.monotonic() - killed, 1))
         early += process.returncode == 0
         if process.returncode:
             assert process.returncode == 1
             assert f"--cluster {cluster.address}: the Dask scheduler" in said.decode()
             assert "run the same command again" in said.decode()
             assert seconds[-1] < NOTICED
+        cluster = new_cluster()  # the old one's workers are gone
         before = prediction.markers(out)
         done.append(len(before))
         bands.append(prediction.bands(out))
-        with running_cluster() as cluster:
-            counted = prediction.run(out, "--cluster", cluster.address)
+        counted = prediction.run(out, "--cluster", cluster.address)
         assert (counted["done"], counted["skipped"]) == (prediction.count - len(before), len(before))
         assert before.items() <= prediction.markers(out).items()  # what was done is not written again
         assert prediction.contents(out) == prepared.expected

@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import Executor, Future
+from itertools import count
 from types import SimpleNamespace
 
 import dask
@@ -161,6 +162,15 @@ def test_a_folder_of_the_same_name_is_not_the_same_folder(address, tmp_path, mon
         pytest.fail("opened")
 
 
+def test_only_workers_that_will_work_are_asked(cluster, address, monkeypatch):
+    asked, ask = [], distributed.Client.run
+    monkeypatch.setattr(
+        distributed.Client, "run", lambda *given, **how: asked.append(how["workers"]) or ask(*given, **how)
+    )
+    with open_workers(cluster=address, resource="GPU"):
+        assert asked == [[cluster.workers["gpu"].address]]
+
+
 def test_the_folder_is_made_and_left_as_it_was(address, tmp_path):
     out = tmp_path / "new" / "out"
     with open_workers(cluster=address, out=out) as workers:
@@ -179,9 +189,9 @@ def test_another_version_is_refused(address, monkeypatch):
 
 
 def test_a_worker_without_unetseg_is_told_of():
-    client = SimpleNamespace(run=lambda function, on_error: {"tcp://w:1": ModuleNotFoundError("no unetseg")})
+    client = SimpleNamespace(run=lambda function, workers, on_error: {"tcp://w:1": ModuleNotFoundError("no unetseg")})
     with pytest.raises(UsageError, match=r"worker tcp://w:1 cannot import unetseg .*; install it there"):
-        cluster_check.check_workers(client, "tcp://s:1", Checked(None))
+        cluster_check.check_workers(client, "tcp://s:1", Checked(None), ["tcp://w:1"])
 
 
 def test_a_worker_that_came_later_ends_the_run_at_its_first_unit(address, tmp_path):
@@ -213,7 +223,7 @@ class Deadly(Executor):
 def workers_of(executor, nthreads=2, status="running"):
     info = {"workers": {"a": {"nthreads": nthreads, "resources": {}}}}
     client = SimpleNamespace(status=status, scheduler_info=lambda: info, get_executor=lambda pure, resources: executor)
-    return ClusterWorkers(client, "tcp://s:1")
+    return ClusterWorkers(client, "--cluster tcp://s:1")
 
 
 def test_a_unit_that_costs_its_workers_fails_alone_and_the_others_go_on():
@@ -226,10 +236,16 @@ def test_a_unit_that_costs_its_workers_fails_alone_and_the_others_go_on():
 
 
 class Silent(Executor):
-    """Says nothing of a unit."""
+    """Says nothing of a unit, but of the first ones."""
+
+    def __init__(self, but=0):
+        self.but = but
 
     def submit(self, function, unit):
-        return Future()
+        future = Future()
+        if unit < self.but:
+            future.set_result(unit)
+        return future
 
 
 @pytest.mark.parametrize(
@@ -249,6 +265,18 @@ go_on = threading.Event()
 
 def wait(unit):
     assert unit == 0 or go_on.wait(20)
+
+
+def test_the_time_without_workers_counts_from_the_last_result(monkeypatch):
+    clock = count(0)
+    monkeypatch.setattr(cluster_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(cluster_module, "_NEXT_WORKER", 10)
+    monkeypatch.setattr(ClusterWorkers, "_patience", 0.001)
+    workers, looks = workers_of(Silent(but=50)), []
+    monkeypatch.setattr(workers, "room", lambda: looks.append(1) or 0)
+    with pytest.raises(ClusterError, match="has had no worker for 10 s"):
+        list(workers.run(square, range(51)))  # fifty results take fifty seconds
+    assert len(looks) > 10
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_with_a_way_out():

@@ -22,6 +22,7 @@ _OPEN_IN_THREADS = """
 import sys, threading
 from pathlib import Path
 from unetseg.engines import open_engine
+from unetseg.share import sharing
 start, engines = threading.Barrier(8), []
 def work():
     start.wait()
@@ -60,6 +61,17 @@ def test_sizes_that_come_again_are_compiled_for_and_give_the_same(bundle: Path):
     for side, found in first.items():
         np.testing.assert_allclose(engine(scan(side)), found, atol=1e-6)
     assert len(engine._compiled) == 3
+
+
+def test_one_of_several_processes_takes_no_more_threads_than_its_share(bundle: Path):
+    alone = OpenVinoEngine(load_bundle(bundle))
+    with sharing(1, processes=2):
+        engine = OpenVinoEngine(load_bundle(bundle))
+        shared = [engine(scan(32)) for _ in range(2)]  # of any size, and compiled for this one
+    threads = [compiled.network.get_property("INFERENCE_NUM_THREADS") for compiled in engine._compiled.values()]
+    assert threads == [1, 1]
+    for found in shared:
+        np.testing.assert_allclose(found, alone(scan(32)), atol=1e-6)
 
 
 def test_no_more_sizes_are_kept_than_wanted_and_any_size_still_works(bundle: Path, monkeypatch: pytest.MonkeyPatch):
