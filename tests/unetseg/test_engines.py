@@ -17,6 +17,7 @@ from unetseg.config import ModelConfig, Settings
 from unetseg.engine_openvino import OpenVinoEngine
 from unetseg.engines import KerasEngine
 from unetseg.model import build_unet
+from unetseg.share import sharing
 
 _OPEN_IN_THREADS = """
 import sys, threading
