@@ -253,9 +253,13 @@ class Prediction:
         return len(list((out / ".unfinished").glob("*/masks/written/*.json")))
 
     def contents(self, out: Path) -> dict[str, bytes]:
-        """Every output; the records tell of times, too, but of the same ones."""
+        """Every output; the records tell of times, too, but of the same ones.
+
+        What a killed worker had half written stays beside the output, under a name that nobody reads.
+        """
         files = [path for path in out.rglob("*") if path.is_file() and path.name not in {"run.json", ".lock"}]
-        return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+        named = {path.relative_to(out).as_posix(): path for path in files}
+        return {name: path.read_bytes() for name, path in named.items() if not name.startswith(".tmp-")}
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, new_clu
         bands.append(prediction.bands(out))
         os.kill(random.Random(number).choice(pids), signal.SIGKILL)
         _, said = process.communicate(timeout=LONGEST)
-        assert process.returncode == 0, said.decode()
+        assert process.returncode == 0, (process.returncode, said.decode())
         counted = prediction.result(out)
         # What a worker had finished and not yet told is found, not done again.
         assert counted["done"] + counted["skipped"] == prediction.count
@@ -131,7 +131,6 @@ def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, new_clu
         assert prediction.contents(out) == prepared.expected
     say(f"predict: {KILLS} workers killed, with {done} of {prediction.count} scans and {bands} bands done")
     say(f"predict: scans that were finished and not yet told: {found}")
-    assert max(found) <= 2  # the thread's, and one that its worker had finished before
     assert any(0 < count < prediction.count for count in done)
 
 
