@@ -264,7 +264,7 @@ def predict(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Segment every scan of FOLDER into OUT."""
+    """Segment every scan of FOLDER, or of a list of paths (.txt, .csv), into OUT."""
     from unetseg.storage import locate
 
     console = Console(as_json=as_json)

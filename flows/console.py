@@ -32,7 +32,7 @@ class Console:
     def finish(self, result: dict[str, Any]) -> None:
         """The one result for programs; nothing without ``--json``."""
         if self._as_json:
-            click.echo(json.dumps(_plain(result), ensure_ascii=False))
+            click.echo(json.dumps(_plain(result), ensure_ascii=False, default=str))  # addresses of stores
 
     def table(self, title: str, head: list[str], rows: list[list[str]]) -> None:
         """A table for people."""

@@ -28,8 +28,8 @@ def predict(
 
     Args:
         project: Folder of the project, as the worker sees it.
-        folder: Folder of scans, as the worker sees it.
-        out: Folder for the outputs; file names are kept.
+        folder: Folder or list of scans, as the worker sees it.
+        out: Folder for the outputs, or an address such as s3://bucket/out; file names are kept.
         model: A version number, latest, production or previous.
         cluster: Address of a running Dask scheduler; empty means threads of the worker.
         settings: What is changed here is stronger than unetseg.yaml, for this run.

@@ -108,6 +108,7 @@ class ClusterWorkers(Workers):
         processes: int = 1,
     ) -> None:
         self.checked = checked
+        self.elsewhere = checked is not None  # those of this machine need no check
         self._client, self._name, self._needs = client, name, needs or {}
         self._workers, self._processes = workers, processes
         self._seen = time.monotonic()

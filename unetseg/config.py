@@ -80,7 +80,13 @@ def _checked_expression(pattern: str) -> str:
 class ScanSource:
     """Where the scans are."""
 
-    path: Annotated[str, Field(description="Folder of scans, or one multi-page file.", min_length=1)]
+    path: Annotated[
+        str,
+        Field(
+            description="Folder of scans; a list of them (.txt, or .csv with a column scan), a plate, or one stack.",
+            min_length=1,
+        ),
+    ]
     pattern: ScanPattern = "**/*"
     exclude: Excluded = ""
     channels: Annotated[
@@ -560,6 +566,13 @@ class PredictConfig:
             description="Only workers of the cluster that announce it get work, such as GPU=1: what one scan, or band "
             "of a large one, takes of it. Of no account without a cluster.",
             pattern=r"^(\w+(=\d+(\.\d+)?)?)?$",
+        ),
+    ] = ""
+    scratch: Annotated[
+        str,
+        Field(
+            description="Where the outputs are in an object store: folder on a disk for what is unfinished of large "
+            "scans and stacks; on a cluster one that all workers see. Empty: that of the system for temporary files."
         ),
     ] = ""
     pixel_size: Annotated[

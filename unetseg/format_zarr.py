@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from unetseg.errors import BadFileError
 from unetseg.planes import Format, RowReader, ScanHeader, check_size
 
-__all__ = ["ZARR", "ZARR_SUFFIX"]
+__all__ = ["ZARR", "ZARR_SUFFIX", "is_node", "ome_metadata"]
 
 ZARR_SUFFIX = ".zarr"
 """How the names of such folders end."""
@@ -161,11 +161,11 @@ def _find_image(path: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
     if "unetseg" in attributes:
         raise BadFileError(f"{path}: is a dataset that unetseg made, not a scan; keep it out of the folder of scans")
     if "plate" in ome or "well" in ome:
-        raise BadFileError(f"{path}: is a plate of wells; put the images of its fields into folders NAME.zarr")
+        raise BadFileError(f"{path}: is a plate of wells, where one image is expected; name one of its fields")
     if "multiscales" in ome:
         image = {**ome["multiscales"][0], "omero": ome.get("omero", {})}
         return _inside(path, folder, image["datasets"][0]["path"]), image
-    inside = sorted(item for item in folder.iterdir() if item.is_dir() and item.name != "OME" and _is_node(item))
+    inside = sorted(item for item in folder.iterdir() if item.is_dir() and item.name != "OME" and is_node(item))
     if len(inside) != 1:
         names = ", ".join(item.name for item in inside[:5]) or "none"
         raise BadFileError(
@@ -183,8 +183,20 @@ def _inside(path: Path, folder: Path, name: str) -> Path:
     return found
 
 
-def _is_node(folder: Path) -> bool:
+def is_node(folder: Path) -> bool:
+    """Whether a folder, local or in an object store, is a Zarr array or group."""
     return any((folder / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def ome_metadata(folder: Path) -> dict[str, Any]:
+    """What a Zarr node, local or in an object store, says as OME-Zarr; of 0.4 with all else that it says.
+
+    Raises:
+        BadFileError: it is no Zarr.
+    """
+    attributes = _read_node(folder)[1]
+    found: dict[str, Any] = attributes.get("ome", attributes)
+    return found
 
 
 def _read_node(folder: Path) -> tuple[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ from unetseg.format_jpeg2000 import JPEG2000
 from unetseg.format_nifti import NIFTI
 from unetseg.format_pnm import PNM
 from unetseg.format_webp import WEBP
-from unetseg.format_zarr import ZARR
+from unetseg.format_zarr import ZARR, ZARR_SUFFIX
 from unetseg.planes import (
     Format,
     Planes,
@@ -39,6 +39,7 @@ from unetseg.planes import (
 )
 from unetseg.storage import local_copy
 from unetseg.tiff import TIFF
+from unetseg.zarr_collections import check_one_image
 
 __all__ = [
     "FORMATS",
@@ -68,8 +69,11 @@ def plane_count(path: Path) -> int:
     """How many planes a file holds, from its header.
 
     Raises:
+        SeveralImagesError: it is a plate or collection of images.
         BadFileError: when the header cannot be read.
     """
+    if path.name.lower().endswith(ZARR_SUFFIX):
+        check_one_image(path)  # before all of it is copied from a store
     with _open(path) as planes:
         return planes.count
 

@@ -58,10 +58,13 @@ class StoredMasks:
     form: Format
     kind: Kind
 
-    def read(self, scan: str, step: int) -> NDArray[Any]:
-        """Every so many pixels, ``(h, w, K)``."""
-        path = self.folder / f"{scan}{self.form.suffix}"
-        return np.moveaxis(self.form.read(path, kind=self.kind, step=step), 0, -1)
+    def read(self, ref: ScanRef, step: int) -> NDArray[Any]:
+        """Every so many pixels, ``(h, w, K)``; of a page that differed in size from others, from its own output."""
+        own, stack = (self.folder / f"{name}{self.form.suffix}" for name in (ref.id, ref.stack))
+        alone = ref.page is None or own.exists()
+        path, page = (own, 0) if alone else (stack, ref.page or 0)
+        masks = self.form.read(path, kind=self.kind, step=step, page=page)
+        return np.moveaxis(masks, 0, -1)
 
 
 def write_gallery(
@@ -88,7 +91,7 @@ def write_gallery(
         "gallery.html",
         bundle=bundle,
         colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(bundle.info.classes)},
-        cards=_cards(_with_classes(ranked[:_SHOWN], rows), refs, bundle, masks),
+        cards=_cards(_with_classes(_first_pages(ranked, refs)[:_SHOWN], rows), refs, bundle, masks),
         scans=len(ranked),
         reasons=sum(bool(item.reasons) for item in ranked),
         proposed=to_annotate(ranked)[:_PROPOSED],
@@ -96,6 +99,14 @@ def write_gallery(
         quarantined=quarantined,
     )
     write_bytes(path, html.encode())
+
+
+def _first_pages(ranked: Sequence[ScanRow], refs: Sequence[ScanRef]) -> list[ScanRow]:
+    """Of each stack only the page that comes first."""
+    stacks, first = {ref.id: ref.stack for ref in refs}, dict[str, ScanRow]()
+    for item in ranked:
+        first.setdefault(stacks[item.scan], item)
+    return list(first.values())
 
 
 def _with_classes(ranked: Sequence[ScanRow], rows: Sequence[ObjectRow]) -> list[_Shown]:
@@ -138,7 +149,7 @@ def _drawn(item: _Shown, ref: ScanRef, bundle: Bundle, masks: StoredMasks) -> di
         "reasons": item.ranked.reasons.split("; ") if item.ranked.reasons else [],
         "rows": item.classes,
         "plain": data_uri(rgb, _SIDE),
-        "masks": data_uri(overlay(rgb, masks.read(item.ranked.scan, step) > 0), _SIDE),
+        "masks": data_uri(overlay(rgb, masks.read(ref, step) > 0), _SIDE),
     }
 
 

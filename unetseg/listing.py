@@ -16,7 +16,7 @@ from pathlib import Path
 from unetseg.format_zarr import ZARR_SUFFIX
 from unetseg.storage import find, is_remote
 
-__all__ = ["ALL_FILES", "SUFFIXES", "image_files", "is_image_folder", "matches", "name_of"]
+__all__ = ["ALL_FILES", "SUFFIXES", "image_files", "is_image_folder", "is_wanted", "matches", "name_of"]
 
 ALL_FILES = "**/*"
 _SPECIAL, _ESCAPED = r"([\\^\[&~|])", r"\\\1"  # letters that mean something between brackets of an expression
@@ -60,6 +60,11 @@ def image_files(root: Path, pattern: str = ALL_FILES, exclude: str = "") -> list
 def is_image_folder(path: Path) -> bool:
     """Whether a path is a folder that counts as one image."""
     return path.name.lower().endswith(ZARR_SUFFIX) and path.is_dir()
+
+
+def is_wanted(path: str, pattern: str = ALL_FILES, exclude: str = "") -> bool:
+    """Whether a path of a list is among those that `image_files` would find below their folder."""
+    return matches(path, pattern) and not (exclude and _is_excluded(path, exclude))
 
 
 def matches(path: str, pattern: str) -> bool:

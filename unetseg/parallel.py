@@ -39,6 +39,7 @@ class Workers:
         ahead: units handed over and not yet done.
     """
 
+    elsewhere = False  # whether units are done on machines that may share no folder with this one
     _patience: float | None = None  # seconds without news, after which `_look` has a look
 
     def __init__(self, executor: Executor, ahead: int) -> None:

@@ -8,7 +8,7 @@ flow, each is a task run.
 ::
 
     OUT/
-      <scan>.ome.zarr      or <scan>.ome.tif: one plane per class, or one label map
+      <scan>.ome.zarr      or <scan>.ome.tif: one plane per class, or one label map; of a stack with a z axis
       <scan>.objects.ome.zarr          where asked for: one plane per class, objects numbered
       <scan>.probabilities.ome.zarr    where asked for
       records/<scan>.json  the commit marker: what the output was made from, and its rows of the table
@@ -17,7 +17,7 @@ flow, each is a task run.
       gallery.html         overlays in the same order
       run.json             model, settings, software, counts, quarantine
       .files.json          how many images each file holds, so that it need not be opened again to count them
-      .unfinished/         bands of large scans, until all are there
+      .unfinished/         bands of large scans and pages of stacks, until all are there
 
 Schema version 3.
 """
@@ -29,7 +29,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer
 
 from unetseg.bundle import software_versions
 from unetseg.class_totals import ClassTotal, class_totals
@@ -48,11 +50,13 @@ from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
 from unetseg.readers import BadFile
 from unetseg.scan_ranks import Advice, ScanRow, advice, rank_scans, to_annotate, write_scans
-from unetseg.storage import read_json, write_json
+from unetseg.storage import read_json, remove_if_there, write_json
 
 __all__ = ["PredictResult", "check_failures", "finish", "open_prediction", "predict", "segment_batch"]
 
 logger = logging.getLogger(__name__)
+
+Place = Annotated[Path, PlainSerializer(str)]  # local, or in an object store
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class PredictResult:
     """What one prediction did.
 
     Attributes:
-        done: scans segmented now.
+        done: scans segmented now; a stack is one.
         skipped: scans whose output was up to date.
         quarantined: files that cannot be used, with reasons.
         failed: files that failed in a way that nobody foresaw, with reasons.
@@ -81,12 +85,12 @@ class PredictResult:
     quarantined: tuple[BadFile, ...]
     failed: tuple[BadFile, ...]
     model: str
-    out: Path
-    table: Path
-    ranking: Path
+    out: Place
+    table: Place
+    ranking: Place
     look_first: tuple[Advice, ...]
     annotate_next: tuple[Advice, ...]
-    gallery: Path
+    gallery: Place
     seconds: float
     warnings: tuple[str, ...] = ()
     totals: tuple[ClassTotal, ...] = ()
@@ -117,7 +121,7 @@ def predict(
     """Segment every scan of a folder.
 
     Args:
-        folder: of scans, or one multi-page file.
+        folder: of scans; or a list of scans, a plate, or one stack.
         out: where the outputs go; folders and names are kept.
         bundle: folder of the model.
         config: format, engine, tile.
@@ -152,11 +156,11 @@ def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictRes
     out, model, config = prediction.out, prediction.model, prediction.job.config
     segmented = {key: found for record in records for key, found in record.segmented.items()}
     rows = [row for key in sorted(segmented) for row in segmented[key].rows]
-    ranked = rank_scans(segmented, model.info.training_data)
+    ranked = rank_scans(segmented.values(), model.info.training_data)
     result = _result(prediction, records, segmented, rows, ranked)
     with disk_errors_name(out):
         news = [_is_news(out, result.aside), bool(result.done)]
-        (out / "run.json").unlink(missing_ok=True)  # while there is none, the pages may be of an earlier run
+        remove_if_there(out / "run.json")  # while there is none, the pages may be of an earlier run
         news += [write_table(out, rows), write_scans(out, ranked)]
         if any(news):  # an unchanged run costs no pictures
             masks = StoredMasks(out, FORMATS[config.format], mask_kind(config))

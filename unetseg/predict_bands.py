@@ -10,6 +10,7 @@ All of it goes when the scan's commit marker is written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -24,18 +25,47 @@ from unetseg.near_threshold import near_threshold
 from unetseg.object_table import object_rows
 from unetseg.output_bands import Bands
 from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
-from unetseg.parallel import Workers
-from unetseg.predict_job import Job
+from unetseg.parallel import Workers, open_workers
+from unetseg.predict_job import Job, claim_scratch
 from unetseg.predict_marker import Marker, Segmented
 from unetseg.predict_scan import LargeScan, mask_kind, output_name, wanted_bands
+from unetseg.readers import ScanRef
 from unetseg.scan_rows import open_rows
 from unetseg.sources import hashes
 from unetseg.storage import remove, text_hash
 from unetseg.tiling import Span
 
-__all__ = ["segment_large"]
+__all__ = ["segment_large", "segment_large_scans"]
 
 _SIDES = ("top", "bottom")
+
+
+def segment_large_scans(
+    job: Job, scans: Sequence[LargeScan], workers: Workers
+) -> Iterator[tuple[ScanRef, Segmented | Exception]]:
+    """Segment large scans, each by all workers; where those share no folder, each by one, on its own disk.
+
+    Args:
+        job: of the prediction.
+        scans: as `unetseg.predict_scan.segment_scan` looked at them.
+        workers: that segment their bands.
+    """
+    if workers.elsewhere and not job.shared:
+        for scan, outcome in workers.run(partial(_segment_alone, job), scans):
+            yield scan.ref, outcome
+        return
+    for scan in scans:
+        try:
+            found: Segmented | Exception = segment_large(job, scan, workers)
+        except Exception as error:  # one scan's error is its result, as of a unit
+            found = error
+        yield scan.ref, found
+
+
+def _segment_alone(job: Job, scan: LargeScan) -> Segmented:
+    """All of a scan, by one of many workers that share no folder."""
+    with open_workers(workers=1) as own:
+        return segment_large(job, scan, own)
 
 
 def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
@@ -53,6 +83,7 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     raw = _bands(job, scan, spans, MASKS)
     key = text_hash(job.signature, hashes(scan.sources), scan.tile)
     kinds = [raw, _bands(job, scan, spans, PROBABILITIES)] if job.config.probabilities else [raw]
+    claim_scratch(job)
     for bands in kinds:
         bands.begin(key)
     missing = set(raw.missing())
@@ -66,7 +97,7 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     outputs, areas = _outputs(job, scan, kinds, notes)
     near = near_threshold(np.sum([note["levels"] for note in notes], axis=0), job.decision)
     table = object_rows(scan.ref.id, areas, scan.shape, job.info.classes, near, scan.pixel_size)
-    done = marker.finish(scan.sources, outputs, table, scan.note, scan.preparation.profiles)
+    done = marker.finish(scan.sources, outputs, table, scan.note, {scan.ref.id: scan.preparation.profiles})
     remove(raw.folder.parent)
     return done
 
@@ -75,7 +106,7 @@ def _bands(job: Job, scan: LargeScan, spans: list[Span], kind: Kind) -> Bands:
     """An output in the making."""
     names = job.info.classes
     return Bands(
-        folder=job.out / ".unfinished" / text_hash(scan.ref.id)[:16] / kind.name,
+        folder=job.unfinished(scan.ref.id) / kind.name,
         shape=(len(names), *scan.shape),
         names=names,
         pixel_size=scan.pixel_size,

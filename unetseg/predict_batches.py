@@ -13,11 +13,13 @@ from functools import partial
 from unetseg.errors import BadFileError, BundleError, ClusterError, UsageError
 from unetseg.full_disk import disk_errors_name
 from unetseg.parallel import Progress, Workers, silent
-from unetseg.predict_bands import segment_large
+from unetseg.predict_bands import segment_large_scans
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
 from unetseg.predict_scan import LargeScan, segment_scan
+from unetseg.predict_stack import segment_stacks
 from unetseg.readers import BadFile, ScanRef
+from unetseg.stack_output import stacks_of
 from unetseg.storage import is_disk_error
 
 __all__ = ["BatchRecord", "PredictBatch", "segment_batch"]
@@ -35,7 +37,7 @@ class PredictBatch:
         name: of the folder of the scans.
         number: of the batch, from 1.
         of: how many batches there are.
-        first: number of the first scan among those of all batches, from 1.
+        first: number of the first scan among those of all batches, from 1; a stack is one.
         total: scans in all batches.
     """
 
@@ -87,18 +89,16 @@ def segment_batch(batch: PredictBatch, workers: Workers, *, progress: Progress =
 
 
 def _outcomes(batch: PredictBatch, workers: Workers) -> Iterator[tuple[ScanRef, Outcome]]:
-    """Each scan with what became of it: many small ones at a time, then large ones, each by all workers."""
+    """Each scan with what became of it: many small ones at a time, then large ones and stacks, each by all."""
     large: list[LargeScan] = []
-    for ref, outcome in workers.run(partial(segment_scan, batch.job), batch.refs):
+    scans, stacks = stacks_of(batch.refs)
+    for ref, outcome in workers.run(partial(segment_scan, batch.job), scans):
         if isinstance(outcome, LargeScan):
             large.append(outcome)
         else:
             yield ref, outcome
-    for scan in large:
-        try:
-            yield scan.ref, segment_large(batch.job, scan, workers)
-        except Exception as error:  # one scan's error is its result, as of a unit
-            yield scan.ref, error
+    yield from segment_large_scans(batch.job, large, workers)
+    yield from segment_stacks(batch.job, stacks, workers)
 
 
 def _stop_if_pointless(outcome: object) -> None:

@@ -9,23 +9,26 @@ from unetseg.bundle import Bundle, BundleInfo
 from unetseg.config import GuideSource, PredictConfig, to_plain
 from unetseg.decisions import Decision
 from unetseg.engines import open_engine
+from unetseg.scratch import claim_folder, is_shared, scratch_folder
 from unetseg.segment import Segmenter
 from unetseg.storage import file_hash, text_hash
 from unetseg.tile_size import tile_side
 
-__all__ = ["LEAVES_OUTPUTS", "SCHEMA_VERSION", "Job", "make_job"]
+__all__ = ["LEAVES_OUTPUTS", "SCHEMA_VERSION", "Job", "claim_scratch", "make_job"]
 
 SCHEMA_VERSION = 3
 """Of the outputs and records of a prediction."""
 
 LEAVES_OUTPUTS = frozenset(
     {
-        *("engine", "pattern", "exclude", "guides", "workers", "batch", "processes", "resource"),
+        *("engine", "pattern", "exclude", "guides", "workers", "batch", "processes", "resource", "scratch"),
         *("max_failed_fraction", "max_scan_gigabytes"),
     }
 )
 """Settings that say which scans are segmented, and how fast: with any other one changed, outputs are out of date.
 Another engine gives the same but for rounding; the files of guides are known by their content."""
+
+_DIGITS = 16  # of a hash: names of scans may be too long for one folder, or mean several
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Job:
         info: of the bundle.
         decision: what a pixel is.
         out: folder of the outputs.
+        scratch: folder on a disk for what is made of a scan in parts, until all are there.
+        shared: whether all workers of a cluster see that folder.
         guides: where the guides of the scans are.
         config: the settings.
         signature: hash of all that an output depends on besides its scan.
@@ -46,9 +51,15 @@ class Job:
     info: BundleInfo
     decision: Decision
     out: Path
+    scratch: Path
+    shared: bool
     guides: tuple[GuideSource, ...]
     config: PredictConfig
     signature: str
+
+    def unfinished(self, scan: str) -> Path:
+        """Where parts of a scan, or the pages of a stack, are until all of it is there."""
+        return self.scratch / text_hash(scan)[:_DIGITS]
 
     def segmenter(self, tile: int = 0) -> Segmenter:
         """The model, opened once in each process.
@@ -75,10 +86,22 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
         info=model.info,
         decision=model.decision,
         out=out.absolute(),
+        scratch=scratch_folder(out.absolute(), config.scratch),
+        shared=is_shared(out, config.scratch),
         guides=guides,
         config=config,
         signature=_signature(model, config),
     )
+
+
+def claim_scratch(job: Job) -> None:
+    """Make the folder for what is unfinished, where it is among everybody's temporary files: for this user alone.
+
+    Raises:
+        UsageError: another user has made it.
+    """
+    if not job.shared:
+        claim_folder(job.scratch)
 
 
 def _signature(model: Bundle, config: PredictConfig) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from unetseg.intensity_distance import Profile
@@ -14,9 +12,12 @@ from unetseg.object_table import ObjectRow
 from unetseg.predict_job import Job
 from unetseg.readers import ScanRef
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
-from unetseg.storage import read_json, write_json
+from unetseg.storage import read_json, remove_if_there, write_json
 
 __all__ = ["Marker", "Segmented"]
+
+
+Profiles = Mapping[str, Sequence[Profile]]
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,16 @@ class Segmented:
     """One scan's part of the table.
 
     Attributes:
-        rows: one per class.
+        rows: one per class; of a stack, of each page.
         fresh: whether it was segmented now.
         note: what is odd about it, or nothing.
-        profiles: how the normalised intensities of each channel are distributed.
+        profiles: how the normalised intensities of each channel are distributed, by the id of the scan or page.
     """
 
     rows: tuple[ObjectRow, ...]
     fresh: bool
     note: str
-    profiles: tuple[Profile, ...] = ()
+    profiles: Profiles
 
 
 class Marker:
@@ -41,13 +42,16 @@ class Marker:
 
     Args:
         job: of the prediction.
-        ref: the scan.
+        ref: the scan, or a stack as a whole.
+        pages: of the stack.
     """
 
-    def __init__(self, job: Job, ref: ScanRef) -> None:
+    def __init__(self, job: Job, ref: ScanRef, pages: Sequence[ScanRef] = ()) -> None:
         self._job = job
         self._path = job.out / "records" / f"{ref.id}.json"
-        self._files = [ref.path, *(find_mask(guide, ref.id)[0] for guide in job.guides)]
+        scans = pages or [ref]
+        guides = (find_mask(guide, scan.id)[0] for scan in scans for guide in job.guides)
+        self._files = list(dict.fromkeys([*(scan.path for scan in scans), *guides]))
         self._known: dict[str, Any] | None = read_json(self._path) if self._path.exists() else None
 
     def done(self) -> Segmented | None:
@@ -56,7 +60,18 @@ class Marker:
         if not known or known["signature"] != self._job.signature or not self._is_up_to_date(known):
             return None
         rows = tuple(ObjectRow(**row) for row in known["rows"])
-        return Segmented(rows, False, known.get("note", ""), tuple(map(tuple, known["profiles"])))
+        return Segmented(rows, False, known.get("note", ""), known["profiles"])
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What it said when it was looked at; nothing where it was not there."""
+        return self._known or {}
+
+    def discard(self) -> None:
+        """Remove marker and outputs, where there are any."""
+        self.begin()
+        for output in self.record.get("outputs", ()):
+            remove_if_there(self._job.out / output)
 
     def sources(self) -> list[SourceFile]:
         """Scan and guides as they are now; to be asked for before they are read."""
@@ -64,7 +79,7 @@ class Marker:
 
     def begin(self) -> None:
         """From here until `finish`, what is there does not count as done."""
-        self._path.unlink(missing_ok=True)
+        remove_if_there(self._path)
 
     def finish(
         self,
@@ -72,7 +87,7 @@ class Marker:
         outputs: Sequence[str],
         rows: Iterable[ObjectRow],
         note: str,
-        profiles: Sequence[Profile],
+        profiles: Profiles,
     ) -> Segmented:
         """Say that all outputs are there; those that other settings had made go.
 
@@ -81,18 +96,18 @@ class Marker:
             outputs: relative to the folder of the outputs.
             rows: of the table.
             note: what is odd about the scan.
-            profiles: of its channels.
+            profiles: of the channels, by the id of the scan or page.
         """
-        for stale in set(self._known["outputs"] if self._known else ()) - set(outputs):
-            _remove(self._job.out / stale)
-        found = Segmented(tuple(rows), True, note, tuple(profiles))
+        for stale in set(self.record.get("outputs", ())) - set(outputs):
+            remove_if_there(self._job.out / stale)
+        found = Segmented(tuple(rows), True, note, profiles)
         record = {
             "signature": self._job.signature,
             "sources": [asdict(source) for source in sources],
             "outputs": list(outputs),
             "rows": [asdict(row) for row in found.rows],
             "note": note,
-            "profiles": list(found.profiles),
+            "profiles": dict(profiles),
         }
         write_json(self._path, record)
         return found
@@ -103,10 +118,3 @@ class Marker:
             return False
         sources = [SourceFile(**source) for source in known["sources"]]
         return same_files(sources, self._files) or hashes(sources) == hashes(self.sources())
-
-
-def _remove(output: Path) -> None:
-    if output.is_dir():
-        shutil.rmtree(output)
-    else:
-        output.unlink(missing_ok=True)

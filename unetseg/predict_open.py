@@ -16,6 +16,7 @@ from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
 from unetseg.readers import BadFile, ScanRef, list_scans
+from unetseg.storage import locate, refresh
 
 __all__ = ["Prediction", "not_evaluated", "open_prediction"]
 
@@ -54,9 +55,10 @@ class Prediction:
         for ref in self.refs:
             files.setdefault(ref.path, []).append(ref)
         parts = [tuple(chain(*part)) for part in in_batches(files.values(), self._weight)]
-        before = accumulate(map(len, parts), initial=0)
+        counts = [len({ref.stack for ref in part}) for part in parts]
+        before, total = accumulate(counts, initial=0), sum(counts)
         return [
-            PredictBatch(self.job, refs, self.name, number, len(parts), done + 1, len(self.refs))
+            PredictBatch(self.job, refs, self.name, number, len(parts), done + 1, total)
             for number, (refs, done) in enumerate(zip(parts, before, strict=False), start=1)
         ]
 
@@ -68,7 +70,7 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
     """Look at model, settings and folders.
 
     Args:
-        folder: of scans, or one multi-page file.
+        folder: of scans; or a list of scans, a plate, or one stack.
         out: where the outputs go.
         bundle: folder of the model.
         config: the settings.
@@ -81,10 +83,11 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
     started = time.time()
     model = load_bundle(bundle)
     _check_settings(model, config)
+    refresh(folder)
     counts = PlaneCounts(out / ".files.json")
     source = ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels)
     refs, bad = list_scans(source, counts)
-    if out.absolute().is_relative_to(folder.absolute()):
+    if f"{locate(out)}/".startswith(f"{locate(folder)}/"):
         raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
     for warning in not_evaluated(model):  # before the work, so that it can be stopped
         logger.warning(warning)

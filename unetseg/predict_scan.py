@@ -27,7 +27,7 @@ from unetseg.survey import Preparation
 from unetseg.tile_size import band_height
 from unetseg.tiling import Span, bands_of, padded_size
 
-__all__ = ["LargeScan", "mask_kind", "output_name", "segment_scan", "wanted_bands"]
+__all__ = ["LargeScan", "mask_kind", "output_kinds", "output_name", "segment_scan", "wanted_bands"]
 
 Areas = NDArray[np.int64]
 
@@ -76,7 +76,7 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
     outputs, areas = _write(job, ref, found, size)
     near = near_threshold(found.levels, job.decision)
     table = object_rows(ref.id, areas, rows.shape, job.info.classes, near, size)
-    return marker.finish(sources, outputs, table, note, preparation.profiles)
+    return marker.finish(sources, outputs, table, note, {ref.id: preparation.profiles})
 
 
 def wanted_bands(info: BundleInfo, tile: int, height: int) -> list[Span]:
@@ -90,6 +90,12 @@ def wanted_bands(info: BundleInfo, tile: int, height: int) -> list[Span]:
 def mask_kind(config: PredictConfig) -> Kind:
     """What the values of the masks mean."""
     return LABELS if config.masks == "labels" else MASKS
+
+
+def output_kinds(config: PredictConfig) -> list[Kind]:
+    """What is written of each scan."""
+    more = {OBJECTS: config.objects, PROBABILITIES: config.probabilities}
+    return [mask_kind(config), *(kind for kind, wanted in more.items() if wanted)]
 
 
 def output_name(config: PredictConfig, ref: ScanRef, kind: Kind) -> str:

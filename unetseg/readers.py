@@ -9,9 +9,10 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError, UsageError
 from unetseg.formats import OpenPlane, open_plane, plane_count, plane_header, read_plane
-from unetseg.listing import SUFFIXES, image_files, is_image_folder, name_of
+from unetseg.listing import SUFFIXES, image_files, is_image_folder, is_wanted, name_of
 from unetseg.planes import ScanHeader
+from unetseg.scan_lists import is_scan_list, listed_scans
 from unetseg.storage import locate
+from unetseg.zarr_collections import SeveralImagesError
 
 __all__ = [
     "SUFFIXES",
@@ -52,6 +55,11 @@ class ScanRef:
     path: Path
     page: int | None = None
 
+    @property
+    def stack(self) -> str:
+        """Id of the stack that it is a page of; of a scan that is no page, its own."""
+        return self.id if self.page is None else self.id.removesuffix(_page_suffix(self.page))
+
 
 @dataclass(frozen=True, order=True)
 class BadFile:
@@ -80,9 +88,10 @@ class Scan:
 
 
 def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -> tuple[list[ScanRef], list[BadFile]]:
-    """The scans of a folder (or of one multi-page file) sorted by id, and the files that cannot be used.
+    """The scans of a folder (a list, or one multi-page file) sorted by id, and the files that cannot be used.
 
-    Hidden files and files that are no images are passed over. Pixels are not decoded.
+    Each field of a plate, and each image of a collection, is a scan. Hidden files and files that are no images are
+    passed over. Pixels are not decoded.
 
     Args:
         source: Where the scans are.
@@ -91,19 +100,22 @@ def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -
     Raises:
         UsageError: when the folder does not exist or holds no image.
     """
-    scans: dict[str, ScanRef] = {}
+    scans: list[ScanRef] = []
+    taken: dict[str, Path] = {}
     bad: list[BadFile] = []
-    for path, name in _scan_files(source):
-        try:
-            refs = _refs(path, name, count)
-        except BadFileError as error:
-            bad.append(BadFile(str(path), str(error)))
+    for refs in chain.from_iterable(_counted(*file, count) for file in _scan_files(source)):
+        if isinstance(refs, BadFile):
+            bad.append(refs)
             continue
-        if other := next((scans[ref.id] for ref in refs if ref.id in scans), None):
-            bad.append(BadFile(str(path), f"{path}: has the same id as {other.path}; rename or remove one of them"))
+        path = refs[0].path
+        # The pages of a stack become one output, which has its name.
+        names = {refs[0].stack, *(ref.id for ref in refs)}
+        if other := next((taken[name] for name in sorted(names) if name in taken), None):
+            bad.append(BadFile(str(path), f"{path}: has the same id as {other}; rename or remove one of them"))
             continue
-        scans.update({ref.id: ref for ref in refs})
-    return sorted(scans.values()), bad
+        taken.update(dict.fromkeys(names, path))
+        scans += refs
+    return sorted(scans), bad
 
 
 def read_header(ref: ScanRef) -> ScanHeader:
@@ -148,6 +160,11 @@ def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
     root = locate(source.path)
     if not root.exists():
         raise UsageError(f"{root}: folder of scans not found; check the path")
+    if is_scan_list(root):
+        wanted = [item for item in listed_scans(root) if is_wanted(item[1], source.pattern, source.exclude)]
+        return sorted(
+            ((path, name_of(name) or name) for path, name in wanted), key=lambda item: (item[1], str(item[0]))
+        )
     if root.is_file() or is_image_folder(root):
         return [(root, name_of(root.name) or root.stem)]
     if ".." in Path(source.pattern).parts or Path(source.pattern).is_absolute():
@@ -160,9 +177,24 @@ def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
     return [(root / file, name) for name, file in names]
 
 
+def _counted(path: Path, name: str, count: Callable[[Path], int]) -> Iterator[list[ScanRef] | BadFile]:
+    """The scan or the pages of a file, or why it cannot be used; of a plate or collection, those of each image."""
+    try:
+        yield _refs(path, name, count)
+    except SeveralImagesError as several:
+        for image in several.images:
+            yield from _counted(path / image, f"{name}/{image}", count)
+    except BadFileError as error:
+        yield BadFile(str(path), str(error))
+
+
 def _refs(path: Path, name: str, count: Callable[[Path], int]) -> list[ScanRef]:
     if not name.split("/")[-1] or "\\" in name or not name.isprintable():
         raise BadFileError(f"{path}: its name cannot name an output; rename it without control characters and '\\'")
     if (planes := count(path)) == 1:
         return [ScanRef(name, path)]
-    return [ScanRef(f"{name}.p{page:04d}", path, page) for page in range(planes)]
+    return [ScanRef(name + _page_suffix(page), path, page) for page in range(planes)]
+
+
+def _page_suffix(page: int) -> str:
+    return f".p{page:04d}"

@@ -5,15 +5,17 @@ Both follow from the rows of the table and the intensities that the records of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.annotate_next import choose_next
+from unetseg.intensity_distance import Profile
+from unetseg.object_table import ObjectRow
 from unetseg.predict_marker import Segmented
 from unetseg.tables import write_rows
 from unetseg.training_data import TrainingData
@@ -73,21 +75,22 @@ class Advice:
     reasons: str
 
 
-def rank_scans(scans: Mapping[str, Segmented], known: TrainingData | None) -> tuple[ScanRow, ...]:
+def rank_scans(scans: Iterable[Segmented], known: TrainingData | None) -> tuple[ScanRow, ...]:
     """Judge all scans of a prediction, and order them.
 
     Args:
-        scans: by id.
+        scans: what was found on each; of stacks each page is one.
         known: what the training data of the model looked like; None: unknown.
 
     Returns:
         Those to look at first on top.
     """
-    if not scans:
+    parts = _parts(scans)
+    if not parts:
         return ()
-    names = sorted(scans)
-    found = [judge(scans[name].rows, scans[name].profiles, known) for name in names]
-    proposed = {place: rank for rank, place in enumerate(_next([scans[name] for name in names], found), start=1)}
+    names = sorted(parts)
+    found = [judge(parts[name].rows, parts[name].profiles, known) for name in names]
+    proposed = {place: rank for rank, place in enumerate(_next([parts[name] for name in names], found), start=1)}
     return tuple(
         _row(rank, proposed.get(place), names[place], found[place]) for rank, place in enumerate(_order(found), start=1)
     )
@@ -130,7 +133,23 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
     return ranks
 
 
-def _next(scans: Sequence[Segmented], found: Sequence[Trust]) -> list[int]:
+@dataclass(frozen=True)
+class _Part:
+    """What was found on one scan, or on one page of a stack."""
+
+    rows: Sequence[ObjectRow]
+    profiles: Sequence[Profile]
+
+
+def _parts(scans: Iterable[Segmented]) -> dict[str, _Part]:
+    found: dict[str, _Part] = {}
+    for scan in scans:
+        for name, rows in groupby(scan.rows, key=lambda row: row.scan):
+            found[name] = _Part(list(rows), scan.profiles[name])
+    return found
+
+
+def _next(scans: Sequence[_Part], found: Sequence[Trust]) -> list[int]:
     """Scans to annotate: unsure ones that differ in their intensities, areas, and where the model is unsure."""
     intensities = np.array([np.concatenate(scan.profiles) for scan in scans])
     classes = np.array([[(row.near_threshold, row.fraction) for row in scan.rows] for scan in scans])

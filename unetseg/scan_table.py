@@ -13,20 +13,17 @@ decided as without a table. Other columns are passed over.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unetseg.csv_cells import read_cells, read_text
 from unetseg.errors import UsageError
 from unetseg.readers import name_of
-from unetseg.storage import locate
 
 __all__ = ["ScanTable", "TableRow", "read_scan_table"]
 
-_DELIMITERS = ",\t;"  # the semicolon is what spreadsheets write where the comma is the decimal sign
 _SPLIT_NAMES = {
     "train": "train",
     "training": "train",
@@ -147,7 +144,7 @@ def read_scan_table(path: str | Path) -> ScanTable:
         UsageError: no such file or not UTF-8; a column is missing; a row does not fit the header, gives a scan other
             values than before, or an unknown split; a group lies in two splits.
     """
-    table = _read_cells(path, _read_text(path))
+    table = read_cells(path, read_text(path, what="table of scans", check="sources.scans.table"))
     header = [name.strip().lower() for name in table[0][1]] if table else []
     _check_header(path, header)
     rows: dict[str, TableRow] = {}
@@ -160,29 +157,6 @@ def read_scan_table(path: str | Path) -> ScanTable:
         _check_same(path, row, first)
         rows.update(dict.fromkeys(keys, first))
     return ScanTable(str(path), rows)
-
-
-def _read_text(path: str | Path) -> str:
-    try:
-        return locate(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: must be UTF-8 ({error}); save it again as CSV UTF-8") from None
-    except OSError as error:
-        raise UsageError(
-            f"{path}: table of scans cannot be read ({error.strerror or error}); check sources.scans.table"
-        ) from error
-
-
-def _read_cells(path: str | Path, text: str) -> list[tuple[int, list[str]]]:
-    """The rows that hold something, each with the number of its (last) line."""
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header.count), strict=True)
-    try:
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise UsageError(
-            f"{path}, line {reader.line_num}: not valid CSV ({error}); close or remove the quotes, or save it again"
-        ) from None
 
 
 def _check_header(path: str | Path, header: Sequence[str]) -> None:

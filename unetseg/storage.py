@@ -41,6 +41,7 @@ __all__ = [
     "read_json",
     "refresh",
     "remove",
+    "remove_if_there",
     "state",
     "text_hash",
     "update_bytes",
@@ -252,6 +253,12 @@ def remove(path: Path) -> None:
     A local folder is renamed first. In an object store the JSON files at its top, which say what the rest is, go first.
     """
     _place(path).remove(path)
+
+
+def remove_if_there(path: Path) -> None:
+    """As `remove`; that there is nothing is no error."""
+    if path.exists():
+        remove(path)
 
 
 def leftovers(folder: Path, *, seconds: float) -> list[Path]:

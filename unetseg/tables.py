@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetseg.storage import write_bytes
+from unetseg.storage import read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,7 +36,7 @@ def write_rows(folder: Path, name: str, kind: type[DataclassInstance], rows: Seq
     writer.writerows(plain)
     table, parquet = text.getvalue().encode(), folder / f"{name}.parquet"
     path = folder / f"{name}.csv"
-    if parquet.exists() and path.exists() and path.read_bytes() == table:
+    if parquet.exists() and path.exists() and read_bytes(path) == table:
         return False
     write_bytes(parquet, _parquet(kind, plain))
     write_bytes(path, table)

@@ -18,7 +18,7 @@ from unetseg.synth import draw_eye, write_eyes
 pytestmark = pytest.mark.drill
 
 FILES, PLAIN = 200, 194  # 194 eyes, and one file of each kind below
-PAGES = 3  # of the stack, each segmented as a scan
+PAGES = 1  # of the stack, each segmented as a scan
 SEGMENTED = PLAIN + 1 + PAGES  # the eyes, the one of 16 bits, and the stack
 GARBAGE = b"\x01\x02\x03\x04garbage" * 300
 

@@ -230,7 +230,7 @@ def test_quarantined_scans_end_with_status_3(trained: Project, eyes: Path, tmp_p
 def test_workers_of_the_command_line_reach_the_prediction(
     trained: Project, eyes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ):
-    import unetseg.predict_workers
+    from unetseg import predict_workers
 
     class Enough(Exception):
         pass
@@ -240,7 +240,7 @@ def test_workers_of_the_command_line_reach_the_prediction(
         raise Enough
 
     found: dict[str, object] = {}
-    monkeypatch.setattr(unetseg.predict_workers, "open_workers", opened)
+    monkeypatch.setattr(predict_workers, "open_workers", opened)
     model = trained.folder if by == "--project" else trained.models / "0001"
     more = ("--processes", 3, "--cluster", "tcp://here:1", "--cluster-resource", "GPU=2", "--set", "predict.workers=5")
     result = unetseg("predict", eyes / "scans", tmp_path / "out", by, model, *more)

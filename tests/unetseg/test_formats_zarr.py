@@ -123,7 +123,9 @@ def test_the_one_image_of_a_group_of_images(tmp_path):
     (path / "OME").mkdir()
     np.testing.assert_array_equal(pixels_of(path)[..., 0], PLANE)
     write_ome(path / "1", PLANE, "yx", FormatV05())
-    with pytest.raises(BadFileError, match="must hold one image, but holds 2: 0, 1"):
+    with pytest.raises(
+        BadFileError, match="collection of 2 images, where one is expected; name one of them, such as 0"
+    ):
         plane_count(path)
 
 
@@ -225,8 +227,9 @@ def group_with(path, attributes):
     ("attributes", "reason"),
     [
         ({"unetseg": {"schema_version": 1}}, "dataset that unetseg made"),
-        ({"ome": {"version": "0.5", "plate": {}}}, r"plate of wells; put .* NAME\.zarr"),
-        ({"well": {}}, "plate of wells"),
+        ({"ome": {"version": "0.5", "plate": {}}}, "is a plate or collection of images, but its metadata name none"),
+        ({"well": {}}, "metadata name none"),
+        ({"well": {"images": [{"path": "../b.zarr"}]}}, "name an image outside of it, '../b.zarr'"),
         ({}, "must hold one image, but holds 0: none"),
         ({"ome": {"multiscales": [{"axes": [], "datasets": [{"path": "../b.zarr"}]}]}}, "outside of it, '../b.zarr'"),
         ({"ome": {"multiscales": []}}, "cannot be read"),

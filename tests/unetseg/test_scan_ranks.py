@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +25,19 @@ KNOWN = TrainingData(
 
 def scan(near: float = 0.1, *, fraction: float = 0.08, shift: float = 0.0) -> Segmented:
     row = ObjectRow("", "pupil", round(fraction * 1e4), fraction, None, 1, None, None, near, 100, 100)
-    return Segmented((row,), True, "", (tuple(percent / 100 + shift for percent in KNOTS),))
+    return Segmented((row,), True, "", {"": [tuple(percent / 100 + shift for percent in KNOTS)]})
+
+
+def named(scans: dict[str, Segmented]) -> list[Segmented]:
+    """With their names in rows and profiles."""
+    return [
+        replace(item, rows=tuple(replace(row, scan=name) for row in item.rows), profiles={name: item.profiles[""]})
+        for name, item in scans.items()
+    ]
 
 
 def order(scans: dict[str, Segmented], known: TrainingData | None = KNOWN) -> str:
-    return " ".join(row.scan for row in rank_scans(scans, known))
+    return " ".join(row.scan for row in rank_scans(named(scans), known))
 
 
 def test_a_scan_with_a_reason_comes_before_one_of_which_the_model_is_a_little_less_sure():
@@ -54,7 +62,7 @@ def test_the_score_is_reciprocal_rank_fusion():
         f"{i:02d}": scan(random.random() / 2, fraction=random.uniform(0.01, 0.4), shift=random.uniform(0, 0.1))
         for i in range(40)
     }
-    rows = rank_scans(scans, KNOWN)
+    rows = rank_scans(named(scans), KNOWN)
 
     def score(row: ScanRow) -> tuple[bool, float]:
         total = 0.0
@@ -71,7 +79,7 @@ def test_the_score_is_reciprocal_rank_fusion():
 def test_without_knowledge_of_the_training_data_doubt_alone_decides_and_the_cells_are_empty():
     scans = {"a": scan(0.1, shift=5), "b": scan(0.3), "c": scan(0.2, fraction=0.9)}
     assert order(scans, None) == "b c a"
-    row = rank_scans(scans, None)[0]
+    row = rank_scans(named(scans), None)[0]
     assert {name for name, value in asdict(row).items() if value is None} == {
         "intensity_distance", "intensity_ratio", "intensity_channel", "area_ratio", "area_class",
     }  # fmt: skip
@@ -86,12 +94,12 @@ def test_no_scan_without_a_reason_comes_before_one_with_one():
 
 def test_equal_scans_come_in_the_order_of_their_names():
     assert order({"b": scan(), "a": scan(), "c": scan()}) == "a b c"
-    assert rank_scans({}, KNOWN) == ()
+    assert rank_scans([], KNOWN) == ()
 
 
 def test_what_to_annotate_and_what_is_told_of_it():
     scans = {f"{i:02d}": scan(0.9 - i / 100, shift=5 * (i % 2)) for i in range(40)}
-    rows = rank_scans(scans, None)
+    rows = rank_scans(named(scans), None)
     proposed = to_annotate(rows)
     assert [row.annotate_next for row in proposed] == list(range(1, 21))
     assert proposed[0].scan == "00"
@@ -101,7 +109,7 @@ def test_what_to_annotate_and_what_is_told_of_it():
 
 @pytest.mark.parametrize("known", [KNOWN, None], ids=["known", "unknown"])
 def test_the_files_hold_the_rows_in_their_order(tmp_path: Path, known: TrainingData | None):
-    rows = rank_scans({"a": scan(0.6), "b": scan(shift=1.0), "c": scan(0.0)}, known)
+    rows = rank_scans(named({"a": scan(0.6), "b": scan(shift=1.0), "c": scan(0.0)}), known)
     assert write_scans(tmp_path, rows)
     assert [ScanRow(**row) for row in pyarrow.parquet.read_table(tmp_path / "scans.parquet").to_pylist()] == list(rows)
     with (tmp_path / "scans.csv").open(newline="", encoding="utf-8") as file:
