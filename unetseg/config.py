@@ -545,6 +545,20 @@ class PredictConfig:
             le=16384,
         ),
     ] = 0
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(
+            description="Of the network's sums; auto: bfloat16 where OpenVINO runs on a processor that has it, else "
+            "float32. What bfloat16 changes is measured by evaluate."
+        ),
+    ] = "auto"
+    flips: Annotated[
+        Literal["none", "horizontal", "vertical", "both"],
+        Field(
+            description="Probabilities are the mean over the scan and its mirror images, which takes twice the time, "
+            "or with both four times. Thresholds fit only the flips that evaluate ran with."
+        ),
+    ] = "none"
     probabilities: Annotated[bool, Field(description="Also write the probabilities, as 8-bit planes.")] = False
     workers: Annotated[int, Field(description="Scans in flight at once; 0: one per processor core.", ge=0, le=1024)] = 0
     batch: Annotated[

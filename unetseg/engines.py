@@ -6,27 +6,28 @@ OpenVINO is the fastest on CPUs and starts without Keras; Keras runs everywhere 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle, load_bundle
+from unetseg.config import PredictConfig
+from unetseg.engine_choice import Precision, has_bfloat16, has_openvino, keras_sees_gpu, settled, uses_openvino
 from unetseg.engine_openvino import OpenVinoEngine
-from unetseg.errors import BundleError, UsageError
+from unetseg.errors import BundleError
+from unetseg.flips import Flipped
 from unetseg.network_file import check_network_file
 from unetseg.storage import file_hash, local_copy
 
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Engine", "KerasEngine", "OpenVinoEngine", "load_network", "open_engine"]
+__all__ = ["Engine", "KerasEngine", "OpenVinoEngine", "engine_for", "load_network", "open_engine"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ use, and two threads that do so at once wait for each other for ever."""
 Inputs = Mapping[str, NDArray[np.float32]]
 
 _BYTES_PER_FILTER = 20  # and pixel, of the first level: what OpenVINO takes, TensorFlow takes no less
-_REPLAY_TOLERANCE = 1e-3  # of a probability: engines order their sums differently, damaged weights differ far more
+# Of a probability: engines order their sums differently, damaged weights differ far more.
+_MOST_OFF = 1e-3  # of any pixel, in float32
+_MEAN_OFF = 0.02  # in bfloat16, in which trained networks differ by 0.002, and single pixels by 0.05
+_HEADS = ("head", "crop", "softmax", "probabilities")  # how the names of layers begin that stay in float32
 
 
 class Engine(Protocol):
@@ -45,9 +49,11 @@ class Engine(Protocol):
 
     Attributes:
         name: as in `PredictConfig.engine`.
+        precision: of the network's sums.
     """
 
     name: str
+    precision: Precision
 
     @property
     def pixel_bytes(self) -> float:
@@ -72,10 +78,12 @@ class KerasEngine:
 
     name = "keras"
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, precision: Precision = "float32") -> None:
         from unetseg.heads import main_output
 
-        self._model = main_output(load_network(bundle.folder))
+        model = main_output(load_network(bundle.folder))
+        self._model = model if precision == "float32" else _in_bfloat16(model)
+        self.precision = precision
         self.pixel_bytes = float(_BYTES_PER_FILTER * bundle.info.settings.model.width)
         # Keras builds its prediction function at the first call, which two threads must not do at once.
         self._lock = threading.Lock()
@@ -86,14 +94,31 @@ class KerasEngine:
             return np.asarray(self._model.predict_on_batch(dict(inputs)), dtype=np.float32)
 
 
-def open_engine(folder: Path, name: str = "auto") -> Engine:
+def engine_for(folder: Path, config: PredictConfig) -> Engine:
+    """What runs a bundle's network as the settings of prediction say: engine, precision and flips.
+
+    Args:
+        folder: of the bundle, also in an object store.
+        config: the settings.
+
+    Raises:
+        UsageError, BundleError: as `open_engine`.
+    """
+    precision: Any = settled(config, folder).precision  # no longer auto
+    engine = open_engine(folder, config.engine, precision=precision)
+    return engine if config.flips == "none" else Flipped(engine, config.flips)
+
+
+def open_engine(folder: Path, name: str = "auto", *, precision: Precision = "float32") -> Engine:
     """Open a bundle's network, once per process, and replay its test input.
 
     Whatever the engine, no network is opened whose ``model.keras`` holds code.
 
     Args:
         folder: of the bundle, also in an object store.
-        name: ``openvino``, ``keras``, or ``auto``: OpenVINO where bundle and machine have it and no GPU is there.
+        name: ``openvino``, ``keras``, or ``auto``: OpenVINO where bundle and machine have it and there is no GPU that
+            Keras can use.
+        precision: of the network's sums.
 
     Raises:
         UsageError: OpenVINO is asked for but not there.
@@ -103,7 +128,7 @@ def open_engine(folder: Path, name: str = "auto") -> Engine:
     # The digest is part of the key: another model may have taken the place of one that was opened before.
     digest = file_hash(bundle) if bundle.is_file() else ""
     with _OPENING:
-        return _open_engine(folder.absolute(), name, digest)
+        return _open_engine(folder.absolute(), name, digest, precision)
 
 
 def load_network(folder: Path) -> keras.Model:
@@ -126,27 +151,44 @@ def load_network(folder: Path) -> keras.Model:
 
 
 @lru_cache(maxsize=2)  # production and challenger
-def _open_engine(folder: Path, name: str, digest: str) -> Engine:
+def _open_engine(folder: Path, name: str, digest: str, precision: Precision) -> Engine:
     with local_copy(folder) as local:
-        engine = _checked_engine(local, name)
-    logger.info("engine %s runs %s", engine.name, folder)
+        engine = _checked_engine(local, name, precision)
+    logger.info("engine %s runs %s%s", engine.name, folder, "" if precision == "float32" else f" in {precision}")
     return engine
 
 
-def _checked_engine(folder: Path, name: str) -> Engine:
+def _checked_engine(folder: Path, name: str, precision: Precision) -> Engine:
     bundle = load_bundle(folder)
     check_network_file(folder / "model.keras")
-    exported = (folder / "openvino.xml").exists() and find_spec("openvino") is not None
-    if name == "openvino" and not exported:
-        raise UsageError(f"predict.engine: openvino is not installed or {folder} has no openvino.xml; use keras")
-    use_openvino = name == "openvino" or (name == "auto" and exported and not _gpu_is_near())
-    engine: Engine = OpenVinoEngine(bundle) if use_openvino else KerasEngine(bundle)
+    on_cpu = uses_openvino(folder, name) or _only_openvino_gains(folder, name)
+    engine: Engine = (OpenVinoEngine if on_cpu else KerasEngine)(bundle, precision)
     _replay(engine, bundle)
+    if on_cpu and precision == "bfloat16" and not has_bfloat16():
+        logger.warning(
+            "this processor has no bfloat16 and emulates it, which takes longer than predict.precision=float32"
+        )
     if not bundle.info.exact:
         logger.warning(
-            "%s: its normalisation sees whole tiles, so large scans are segmented nearly as in one piece", folder
+            "%s: its normalisation sees whole tiles, so scans that do not fit into one are segmented in tiles that "
+            "overlap and are blended: nearly as in one piece, in up to four times the time",
+            folder,
         )
     return engine
+
+
+def _only_openvino_gains(folder: Path, name: str) -> bool:
+    """Whether a GPU is there that Keras cannot use, while OpenVINO could use the processor."""
+    if name != "auto" or not has_openvino(folder) or keras_sees_gpu():
+        return False
+    logger.warning("there is a GPU, which Keras on %s cannot use: OpenVINO runs on the processor", _backend())
+    return True
+
+
+def _backend() -> str:
+    import keras
+
+    return str(keras.backend.backend())
 
 
 def _replay(engine: Engine, bundle: Bundle) -> None:
@@ -155,13 +197,28 @@ def _replay(engine: Engine, bundle: Bundle) -> None:
         found = engine(inputs)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{bundle.folder}: its network does not take its test input ({error})") from error
-    if found.shape != expected.shape or not np.allclose(found, expected, atol=_REPLAY_TOLERANCE, rtol=0):
+    if found.shape != expected.shape or not _is_close(found, expected, engine.precision):
         raise BundleError(
-            f"{bundle.folder}: does not reproduce its test output with {engine.name} (allowed difference "
-            f"{_REPLAY_TOLERANCE}); copy the bundle again, or use another version"
+            f"{bundle.folder}: does not reproduce its test output with {engine.name} in {engine.precision}; copy the "
+            "bundle again, or use another version"
         )
 
 
-def _gpu_is_near() -> bool:
-    """Whether a GPU may be there, found without importing a framework."""
-    return Path("/dev/nvidia0").exists() and os.environ.get("CUDA_VISIBLE_DEVICES", "0") not in {"", "-1"}
+def _is_close(found: NDArray[np.float32], expected: NDArray[np.float32], precision: Precision) -> bool:
+    off = np.abs(found - expected)
+    return bool(off.max() <= _MOST_OFF if precision == "float32" else off.mean() <= _MEAN_OFF)
+
+
+def _in_bfloat16(model: keras.Model) -> keras.Model:
+    """The same weights, in layers that calculate in bfloat16 as in mixed training; the heads stay in float32."""
+    import keras
+
+    def copied(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if not isinstance(layer, keras.layers.InputLayer) and not layer.name.startswith(_HEADS):
+            config["dtype"] = "mixed_bfloat16"
+        return type(layer).from_config(config)
+
+    clone = keras.models.clone_model(model, clone_function=copied)
+    clone.set_weights(model.get_weights())
+    return clone

@@ -17,7 +17,8 @@ from unetseg.config import PredictConfig
 from unetseg.curve_files import pack_curves
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import Decision, Rule, decision_rule
-from unetseg.engines import open_engine
+from unetseg.engines import engine_for
+from unetseg.evaluated_how import inference_record
 from unetseg.evaluation_files import write_evaluation_files
 from unetseg.evaluation_record import evaluation_record, scan_rows, threshold_rows
 from unetseg.histograms import Histograms
@@ -98,6 +99,7 @@ def evaluate(project: Project, *, model: str = "latest", progress: Progress = si
         test=test,
         validation=validation,
     )
+    record["inference"] = inference_record(bundle, run, dataset)
     record["production"] = against_production(project, bundle, dataset, test, progress=progress)
     pictures = error_pictures(bundle, dataset, test, decision, run)
     curves = {"validation": validation.histograms, "test": test.histograms}
@@ -154,7 +156,7 @@ def error_pictures(
     """Best, median and worst test scan by mean F1, with what was missed and what was invented."""
     order = [row["id"] for row in scan_rows(test, bundle.info.classes)]
     picked = {order[len(order) // 2]: "median", order[-1]: "best", order[0]: "worst"}  # few scans: each once
-    engine = open_engine(bundle.folder, config.engine)
+    engine = engine_for(bundle.folder, config)
     pictures = []
     for scan_id, title in sorted(picked.items(), key=lambda item: order.index(item[0])):
         scan = dataset.index.scans[scan_id]

@@ -12,6 +12,7 @@ from unetseg.config import Sources
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.errors import UsageError
 from unetseg.evaluate import EvaluateResult, error_pictures, publish
+from unetseg.evaluated_how import inference_record
 from unetseg.evaluation_record import evaluation_record
 from unetseg.ingest import ingest
 from unetseg.leakage import seen_in_training
@@ -80,6 +81,7 @@ def evaluate_on(
         test=test,
         validation=None,
     )
+    record["inference"] = inference_record(bundle, run)
     record["data"] = {"scans": str(scans), "masks": str(masks)}
     record["warnings"] += [unlike] if unlike else []
     record["warnings"] += [*_seen_in_training(bundle, dataset), *_without_masks(ingested.unlabelled)]

@@ -15,7 +15,8 @@ none, but none tells of numbers that are no longer, or not yet, those of the mod
 one waits for the other on a local disk. Object stores have no locks: the numbers there are those of one of them, with
 its curves, but a page may be the other's, so that one evaluation of a model at a time is the user's to see to.
 
-Schema version 3. In evaluations of versions 1 and 2, curves are named without digits.
+Schema version 4. Evaluations of versions before it do not tell how the network ran (``inference``): in float32, without
+flips. In evaluations of versions 1 and 2, curves are named without digits.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from unetseg.storage import find, leftovers, locked, modified, read_json, remove
 
 __all__ = ["EVALUATION_SCHEMA", "curve_file", "has_pages", "read_evaluation_files", "write_evaluation_files"]
 
-EVALUATION_SCHEMA: Final = 3
+EVALUATION_SCHEMA: Final = 4
 """Of evaluation.json."""
 _SEALED: Final = 2  # the first schema whose evaluation.json has a digest of itself
 _RECORD: Final = "evaluation.json"

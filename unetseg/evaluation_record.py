@@ -75,6 +75,7 @@ def evaluation_record(
         "scans": scan_rows(test, classes),
         "data": None,
         "production": None,
+        "inference": None,
     }
 
 

@@ -1,4 +1,7 @@
-"""Probabilities of one scan, tile by tile: shared by evaluate and predict."""
+"""Probabilities of one scan, tile by tile: shared by evaluate and predict.
+
+Tiles of a network that is exact meet where both equal the whole scan; those of others are blended.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.blending import finished, overlapping, shares
 from unetseg.bundle import BundleInfo
 from unetseg.engines import Engine
-from unetseg.tiling import Span, Tile, spans, tiles_of
+from unetseg.tiling import Span, Tile, padded_size, spans, tiles_of
 
 __all__ = ["Window", "predict_band", "predict_tiles"]
 
@@ -37,6 +41,10 @@ def predict_tiles(
         Windows that cover the scan once, each with its probabilities, ``(h, w, K)``.
     """
     shape = (image.shape[0], image.shape[1])
+    if not info.exact:
+        rows = Span((0, shape[0]), (0, padded_size(shape[0], info.stride)))
+        yield from _blended(engine, info, image, guides, rows, tile)
+        return
     for part in tiles_of(shape, tile=tile, halo=info.halo, stride=info.stride):
         yield (slice(*part.rows.inner), slice(*part.columns.inner)), _run(engine, info, image, guides, part)
 
@@ -63,11 +71,46 @@ def predict_band(
     Yields:
         Windows, counted from the first inner row, that cover the inner rows once, each with its probabilities.
     """
+    if not info.exact:
+        yield from _blended(engine, info, image, guides, rows, tile)
+        return
     first, kept = rows.outer[0], rows.inner[1] - rows.inner[0]
     here = Span((rows.inner[0] - first, rows.inner[1] - first), (0, rows.outer[1] - first))
     for columns in spans(image.shape[1], tile=tile, halo=info.halo, stride=info.stride):
         found = _run(engine, info, image, guides, Tile(here, columns))
         yield (slice(0, kept), slice(*columns.inner)), found
+
+
+def _blended(
+    engine: Engine,
+    info: BundleInfo,
+    image: NDArray[np.floating],
+    guides: NDArray[np.uint8] | None,
+    rows: Span,
+    tile: int,
+) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """As `predict_band`, from overlapping tiles; columns are given out as soon as no further tile has a share in them.
+
+    Tiles come in the same order whatever rows are asked for, so that sums are the same to the last bit.
+    """
+    first, width = rows.outer[0], image.shape[1]
+    cut = {"tile": tile, "halo": info.halo, "stride": info.stride}
+    down, across = overlapping(rows.outer, **cut), overlapping((0, padded_size(width, info.stride)), **cut)
+    kept = Span((rows.inner[0] - first, rows.inner[1] - first), (0, rows.outer[1] - first))
+    parts = [(start - first, stop - first) for start, stop in down]
+    sums = np.zeros((kept.inner[1] - kept.inner[0], 0, len(info.classes)), np.float32)
+    done = 0
+    for columns, share, until in zip(across, shares(across), finished(across, width), strict=True):
+        sums = np.pad(sums, ((0, 0), (0, columns[1] - columns[0] - sums.shape[1]), (0, 0)))
+        for part, height in zip(parts, shares(parts), strict=True):
+            inner = (max(part[0], kept.inner[0]), min(part[1], kept.inner[1]))
+            piece = Tile(Span(inner, part), Span(columns, columns))
+            weights = height[piece.rows.kept, None, None] * share[:, None]
+            place = slice(inner[0] - kept.inner[0], inner[1] - kept.inner[0])
+            sums[place] += weights * _run(engine, info, image, guides, piece)
+        # Shares add up to 1 but for rounding, probabilities must not exceed it.
+        yield (slice(0, len(sums)), slice(done, until)), np.minimum(sums[:, : until - done], 1)
+        sums, done = sums[:, until - done :], until
 
 
 def _run(

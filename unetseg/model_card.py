@@ -88,6 +88,9 @@ def _details(bundle: Bundle) -> str:
         "intensities": _normalisation(info),
         "pixel size": f"{size[0]:.4g} × {size[1]:.4g} µm" if size else "unknown",
         "output": f"classes {_listed(info.classes)}: {_HEADS[shape.head]}",
+        "large scans": f"in tiles with a halo of {info.halo} pixels, which equal the whole scan"
+        if info.exact
+        else "in tiles that overlap and are blended, nearly as in one piece: the normalisation sees whole tiles",
         "software": ", ".join(f"{name} {version}" for name, version in info.software.items()),
     }
     return "## Model details\n\n" + _table(("what", "value"), rows.items())

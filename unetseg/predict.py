@@ -45,7 +45,7 @@ from unetseg.parallel import Progress, silent
 from unetseg.predict_batches import BatchRecord, segment_batch
 from unetseg.predict_job import SCHEMA_VERSION
 from unetseg.predict_marker import Segmented
-from unetseg.predict_open import Prediction, not_evaluated, open_prediction
+from unetseg.predict_open import Prediction, doubts, open_prediction
 from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
 from unetseg.readers import BadFile
@@ -210,7 +210,7 @@ def _result(
         annotate_next=advice(to_annotate(ranked)),
         gallery=out / "gallery.html",
         seconds=time.time() - prediction.started,
-        warnings=(*not_evaluated(model), *_odd_scans(segmented)),
+        warnings=(*doubts(model, prediction.job.config), *_odd_scans(segmented)),
         totals=class_totals(rows, model.info.classes),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from unetseg.bundle import Bundle
 from unetseg.config import PredictConfig
-from unetseg.engines import open_engine
+from unetseg.engines import engine_for
 from unetseg.errors import BadFileError
 from unetseg.parallel import run_units
 from unetseg.predict_open import open_prediction
@@ -71,7 +71,7 @@ def estimate(folder: Path, out: Path, *, bundle: Path, config: PredictConfig) ->
 
 
 def _trial_seconds_per_pixel(model: Bundle, config: PredictConfig) -> float:
-    engine, info = open_engine(model.folder, config.engine), model.info
+    engine, info = engine_for(model.folder, config), model.info
     side = max(_TRIAL_SIDE // info.stride, 1) * info.stride
     inputs = {"image": np.zeros((1, side, side, len(info.channels)), np.float32)}
     if info.guides:

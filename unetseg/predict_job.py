@@ -8,7 +8,8 @@ from pathlib import Path
 from unetseg.bundle import Bundle, BundleInfo
 from unetseg.config import GuideSource, PredictConfig, to_plain
 from unetseg.decisions import Decision
-from unetseg.engines import open_engine
+from unetseg.engine_choice import settled
+from unetseg.engines import engine_for
 from unetseg.scratch import claim_folder, is_shared, scratch_folder
 from unetseg.segment import Segmenter
 from unetseg.storage import file_hash, text_hash
@@ -43,7 +44,7 @@ class Job:
         scratch: folder on a disk for what is made of a scan in parts, until all are there.
         shared: whether all workers of a cluster see that folder.
         guides: where the guides of the scans are.
-        config: the settings.
+        config: the settings, with the precision that all workers are to use.
         signature: hash of all that an output depends on besides its scan.
     """
 
@@ -67,7 +68,7 @@ class Job:
         Args:
             tile: side of a tile in pixels, where that is known; 0: as the settings say, or by this machine's memory.
         """
-        engine, info = open_engine(self.bundle, self.config.engine), self.info
+        engine, info = engine_for(self.bundle, self.config), self.info
         side = tile_side(engine, halo=info.halo, stride=info.stride, wanted=tile or self.config.tile)
         return Segmenter(engine, info, self.decision, side)
 
@@ -80,6 +81,7 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
         out: folder of the outputs.
         config: the settings.
     """
+    config = settled(config, model.folder)
     guides = tuple(GuideSource(name=name, path=str(Path(config.guides) / name)) for name in model.info.guides)
     return Job(
         bundle=model.folder.absolute(),

@@ -16,9 +16,10 @@ from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
 from unetseg.readers import BadFile, ScanRef, list_scans
+from unetseg.same_scans import evaluated_flips
 from unetseg.storage import locate, refresh
 
-__all__ = ["Prediction", "not_evaluated", "open_prediction"]
+__all__ = ["Prediction", "doubts", "open_prediction"]
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
     refs, bad = list_scans(source, counts)
     if f"{locate(out)}/".startswith(f"{locate(folder)}/"):
         raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
-    for warning in not_evaluated(model):  # before the work, so that it can be stopped
+    for warning in doubts(model, config):  # before the work, so that it can be stopped
         logger.warning(warning)
     return Prediction(
         name=folder.name,
@@ -104,12 +105,23 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
     )
 
 
-def not_evaluated(model: Bundle) -> tuple[str, ...]:
-    """Says that nobody knows how good the model is, and that its thresholds were not chosen."""
-    if model.evaluation is not None:
+def doubts(model: Bundle, config: PredictConfig) -> tuple[str, ...]:
+    """Says that nobody knows how good the model is, or that its thresholds were chosen for other probabilities.
+
+    Args:
+        model: the bundle.
+        config: the settings of the prediction.
+    """
+    if model.evaluation is None:
+        cuts = "" if model.decision.rule == "argmax" else ", and the threshold of each class is one half, not chosen"
+        return (f"model {model.version} was never evaluated: its scores are unknown{cuts}; run unetseg evaluate first",)
+    flips = evaluated_flips(model.evaluation)
+    if flips == config.flips:
         return ()
-    cuts = "" if model.decision.rule == "argmax" else ", and the threshold of each class is one half, not chosen"
-    return (f"model {model.version} was never evaluated: its scores are unknown{cuts}; run unetseg evaluate first",)
+    return (
+        f"model {model.version} was evaluated with predict.flips={flips}: its scores and thresholds are not those of "
+        f"predict.flips={config.flips}; set it for unetseg evaluate too",
+    )
 
 
 def _check_settings(model: Bundle, config: PredictConfig) -> None:

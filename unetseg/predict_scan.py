@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.blending import BLENDED, blended_bands
 from unetseg.bundle import BundleInfo
 from unetseg.components import clean, number
 from unetseg.config import PredictConfig
@@ -30,6 +31,8 @@ from unetseg.tiling import Span, bands_of, padded_size
 __all__ = ["LargeScan", "mask_kind", "output_kinds", "output_name", "segment_scan", "wanted_bands"]
 
 Areas = NDArray[np.int64]
+
+_TILES_A_BAND = 2  # sides of overlapping tiles: then half as much again is computed, since neighbours need it too
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
     with open_rows(job, ref) as rows:
         size = rows.plane.header.pixel_size
         zoom, note = check_pixel_size(job.info.pixel_size, size, job.config, ref.path)
+        note = "; ".join(filter(None, [note, _blending_note(job, rows.shape, zoom)]))
         preparation = prepare(job, ref, rows)
         if rows.plane.streamed and not zoom:
             return LargeScan(ref, rows.shape, size, preparation, tuple(sources), note, job.segmenter().tile)
@@ -79,9 +83,19 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
     return marker.finish(sources, outputs, table, note, {ref.id: preparation.profiles})
 
 
+def _blending_note(job: Job, shape: tuple[int, int], zoom: Size | None) -> str:
+    """Says that a scan is not segmented as in one piece, or nothing."""
+    sides = (side * factor for side, factor in zip(shape, zoom or (1, 1), strict=True))
+    return BLENDED if not job.info.exact and max(sides) > job.segmenter().tile else ""
+
+
 def wanted_bands(info: BundleInfo, tile: int, height: int) -> list[Span]:
     """How a scan of that height is cut for tiles of that side: not at all where a tile is as high."""
-    rows = band_height(tile, halo=info.halo, multiple=int(np.lcm(CHUNK, info.stride)))
+    multiple = int(np.lcm(CHUNK, info.stride))
+    if not info.exact:
+        rows = band_height(_TILES_A_BAND * tile, halo=0, multiple=multiple)
+        return blended_bands(height, rows=rows, tile=tile, halo=info.halo, stride=info.stride)
+    rows = band_height(tile, halo=info.halo, multiple=multiple)
     if height <= tile:
         rows = padded_size(height, info.stride)
     return bands_of(height, rows=rows, halo=info.halo, stride=info.stride)

@@ -15,7 +15,7 @@ from unetseg.dataset import Dataset
 from unetseg.decisions import Decision
 from unetseg.errors import UsageError
 
-__all__ = ["as_scored", "beside", "evaluated", "fingerprints", "of_same_scans", "scored_on"]
+__all__ = ["as_scored", "beside", "evaluated", "evaluated_flips", "fingerprints", "of_same_scans", "scored_on"]
 
 Evaluation = Mapping[str, Any]
 
@@ -103,3 +103,8 @@ def evaluated(bundle: Bundle) -> dict[str, Any]:
             f"compare: model {bundle.version} has no scores yet; run unetseg evaluate --model {bundle.version}"
         )
     return bundle.evaluation
+
+
+def evaluated_flips(evaluation: Evaluation) -> str:
+    """With which ``predict.flips`` a model was evaluated: none, before schema 4."""
+    return str((evaluation.get("inference") or {"flips": "none"})["flips"])

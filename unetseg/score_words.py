@@ -108,7 +108,21 @@ def conventions(evaluation: Evaluation, *, intervals: bool = True) -> list[str]:
         "micro: all classes taken as one, so that what is marked of an absent class lowers it; macro: the mean over "
         "classes; weighted: the mean by inverse frequency of the class.",
     ]
-    return sentences + _of_outlines(evaluation) + (_of_intervals(evaluation["settings"]) if intervals else [])
+    sentences += _of_outlines(evaluation) + _of_inference(evaluation.get("inference") or {})
+    return sentences + (_of_intervals(evaluation["settings"]) if intervals else [])
+
+
+def _of_inference(how: Mapping[str, Any]) -> list[str]:
+    """How the network ran, where that was not plainly and in float32."""
+    sentences = []
+    if how.get("flips", "none") != "none":
+        sentences.append(f"Probabilities are means over each scan and its mirror images (flips: {how['flips']}).")
+    if change := how.get("change"):
+        sentences.append(
+            f"The network ran in bfloat16. Against float32 that changes probabilities by at most {change['max']:.2g}, "
+            f"and by {change['mean']:.2g} on average ({change['scans']} validation scans)."
+        )
+    return sentences
 
 
 def _of_intervals(settings: Mapping[str, Any]) -> list[str]:

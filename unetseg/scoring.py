@@ -15,7 +15,7 @@ from unetseg.bundle import Bundle
 from unetseg.config import PredictConfig
 from unetseg.dataset import Dataset
 from unetseg.decisions import Decision
-from unetseg.engines import Engine, open_engine
+from unetseg.engines import Engine, engine_for
 from unetseg.errors import DataError
 from unetseg.histograms import Histograms
 from unetseg.inference import Window, predict_tiles
@@ -26,7 +26,7 @@ from unetseg.scores import count
 from unetseg.surface_distances import surface_distances
 from unetseg.tile_size import tile_side
 
-__all__ = ["LARGEST_OUTLINED", "SplitScores", "marked_by", "model_image", "score_split"]
+__all__ = ["LARGEST_OUTLINED", "SplitScores", "marked_by", "model_image", "scan_probabilities", "score_split"]
 
 LARGEST_OUTLINED = 1 << 26
 """Pixels of the largest scan with distances: dense membranes then take 1.2 GiB and half a minute per class."""
@@ -70,7 +70,7 @@ def score_split(
         bundle: to score.
         dataset: whose scans are scored.
         split: ``train``, ``validation`` or ``test``.
-        config: engine and tile.
+        config: engine, precision, flips and tile.
         decision: what a pixel is; None: as the bundle decides.
         tolerance: of surface Dice, in pixels; None: outlines are not compared, which saves time.
         progress: told about every scan.
@@ -82,7 +82,7 @@ def score_split(
     scans = dataset.scans(split)
     physical = all(scan.pixel_size for scan in scans)
     job = _Job(
-        engine=open_engine(bundle.folder, config.engine),
+        engine=engine_for(bundle.folder, config),
         bundle=bundle,
         dataset=dataset,
         tile=config.tile,
@@ -112,7 +112,7 @@ def marked_by(
 ) -> NDArray[np.bool_]:
     """What a model marks in one scan, ``(H, W, K)``."""
     marked = np.zeros((*scan.shape, len(bundle.info.classes)), bool)
-    for window, probabilities in _probabilities(engine, bundle, dataset, scan, tile):
+    for window, probabilities in scan_probabilities(engine, bundle, dataset, scan, tile):
         marked[window] = decision(probabilities)
     return marked
 
@@ -149,7 +149,7 @@ class _Job:
         classes = len(self.bundle.info.classes)
         counts, masks = np.zeros((classes, 4), np.int64), self.dataset.masks(scan)
         marked = np.zeros(masks.shape, bool) if self._outlines(scan) else None
-        for window, probabilities in _probabilities(self.engine, self.bundle, self.dataset, scan, self.tile):
+        for window, probabilities in scan_probabilities(self.engine, self.bundle, self.dataset, scan, self.tile):
             decided = self.decision(probabilities)
             counts += count(masks[window], decided)
             if marked is not None:
@@ -176,9 +176,18 @@ def _is_small(scan: ScanRecord) -> bool:
     return scan.shape[0] * scan.shape[1] <= LARGEST_OUTLINED
 
 
-def _probabilities(
+def scan_probabilities(
     engine: Engine, bundle: Bundle, dataset: Dataset, scan: ScanRecord, tile: int
 ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    """What a model makes of one scan: windows that cover it once, with their probabilities ``(h, w, K)``.
+
+    Args:
+        engine: runs its network.
+        bundle: the model.
+        dataset: that has the scan.
+        scan: one of its scans.
+        tile: side of a tile in pixels; 0: chosen by memory.
+    """
     image, info = model_image(bundle, dataset, scan), bundle.info
     side = tile_side(engine, halo=info.halo, stride=info.stride, wanted=tile)
     return predict_tiles(engine, info, image, dataset.guides(scan), tile=side)

@@ -23,7 +23,7 @@ from itertools import product
 
 from unetseg.errors import UsageError
 
-__all__ = ["Span", "Tile", "bands_of", "padded_size", "spans", "tiles_of"]
+__all__ = ["Span", "Tile", "bands_of", "check_tile", "padded_size", "spans", "tiles_of"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def spans(size: int, *, tile: int, halo: int, stride: int) -> list[Span]:
     whole, halo = padded_size(size, stride), padded_size(halo, stride)
     if size <= tile:
         return [Span((0, size), (0, whole))]
-    tile = _checked(tile, halo, stride)
+    tile = check_tile(tile, halo=halo, stride=stride)
     number = -(-(whole - 2 * halo) // (tile - 2 * halo))
     length = padded_size(-(-(whole + 2 * halo * (number - 1)) // number), stride)
     starts = [min(k * (length - 2 * halo), whole - length) for k in range(number)]
@@ -112,8 +112,17 @@ def bands_of(height: int, *, rows: int, halo: int, stride: int) -> list[Span]:
     ]
 
 
-def _checked(tile: int, halo: int, stride: int) -> int:
-    """A tile of whole strides, of which something is kept."""
+def check_tile(tile: int, *, halo: int, stride: int) -> int:
+    """Side of a tile in whole strides, of which something is kept.
+
+    Args:
+        tile: side in pixels, halo included.
+        halo: in whole strides.
+        stride: of the network.
+
+    Raises:
+        UsageError: nothing would be kept of it.
+    """
     if tile // stride * stride <= 2 * halo:
         raise UsageError(
             f"predict.tile: must hold twice the network's halo of {halo} pixels and its stride of {stride}, "

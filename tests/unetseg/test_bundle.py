@@ -181,8 +181,8 @@ def test_a_newer_schema_is_refused_with_the_version_that_wrote_it(folder: Path):
 
 
 def test_an_evaluation_of_a_newer_schema_is_refused(folder: Path):
-    write_record(folder / "evaluation" / "evaluation.json", {"schema_version": 4})
-    with pytest.raises(BundleError, match=r"evaluation\.json: schema 4 is newer .* reads 1 to 3"):
+    write_record(folder / "evaluation" / "evaluation.json", {"schema_version": 5})
+    with pytest.raises(BundleError, match=r"evaluation\.json: schema 5 is newer .* reads 1 to 4"):
         _ = load_bundle(folder).evaluation
 
 

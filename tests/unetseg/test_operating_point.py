@@ -14,6 +14,7 @@ from unetseg.bundle import load_bundle
 from unetseg.dataset import open_dataset
 from unetseg.errors import BundleError, MovedError, UsageError
 from unetseg.evaluate import evaluate
+from unetseg.evaluation_files import EVALUATION_SCHEMA
 from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, override
 from unetseg.records import write_record
@@ -148,7 +149,7 @@ def test_evaluations_of_schema_1_get_thresholds_too_and_keep_their_warnings(trai
     again = set_thresholds(trained, ["iris=fixed:0.5"])
     assert len(again.warnings) == len(found.warnings)
     bundle = load_bundle(trained.models / "0001")
-    assert bundle.evaluation["schema_version"] == 3
+    assert bundle.evaluation["schema_version"] == EVALUATION_SCHEMA
     assert bundle.decision.rule == "thresholds"
 
 

@@ -129,7 +129,7 @@ def test_every_setting_but_those_that_leave_outputs_as_they_are_makes_them_out_o
 ):
     other = {
         "format": "tiff", "masks": "labels", "objects": True, "min_object": 5, "fill_holes": 5, "tile": 512,
-        "probabilities": True, "pixel_size": "rescale",
+        "probabilities": True, "pixel_size": "rescale", "flips": "both", "precision": "bfloat16",
     }  # fmt: skip
     assert set(other) | LEAVES_OUTPUTS == {item.name for item in fields(PredictConfig)}
     bundle = load_bundle(trained.models / "0001")

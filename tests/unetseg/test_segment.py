@@ -28,7 +28,7 @@ class Echo:
 
 
 def segmenter(engine: Echo, *, tile: int = 256, threshold: float = 0.5) -> Segmenter:
-    info: Any = SimpleNamespace(classes=("object",), guides=(), stride=4, halo=0)
+    info: Any = SimpleNamespace(classes=("object",), guides=(), stride=4, halo=0, exact=True)
     return Segmenter(engine, info, Decision("thresholds", (threshold,)), tile)
 
 
