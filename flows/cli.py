@@ -16,6 +16,7 @@ import click
 from flows.answers import finish, say_evaluation, say_nightly, say_plan, say_predict, say_training
 from flows.cli_models import models
 from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE, SET, run_stage
+from flows.cli_predictions import predictions
 from flows.console import Console, import_keras_quietly, log_to_stderr
 from flows.ingest_summary import say_ingest
 from unetseg.errors import UnetsegError, UsageError
@@ -61,6 +62,7 @@ def main() -> None:
 
 
 main.add_command(models)
+main.add_command(predictions)
 
 
 # --------------------------------------------------------------------------- from folders to a project
@@ -248,6 +250,7 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 @CLUSTER
 @RESOURCE
 @click.option("--dry-run", is_flag=True, help="Say what would be done and what it would cost.")
+@click.option("--overwrite", is_flag=True, help="Also do scans again that are up to date; killed, the same goes on.")
 @SET
 @JSON
 def predict(
@@ -261,6 +264,7 @@ def predict(
     cluster: str,
     resource: str | None,
     dry_run: bool,
+    overwrite: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -273,17 +277,27 @@ def predict(
     chosen, config = _model_to_use(project, bundle, model, overrides)
     scans, target = locate(folder), locate(out)
     if dry_run:
-        _dryrun_stage(console, scans, target, chosen, config)
+        _dryrun_stage(console, scans, target, chosen, config, overwrite=overwrite)
         return
 
     def call() -> Any:  # noqa: ANN401
         from unetseg.predict import predict as stage
 
         with console.progress("predict") as tell:
-            return stage(scans, target, bundle=chosen, config=config, cluster=cluster, progress=tell)
+            return stage(
+                scans,
+                target,
+                bundle=chosen,
+                config=config,
+                cluster=cluster,
+                project=None if bundle else locate(project),
+                overwrite=overwrite,
+                progress=tell,
+            )
 
     parameters = {"project": project, "folder": folder, "out": out, "model": model, "cluster": cluster}
-    result = call() if bundle else run_stage("predict", call, **parameters, overrides=overrides)
+    more = {"overwrite": overwrite, "overrides": overrides}
+    result = call() if bundle else run_stage("predict", call, **parameters, **more)
     say_predict(console, result)
     finish(console, result, bad=[*result.quarantined, *result.failed])
 
@@ -349,17 +363,28 @@ def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, .
         folder = locate(bundle)
         return folder, override(load_bundle(folder).info.settings, overrides).predict
     loaded = load_project(project, overrides)
-    return model_folder(loaded.models, model), loaded.settings.predict
+    return model_folder(loaded.models, model), loaded.prediction
 
 
-def _dryrun_stage(console: Console, scans: Path, out: Path, bundle: Path, config: Any) -> None:  # noqa: ANN401
+def _dryrun_stage(
+    console: Console,
+    scans: Path,
+    out: Path,
+    bundle: Path,
+    config: Any,  # noqa: ANN401
+    *,
+    overwrite: bool,
+) -> None:
     from unetseg.predict_estimate import estimate
 
-    found = estimate(scans, out, bundle=bundle, config=config)
+    found = estimate(scans, out, bundle=bundle, config=config, overwrite=overwrite)
     console.say(
-        f"{found.scans} scans, {found.pixels / 1e6:.1f} megapixels, about {found.seconds:.0f} s, at most "
-        f"{found.disk_bytes / 1e6:.1f} MB of outputs, about {found.memory_bytes / 1e6:.0f} MB of memory"
+        f"{found.scans} scans, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; the others "
+        f"take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
+        f"{found.memory_bytes / 1e6:.0f} MB of memory"
     )
+    for warning in found.warnings:
+        console.say(f"look at this: {warning}")
     for item in found.quarantined:
         console.say(f"will fail: {item.path}: {item.reason}")
     console.say("nothing was written")

@@ -136,12 +136,14 @@ def promote(version: str, project: str, why: str, as_json: bool) -> None:
 @JSON
 def rollback(project: str, why: str, of: str, as_json: bool) -> None:
     """Make the previous version production again."""
+    from flows.cli_predictions import say_redo
     from unetseg.project import load_project
     from unetseg.registry import rollback as move
 
     models_folder = load_project(project).models
     result = run_stage("rollback", lambda: move(models_folder, why=why, of=of or None), project=project, why=why, of=of)
-    say_aliases(Console(as_json=as_json), result)
+    console = Console(as_json=as_json)
+    say_aliases(console, result, redo=say_redo(console, project))
 
 
 @models.command()

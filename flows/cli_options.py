@@ -11,8 +11,29 @@ import click
 __all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage"]
 
 PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
+
+
+def _from_here(_context: click.Context, _option: click.Parameter, overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths that are typed are relative to where they are typed; settings know none but those of the project."""
+    return tuple(_absolute(text) for text in overrides)
+
+
+def _absolute(text: str) -> str:
+    name, equals, path = text.partition("=")
+    if name.strip() != "predict.guides" or not path.strip():
+        return text
+    from unetseg.storage import locate
+
+    return f"{name}{equals}{locate(path.strip())}"
+
+
 SET = click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.FIELD=VALUE", help="Change a setting for this run."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.FIELD=VALUE",
+    callback=_from_here,
+    help="Change a setting for this run.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON result on standard output.")
 CLUSTER = click.option("--cluster", default="", metavar="ADDRESS", help="A Dask scheduler that already runs.")

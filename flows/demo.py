@@ -48,7 +48,7 @@ def run_demo(project: str | Path, console: Console) -> DemoResult:
     loaded = load_project(folder)
     bundle, out = model_folder(loaded.models), folder / "segmented"
     with console.progress("predict") as tell:
-        segmented = predict(new / "scans", out, bundle=bundle, config=loaded.settings.predict, progress=tell)
+        segmented = predict(new / "scans", out, bundle=bundle, config=loaded.prediction, project=folder, progress=tell)
     look_at = {
         "data_check": night.ingest.page,
         "report": Path(night.report),

@@ -22,9 +22,11 @@ logger = logging.getLogger(__name__)
 
 
 @step("open prediction", "look at {folder.name}")
-def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "") -> Prediction:
+def open_prediction(
+    folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "", project: Path | None = None
+) -> Prediction:
     """Check model, settings and folders, and list the scans."""
-    return library.open_prediction(folder, out, bundle=bundle, config=config, cluster=cluster)
+    return library.open_prediction(folder, out, bundle=bundle, config=config, cluster=cluster, project=project)
 
 
 def segment(prediction: Prediction) -> list[BatchRecord]:

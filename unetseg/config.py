@@ -522,7 +522,13 @@ class PredictConfig:
     ] = "ome-zarr"
     pattern: ScanPattern = "**/*"
     exclude: Excluded = ""
-    guides: Annotated[str, Field(description="Folder with one sub-folder per guide, where the model has guides.")] = ""
+    guides: Annotated[
+        str,
+        Field(
+            description="Folder with one sub-folder per guide, where the model has guides; a relative one is below the "
+            "project's folder, on the command line below the folder you are in."
+        ),
+    ] = ""
     masks: Annotated[
         Literal["planes", "labels"],
         Field(

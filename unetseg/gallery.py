@@ -27,11 +27,11 @@ from unetseg.readers import BadFile, ScanRef, open_scan
 from unetseg.scan_ranks import ScanRow, to_annotate
 from unetseg.storage import write_bytes
 
-__all__ = ["StoredMasks", "write_gallery"]
+__all__ = ["PICTURES", "StoredMasks", "write_gallery"]
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 24  # scans with a picture: a page of a few megabytes; the table has all
+PICTURES = 24  # scans with a picture: a page of a few megabytes; the table has all
 _PROPOSED = 10  # scans to annotate that are named
 _SIDE = 320  # pixels of a picture
 _BAND = 1 << 24  # pixels read at once
@@ -91,7 +91,7 @@ def write_gallery(
         "gallery.html",
         bundle=bundle,
         colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(bundle.info.classes)},
-        cards=_cards(_with_classes(_first_pages(ranked, refs)[:_SHOWN], rows), refs, bundle, masks),
+        cards=_cards(_with_classes(_first_pages(ranked, refs)[:PICTURES], rows), refs, bundle, masks),
         scans=len(ranked),
         reasons=sum(bool(item.reasons) for item in ranked),
         proposed=to_annotate(ranked)[:_PROPOSED],

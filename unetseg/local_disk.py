@@ -153,9 +153,9 @@ def remove(path: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)  # what stays is a leftover, which the next cleaning finds
 
 
-def leftovers(folder: Path, *, seconds: float) -> list[Path]:
-    """Temporary files and folders in a folder and in those below it that are older than that."""
-    found = [*folder.glob(f"{_TEMPORARY}*"), *folder.glob(f"*/{_TEMPORARY}*")]
+def leftovers(folder: Path, *, seconds: float, deep: bool = True) -> list[Path]:
+    """Temporary files and folders in a folder, and in those below it, that are older than that."""
+    found = [*folder.glob(f"{_TEMPORARY}*"), *(folder.glob(f"*/{_TEMPORARY}*") if deep else ())]
     return sorted(path for path in found if time.time() - _last_touched(path) > seconds)
 
 

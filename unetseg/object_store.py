@@ -217,7 +217,7 @@ def remove(path: Path) -> None:
             file_system(path).rm_file(key_of(path))
 
 
-def leftovers(folder: Path, *, seconds: float) -> list[Path]:
+def leftovers(folder: Path, *, seconds: float, deep: bool = True) -> list[Path]:
     """Folders whose name was taken by a process that never finished."""
     with reaching(folder):
         found = [folder / name.removesuffix(f"/{_TAKEN}") for name in _below(folder) if name.endswith(f"/{_TAKEN}")]

@@ -15,7 +15,7 @@ flow, each is a task run.
       table.csv, table.parquet      one row per scan and class
       scans.csv, scans.parquet      one row per scan, those to look at first on top, with reasons
       gallery.html         overlays in the same order
-      run.json             model, settings, software, counts, quarantine
+      run.json             model, settings, software, fingerprints, counts, quarantine (unetseg.predict_record)
       .files.json          how many images each file holds, so that it need not be opened again to count them
       .unfinished/         bands of large scans and pages of stacks, until all are there
 
@@ -25,97 +25,43 @@ Schema version 3.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import PlainSerializer
-
-from unetseg.bundle import software_versions
-from unetseg.class_totals import ClassTotal, class_totals
-from unetseg.config import PredictConfig, to_plain
+from unetseg.config import PredictConfig
 from unetseg.errors import DataError
 from unetseg.full_disk import disk_errors_name
 from unetseg.gallery import StoredMasks, write_gallery
-from unetseg.object_table import ObjectRow, write_table
+from unetseg.object_table import write_table
 from unetseg.outputs import FORMATS
 from unetseg.parallel import Progress, silent
 from unetseg.predict_batches import BatchRecord, segment_batch
-from unetseg.predict_job import SCHEMA_VERSION
-from unetseg.predict_marker import Segmented
-from unetseg.predict_open import Prediction, doubts, open_prediction
+from unetseg.predict_folder import occupied
+from unetseg.predict_open import Prediction, open_prediction
+from unetseg.predict_record import counts_of, run_record
+from unetseg.predict_result import PredictResult, odd_scans, summed_up
 from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
+from unetseg.predictions import remember
 from unetseg.readers import BadFile
-from unetseg.scan_ranks import Advice, ScanRow, advice, rank_scans, to_annotate, write_scans
+from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.storage import read_json, remove_if_there, write_json
 
-__all__ = ["PredictResult", "check_failures", "finish", "open_prediction", "predict", "segment_batch"]
+__all__ = ["PredictResult", "check_failures", "finish", "occupied", "open_prediction", "predict", "segment_batch"]
 
 logger = logging.getLogger(__name__)
 
-Place = Annotated[Path, PlainSerializer(str)]  # local, or in an object store
 
-
-@dataclass(frozen=True)
-class PredictResult:
-    """What one prediction did.
-
-    Attributes:
-        done: scans segmented now; a stack is one.
-        skipped: scans whose output was up to date.
-        quarantined: files that cannot be used, with reasons.
-        failed: files that failed in a way that nobody foresaw, with reasons.
-        model: version of the bundle.
-        out: folder of the outputs.
-        table: one row per scan and class.
-        ranking: one row per scan, those to look at first on top.
-        look_first: the first few of these for which there are reasons.
-        annotate_next: the first few scans to annotate.
-        gallery: page to look at.
-        seconds: time taken.
-        warnings: that the model was never evaluated, and what is odd about scans that were segmented all the same.
-        totals: what was found of each class, on scans segmented now or before.
-    """
-
-    done: int
-    skipped: int
-    quarantined: tuple[BadFile, ...]
-    failed: tuple[BadFile, ...]
-    model: str
-    out: Place
-    table: Place
-    ranking: Place
-    look_first: tuple[Advice, ...]
-    annotate_next: tuple[Advice, ...]
-    gallery: Place
-    seconds: float
-    warnings: tuple[str, ...] = ()
-    totals: tuple[ClassTotal, ...] = ()
-
-    @property
-    def aside(self) -> tuple[BadFile, ...]:
-        """All files that were set aside."""
-        return (*self.quarantined, *self.failed)
-
-    @property
-    def sentence(self) -> str:
-        """What became of the scans, in numbers."""
-        return (
-            f"segmented {self.done:,} scans with model {self.model} in {self.seconds:.1f} s, {self.skipped:,} were up "
-            f"to date, {len(self.aside):,} quarantined; {self.out}"
-        )
-
-
-def predict(
+def predict(  # noqa: PLR0913 (options by keyword)
     folder: Path,
     out: Path,
     *,
     bundle: Path,
     config: PredictConfig,
     cluster: str = "",
+    project: Path | None = None,
+    overwrite: bool = False,
     progress: Progress = silent,
 ) -> PredictResult:
     """Segment every scan of a folder.
@@ -126,6 +72,9 @@ def predict(
         bundle: folder of the model.
         config: format, engine, tile.
         cluster: address of a running Dask scheduler; empty: threads of this process.
+        project: folder of the project that remembers where outputs are (`unetseg.predictions`); None: none does.
+        overwrite: whether scans are done again that are up to date. An output stays until the new one is there, and a
+            call after one that was killed goes on.
         progress: told about every scan.
 
     Raises:
@@ -135,16 +84,17 @@ def predict(
         DataError: more scans failed than ``config.max_failed_fraction`` allows.
         OSError: the disk of the outputs is full; what is done stays.
     """
-    prediction = open_prediction(folder, out, bundle=bundle, config=config, cluster=cluster)
-    with workers_for(prediction) as workers:
-        records = [segment_batch(batch, workers, progress=progress) for batch in prediction.batches()]
-    result = finish(prediction, records)
+    opened = open_prediction(folder, out, bundle=bundle, config=config, cluster=cluster, project=project)
+    with occupied(opened, overwrite=overwrite) as held:
+        with workers_for(held) as workers:
+            records = [segment_batch(batch, workers, progress=progress) for batch in held.batches()]
+        result = finish(held, records)
     check_failures(result, config)
     return result
 
 
 def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictResult:
-    """Write what is about all scans: the table, the gallery, and the record of the run.
+    """Write what is about all scans: tables, gallery, the record of the run, and what the project remembers of it.
 
     Args:
         prediction: as it was opened.
@@ -157,7 +107,7 @@ def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictRes
     segmented = {key: found for record in records for key, found in record.segmented.items()}
     rows = [row for key in sorted(segmented) for row in segmented[key].rows]
     ranked = rank_scans(segmented.values(), model.info.training_data)
-    result = _result(prediction, records, segmented, rows, ranked)
+    result = summed_up(prediction, records, rows, ranked)
     with disk_errors_name(out):
         news = [_is_news(out, result.aside), bool(result.done)]
         remove_if_there(out / "run.json")  # while there is none, the pages may be of an earlier run
@@ -166,8 +116,10 @@ def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictRes
             masks = StoredMasks(out, FORMATS[config.format], mask_kind(config))
             write_gallery(result.gallery, model, rows, ranked, prediction.refs, masks, result.aside)
         prediction.counts.save()
-        write_json(out / "run.json", _run_record(prediction, result))
-    for warning in _odd_scans(segmented):
+        write_json(out / "run.json", run_record(prediction, segmented, result))
+        if prediction.project:
+            remember(prediction.project, prediction.folder, prediction.job, counts=counts_of(result))
+    for warning in odd_scans(records):
         logger.warning(warning)
     return result
 
@@ -189,58 +141,9 @@ def check_failures(result: PredictResult, config: PredictConfig) -> None:
         )
 
 
-def _result(
-    prediction: Prediction,
-    records: Sequence[BatchRecord],
-    segmented: dict[str, Segmented],
-    rows: list[ObjectRow],
-    ranked: Sequence[ScanRow],
-) -> PredictResult:
-    out, model = prediction.out, prediction.model
-    return PredictResult(
-        done=sum(item.fresh for item in segmented.values()),
-        skipped=sum(not item.fresh for item in segmented.values()),
-        quarantined=(*prediction.bad, *(item for record in records for item in record.quarantined)),
-        failed=tuple(item for record in records for item in record.failed),
-        model=model.version,
-        out=out,
-        table=out / "table.parquet",
-        ranking=out / "scans.parquet",
-        look_first=advice(row for row in ranked if row.reasons),
-        annotate_next=advice(to_annotate(ranked)),
-        gallery=out / "gallery.html",
-        seconds=time.time() - prediction.started,
-        warnings=(*doubts(model, prediction.job.config), *_odd_scans(segmented)),
-        totals=class_totals(rows, model.info.classes),
-    )
-
-
-def _odd_scans(segmented: dict[str, Segmented]) -> tuple[str, ...]:
-    """Each odd thing once, with how many scans it is about and the first of them."""
-    about: dict[str, list[str]] = {}
-    for key, item in sorted(segmented.items()):
-        if item.note:
-            about.setdefault(item.note, []).append(key)
-    return tuple(f"{len(keys)} scans ({keys[0]}, ...): {note}" for note, keys in about.items())
-
-
 def _is_news(out: Path, aside: Sequence[BadFile]) -> bool:
     """Whether the page does not tell of the files that are set aside now."""
     if not (out / "gallery.html").exists() or not (out / "run.json").exists():
         return True
     before = read_json(out / "run.json")["result"]
     return [*before["quarantined"], *before["failed"]] != [asdict(item) for item in aside]
-
-
-def _run_record(prediction: Prediction, result: PredictResult) -> dict[str, Any]:
-    model, config = prediction.model, prediction.job.config
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "bundle": str(model.folder),
-        "training_fingerprint": model.info.training_fingerprint,
-        "decision": model.decision.rule,
-        "thresholds": dict(zip(model.info.classes, model.decision.thresholds, strict=True)),
-        "settings": to_plain(config),
-        "software": software_versions(),
-        "result": to_plain(result),
-    }

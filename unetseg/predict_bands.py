@@ -32,7 +32,7 @@ from unetseg.predict_scan import LargeScan, mask_kind, output_name, wanted_bands
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import open_rows
 from unetseg.sources import hashes
-from unetseg.storage import remove, text_hash
+from unetseg.storage import text_hash
 from unetseg.tiling import Span
 
 __all__ = ["segment_large", "segment_large_scans"]
@@ -81,7 +81,7 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     """
     marker, spans = Marker(job, scan.ref), wanted_bands(job.info, scan.tile, scan.shape[0])
     raw = _bands(job, scan, spans, MASKS)
-    key = text_hash(job.signature, hashes(scan.sources), scan.tile)
+    key = text_hash(job.signature, job.renewal, hashes(scan.sources), scan.tile)
     kinds = [raw, _bands(job, scan, spans, PROBABILITIES)] if job.config.probabilities else [raw]
     claim_scratch(job)
     for bands in kinds:
@@ -97,9 +97,7 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     outputs, areas = _outputs(job, scan, kinds, notes)
     near = near_threshold(np.sum([note["levels"] for note in notes], axis=0), job.decision)
     table = object_rows(scan.ref.id, areas, scan.shape, job.info.classes, near, scan.pixel_size)
-    done = marker.finish(scan.sources, outputs, table, scan.note, {scan.ref.id: scan.preparation.profiles})
-    remove(raw.folder.parent)
-    return done
+    return marker.finish(scan.sources, outputs, table, scan.note, {scan.ref.id: scan.preparation.profiles})
 
 
 def _bands(job: Job, scan: LargeScan, spans: list[Span], kind: Kind) -> Bands:

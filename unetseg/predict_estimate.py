@@ -1,24 +1,35 @@
-"""What a prediction would do and cost, from headers and a short trial."""
+"""What a prediction would do and cost, from headers and a short trial (`unetseg.predict_trial`).
+
+Scans that are up to date cost nothing. Time is that of a process of its own on this machine: with a cluster it is
+shorter.
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-import numpy as np
-
-from unetseg.bundle import Bundle
+from unetseg.bundle import BundleInfo
 from unetseg.config import PredictConfig
+from unetseg.disk_usage import Disk, disk_at
 from unetseg.engines import engine_for
 from unetseg.errors import BadFileError
-from unetseg.parallel import run_units
-from unetseg.predict_open import open_prediction
-from unetseg.readers import BadFile, read_header
+from unetseg.memory import calls_at_once, network_memory
+from unetseg.predict_open import Prediction, open_prediction
+from unetseg.predict_pieces import Work
+from unetseg.predict_trial import Rates, measure
+from unetseg.readers import BadFile, ScanRef, read_header
+from unetseg.scan_rows import is_large
+from unetseg.share import cores
+from unetseg.stack_output import markers
+from unetseg.tile_size import tile_side
 
 __all__ = ["PredictEstimate", "estimate"]
 
-_TRIAL_SIDE, _TRIAL_CALLS = 512, 4  # pixels and number of the calls that estimate the time
+_PROCESS: Final = 350e6  # bytes: the interpreter, NumPy and OpenVINO with a network
+_NORMALISED: Final = 8  # bytes per pixel and channel: 32-bit intensities, twice
 
 
 @dataclass(frozen=True)
@@ -28,57 +39,120 @@ class PredictEstimate:
     Attributes:
         scans: that can be read, by their headers.
         pixels: of all of them.
-        seconds: expected time, from a short trial of the network.
-        disk_bytes: of the outputs before compression: the most they can take.
-        memory_bytes: of the largest scans in flight.
+        up_to_date: of the scans, those whose outputs are.
+        seconds: expected time for the others.
+        disk_bytes: that their outputs take, in whole blocks of the disk.
+        free_bytes: of that disk; None where nobody knows, as of object stores.
+        memory_bytes: of the process.
         quarantined: files that will fail, with reasons.
+        warnings: that the disk is too small, or that none of the scans that were tried can be segmented.
     """
 
     scans: int
     pixels: int
+    up_to_date: int
     seconds: float
     disk_bytes: int
+    free_bytes: int | None
     memory_bytes: int
     quarantined: tuple[BadFile, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def estimate(folder: Path, out: Path, *, bundle: Path, config: PredictConfig) -> PredictEstimate:
-    """Say from the headers and a short trial what `predict` would do; nothing is written.
+def estimate(
+    folder: Path, out: Path, *, bundle: Path, config: PredictConfig, overwrite: bool = False
+) -> PredictEstimate:
+    """Say what `predict` would do; nothing is written but into a temporary folder.
+
+    Args:
+        folder: of scans.
+        out: where the outputs would go.
+        bundle: folder of the model.
+        config: the settings.
+        overwrite: whether scans would be done again that are up to date.
 
     Raises:
-        UsageError: as `predict`.
+        UsageError: as `unetseg.predict.predict`.
     """
-    batch = open_prediction(folder, out, bundle=bundle, config=config)
-    model = batch.model
-    sizes, unreadable = [], list(batch.bad)
-    for ref in batch.refs:
-        try:
-            header = read_header(ref)
-            sizes.append((header.height * header.width, header.channels))
-        except BadFileError as error:
-            unreadable.append(BadFile(str(ref.path), str(error)))
-    pixels = sum(size for size, _ in sizes)
-    largest = max((size * (channels * 8 + len(model.info.classes)) for size, channels in sizes), default=0)
-    planes = len(model.info.classes) * (2 if config.probabilities else 1)
+    prediction = open_prediction(folder, out, bundle=bundle, config=config)
+    works, unreadable = _works(prediction)
+    done = set() if overwrite else _up_to_date(prediction)
+    todo = [work for work in works if work.ref not in done]
+    disk = disk_at(prediction.job.out)
+    seconds, needed, warnings = _cost(prediction, todo, disk)
     return PredictEstimate(
-        scans=len(sizes),
-        pixels=pixels,
-        seconds=pixels * _trial_seconds_per_pixel(model, config),
-        disk_bytes=pixels * planes,
-        memory_bytes=largest * max(config.workers, 1),
-        quarantined=tuple(unreadable),
+        scans=len(works),
+        pixels=sum(work.shape[0] * work.shape[1] for work in works),
+        up_to_date=len(works) - len(todo),
+        seconds=seconds,
+        disk_bytes=round(needed),
+        free_bytes=disk.free,
+        memory_bytes=round(_memory(prediction, todo)) if todo else 0,
+        quarantined=unreadable,
+        warnings=(*warnings, *_too_small(out, needed, disk.free)),
     )
 
 
-def _trial_seconds_per_pixel(model: Bundle, config: PredictConfig) -> float:
-    engine, info = engine_for(model.folder, config), model.info
-    side = max(_TRIAL_SIDE // info.stride, 1) * info.stride
-    inputs = {"image": np.zeros((1, side, side, len(info.channels)), np.float32)}
-    if info.guides:
-        inputs["guides"] = np.zeros((1, side, side, len(info.guides)), np.float32)
-    engine(inputs)  # the first call compiles
-    started = time.monotonic()
-    for _, outcome in run_units(engine, [inputs] * _TRIAL_CALLS, workers=config.workers):
-        if isinstance(outcome, Exception):
-            raise outcome
-    return (time.monotonic() - started) / (_TRIAL_CALLS * side**2)
+def _cost(prediction: Prediction, todo: Sequence[Work], disk: Disk) -> tuple[float, float, tuple[str, ...]]:
+    """Seconds and bytes of the disk, and why they cannot be told where that is so."""
+    if not todo:
+        return 0.0, 0.0, ()
+    try:
+        rates = measure(prediction.job, todo, disk)
+    except BadFileError as error:
+        return 0.0, 0.0, (f"time and disk are not known: {error}",)
+    return _seconds(rates, todo, prediction.job.config), rates.all_bytes(todo), ()
+
+
+def _up_to_date(prediction: Prediction) -> set[ScanRef]:
+    """Scans that need not be done, and pages of such stacks."""
+    return {ref for marker, refs in markers(prediction.job, prediction.refs) if marker.done() for ref in refs}
+
+
+def _works(prediction: Prediction) -> tuple[list[Work], tuple[BadFile, ...]]:
+    """The scans whose headers can be read, and the files that cannot be used."""
+    works, unreadable = [], list(prediction.bad)
+    for ref in prediction.refs:
+        try:
+            works.append(Work(ref, read_header(ref)))
+        except BadFileError as error:
+            unreadable.append(BadFile(str(ref.path), str(error)))
+    return works, tuple(unreadable)
+
+
+def _seconds(rates: Rates, todo: Sequence[Work], config: PredictConfig) -> float:
+    """Large scans keep all workers busy, small ones as many as there are scans."""
+    workers = config.workers or cores()
+    busy = workers if any(rates.cutter.is_cut(work) for work in todo) else min(workers, len(todo))
+    return rates.start + sum(rates.seconds(work) for work in todo) / busy
+
+
+def _memory(prediction: Prediction, todo: Sequence[Work]) -> float:
+    """Of the process, of the calls of the network that run at once, and of the largest scans or bands in flight."""
+    info, config = prediction.job.info, prediction.job.config
+    engine = engine_for(prediction.job.bundle, config)
+    tile = tile_side(engine, halo=info.halo, stride=info.stride, wanted=config.tile)
+    workers = config.workers or cores()
+    call = max(min(work.shape[0], tile) * min(work.shape[1], tile) for work in todo) * engine.pixel_bytes
+    calls = min(call * min(calls_at_once(call), workers), max(call, network_memory()))
+    largest = max(_unit_bytes(work, tile, info, config) for work in todo)
+    return _PROCESS + calls + workers * largest
+
+
+def _unit_bytes(work: Work, tile: int, info: BundleInfo, config: PredictConfig) -> float:
+    """Of a scan, or of a band of a large one: pixels as they are read and normalised, masks and probabilities."""
+    height, width = work.shape
+    bands = max(height // tile, 1) if is_large(work.header) else 1
+    read = work.header.nbytes / bands
+    planes = len(info.classes) * (2 if config.probabilities else 1)
+    most = height * width / bands * (_NORMALISED * (len(info.channels) + len(info.guides)) + planes)
+    return read + most
+
+
+def _too_small(out: Path, needed: float, free: int | None) -> tuple[str, ...]:
+    if free is None or needed <= free:
+        return ()
+    return (
+        f"{out}: about {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free; make room, or choose another "
+        "folder",
+    )

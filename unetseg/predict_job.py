@@ -12,13 +12,13 @@ from unetseg.engine_choice import settled
 from unetseg.engines import engine_for
 from unetseg.scratch import claim_folder, is_shared, scratch_folder
 from unetseg.segment import Segmenter
-from unetseg.storage import file_hash, text_hash
+from unetseg.storage import file_hash, locate, text_hash
 from unetseg.tile_size import tile_side
 
 __all__ = ["LEAVES_OUTPUTS", "SCHEMA_VERSION", "Job", "claim_scratch", "make_job"]
 
 SCHEMA_VERSION = 3
-"""Of the outputs and records of a prediction."""
+"""Of the outputs and records of a prediction: another one makes all outputs out of date."""
 
 LEAVES_OUTPUTS = frozenset(
     {
@@ -46,6 +46,8 @@ class Job:
         guides: where the guides of the scans are.
         config: the settings, with the precision that all workers are to use.
         signature: hash of all that an output depends on besides its scan.
+        digest: of the bundle; empty before its schema 3.
+        renewal: name of the overwriting that goes on (`unetseg.predict_folder`); empty: what is up to date stays.
     """
 
     bundle: Path
@@ -57,6 +59,8 @@ class Job:
     guides: tuple[GuideSource, ...]
     config: PredictConfig
     signature: str
+    digest: str = ""
+    renewal: str = ""
 
     def unfinished(self, scan: str) -> Path:
         """Where parts of a scan, or the pages of a stack, are until all of it is there."""
@@ -82,7 +86,7 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
         config: the settings.
     """
     config = settled(config, model.folder)
-    guides = tuple(GuideSource(name=name, path=str(Path(config.guides) / name)) for name in model.info.guides)
+    guides = tuple(GuideSource(name=name, path=str(locate(config.guides) / name)) for name in model.info.guides)
     return Job(
         bundle=model.folder.absolute(),
         info=model.info,
@@ -93,6 +97,7 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
         guides=guides,
         config=config,
         signature=_signature(model, config),
+        digest=model.digest,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from unetseg.intensity_distance import Profile
 from unetseg.masks import find_mask
 from unetseg.object_table import ObjectRow
-from unetseg.predict_job import Job
+from unetseg.predict_job import SCHEMA_VERSION, Job
 from unetseg.readers import ScanRef
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
 from unetseg.storage import read_json, remove_if_there, write_json
@@ -29,12 +29,14 @@ class Segmented:
         fresh: whether it was segmented now.
         note: what is odd about it, or nothing.
         profiles: how the normalised intensities of each channel are distributed, by the id of the scan or page.
+        sources: hashes of the scan and of its guides.
     """
 
     rows: tuple[ObjectRow, ...]
     fresh: bool
     note: str
     profiles: Profiles
+    sources: tuple[str, ...]
 
 
 class Marker:
@@ -47,7 +49,7 @@ class Marker:
     """
 
     def __init__(self, job: Job, ref: ScanRef, pages: Sequence[ScanRef] = ()) -> None:
-        self._job = job
+        self._job, self._scan = job, ref.id
         self._path = job.out / "records" / f"{ref.id}.json"
         scans = pages or [ref]
         guides = (find_mask(guide, scan.id)[0] for scan in scans for guide in job.guides)
@@ -59,8 +61,11 @@ class Marker:
         known = self._known
         if not known or known["signature"] != self._job.signature or not self._is_up_to_date(known):
             return None
+        if self._job.renewal and known.get("renewal") != self._job.renewal:
+            return None
         rows = tuple(ObjectRow(**row) for row in known["rows"])
-        return Segmented(rows, False, known.get("note", ""), known["profiles"])
+        sources = tuple(source["sha256"] for source in known["sources"])
+        return Segmented(rows, False, known["note"], known["profiles"], sources)
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -100,8 +105,10 @@ class Marker:
         """
         for stale in set(self.record.get("outputs", ())) - set(outputs):
             remove_if_there(self._job.out / stale)
-        found = Segmented(tuple(rows), True, note, profiles)
+        found = Segmented(tuple(rows), True, note, profiles, tuple(hashes(sources)))
         record = {
+            "schema_version": SCHEMA_VERSION,
+            "model": {"version": self._job.bundle.name, "digest": self._job.digest},
             "signature": self._job.signature,
             "sources": [asdict(source) for source in sources],
             "outputs": list(outputs),
@@ -109,8 +116,13 @@ class Marker:
             "note": note,
             "profiles": dict(profiles),
         }
-        write_json(self._path, record)
+        write_json(self._path, record | ({"renewal": self._job.renewal} if self._job.renewal else {}))
+        self.drop_parts()
         return found
+
+    def drop_parts(self) -> None:
+        """Parts of a scan that is done are of no use, whatever tiles or settings they were begun with."""
+        remove_if_there(self._job.unfinished(self._scan))
 
     def _is_up_to_date(self, known: dict[str, Any]) -> bool:
         """Whether all outputs are there and the files what they were: by size and time, else by content."""

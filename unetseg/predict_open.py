@@ -29,7 +29,7 @@ class Prediction:
     """The scans of a folder and what is done with them.
 
     Attributes:
-        name: of the folder.
+        folder: of the scans; or a list of scans, a plate, or one stack.
         out: folder of the outputs.
         model: the bundle.
         job: what all units share.
@@ -38,9 +38,10 @@ class Prediction:
         counts: of the images in the files, to be saved at the end.
         cluster: address of a running Dask scheduler; empty: threads of this process.
         started: when, in seconds since 1970.
+        project: its folder, where a project remembers what it segmented; None where it does not.
     """
 
-    name: str
+    folder: Path
     out: Path
     model: Bundle
     job: Job
@@ -49,6 +50,12 @@ class Prediction:
     counts: PlaneCounts
     cluster: str
     started: float
+    project: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the folder of scans."""
+        return self.folder.name
 
     def batches(self) -> list[PredictBatch]:
         """The scans in batches of about ``predict.batch``, and of fewer where they are large; no file is cut apart."""
@@ -67,7 +74,9 @@ class Prediction:
         return file_weight(pages[0].path, len(pages) / self.job.config.batch)
 
 
-def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "") -> Prediction:
+def open_prediction(
+    folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "", project: Path | None = None
+) -> Prediction:
     """Look at model, settings and folders.
 
     Args:
@@ -76,6 +85,7 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
         bundle: folder of the model.
         config: the settings.
         cluster: address of a running Dask scheduler; empty: threads of this process.
+        project: folder of the project that shall remember the outputs.
 
     Raises:
         UsageError: a folder is missing or empty, settings do not fit the model, or guides are needed and not given.
@@ -93,7 +103,7 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
     for warning in doubts(model, config):  # before the work, so that it can be stopped
         logger.warning(warning)
     return Prediction(
-        name=folder.name,
+        folder=folder,
         out=out,
         model=model,
         job=make_job(model, out, config),
@@ -102,6 +112,7 @@ def open_prediction(folder: Path, out: Path, *, bundle: Path, config: PredictCon
         counts=counts,
         cluster=cluster,
         started=started,
+        project=project,
     )
 
 

@@ -66,6 +66,7 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
     """
     marker = Marker(job, ref)
     if done := marker.done():
+        marker.drop_parts()
         return done
     sources = marker.sources()
     with open_rows(job, ref) as rows:

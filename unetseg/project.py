@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from unetseg.config import ScanSource, Settings, Sources, to_plain
+from unetseg.config import PredictConfig, ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
 from unetseg.old_settings import renew_settings
 from unetseg.storage import is_remote, locate, read_bytes, write_bytes
@@ -49,6 +49,12 @@ class Project:
     def models(self) -> Path:
         """The folder of trained models and their aliases."""
         return self.folder / "models"
+
+    @property
+    def prediction(self) -> PredictConfig:
+        """How scans are segmented; a relative folder of guides is one below the project's."""
+        config = self.settings.predict
+        return replace(config, guides=_lengthened(config.guides, self.folder)) if config.guides else config
 
     @property
     def runs(self) -> Path:
@@ -170,11 +176,12 @@ def _suggest(name: str, names: Mapping[str, Any]) -> str:
 
 
 def _absolute(sources: Sources, folder: Path) -> Sources:
-    def lengthen(path: str) -> str:
-        alone = is_remote(path) or path.startswith("file:") or Path(path).expanduser().is_absolute()
-        return str(locate(path if alone else folder / path))
+    return _with_paths(sources, lambda path: _lengthened(path, folder))
 
-    return _with_paths(sources, lengthen)
+
+def _lengthened(path: str, folder: Path) -> str:
+    alone = is_remote(path) or path.startswith("file:") or Path(path).expanduser().is_absolute()
+    return str(locate(path if alone else folder / path))
 
 
 def _relative(sources: Sources, folder: Path) -> Sources:

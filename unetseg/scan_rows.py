@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from unetseg.bit_fields import unpack_guides
 from unetseg.formats import OpenPlane
 from unetseg.masks import MaskRows, open_guides
+from unetseg.planes import ScanHeader
 from unetseg.predict_job import Job
 from unetseg.readers import ScanRef, open_scan
 from unetseg.survey import Preparation, survey
 
-__all__ = ["ScanRows", "open_rows", "prepare"]
+__all__ = ["ScanRows", "is_large", "open_rows", "prepare"]
 
 _WHOLE = 64e6  # bytes of decoded pixels: larger scans are read, and segmented, in bands where their format allows it
 _BAND = 1 << 24  # pixels looked at once
@@ -49,6 +50,11 @@ class ScanRows:
         if self.guides is None:
             return image, None
         return image, unpack_guides(self.guides.rows(start, stop), self.guide_count)
+
+
+def is_large(header: ScanHeader) -> bool:
+    """Whether a scan is read in bands, where its format allows it."""
+    return header.nbytes > _WHOLE
 
 
 @contextmanager

@@ -26,9 +26,8 @@ from unetseg.predict_marker import Marker, Segmented
 from unetseg.predict_scan import output_kinds, output_name
 from unetseg.readers import ScanRef, read_header
 from unetseg.sources import SourceFile
-from unetseg.storage import remove
 
-__all__ = ["Stack", "finish_stack", "finished_stack", "page_job", "stacks_of"]
+__all__ = ["Stack", "finish_stack", "finished_stack", "markers", "page_job", "stacks_of"]
 
 _BETWEEN: Literal["ome-zarr"] = "ome-zarr"
 """Format of the pages until they are stacked: its rows are found without decoding those above them."""
@@ -57,6 +56,13 @@ def stacks_of(refs: Sequence[ScanRef]) -> tuple[list[ScanRef], list[Stack]]:
     return [ref for ref in refs if ref.page is None], stacks
 
 
+def markers(job: Job, refs: Sequence[ScanRef]) -> Iterator[tuple[Marker, tuple[ScanRef, ...]]]:
+    """The marker of each scan and of each stack, with the scan or the pages."""
+    scans, stacks = stacks_of(refs)
+    yield from ((Marker(job, ref), (ref,)) for ref in scans)
+    yield from ((Marker(job, stack.ref, stack.pages), stack.pages) for stack in stacks)
+
+
 def page_job(job: Job, stack: str) -> Job:
     """How the pages of a stack are segmented: as of any scans, into a folder of their own.
 
@@ -74,9 +80,9 @@ def finished_stack(job: Job, stack: Stack) -> Segmented | None:
     Raises:
         BadFileError: a guide is missing.
     """
-    done = Marker(job, stack.ref, stack.pages).done()
-    if done and job.unfinished(stack.ref.id).exists():  # killed between its marker and this
-        remove(job.unfinished(stack.ref.id))
+    marker = Marker(job, stack.ref, stack.pages)
+    if done := marker.done():
+        marker.drop_parts()
     return done
 
 
@@ -103,9 +109,7 @@ def finish_stack(job: Job, stack: Stack) -> Segmented:
     if not alike:
         notes.append("a stack whose pages differ in size: each page has outputs of its own")
     profiles = {page: found for record in records for page, found in record["profiles"].items()}
-    done = marker.finish(sources, outputs, chain.from_iterable(rows), "; ".join(dict.fromkeys(notes)), profiles)
-    remove(pages.out)
-    return done
+    return marker.finish(sources, outputs, chain.from_iterable(rows), "; ".join(dict.fromkeys(notes)), profiles)
 
 
 def _check_unchanged(stack: Stack, sources: Sequence[SourceFile], records: Sequence[Mapping[str, Any]]) -> None:

@@ -261,9 +261,15 @@ def remove_if_there(path: Path) -> None:
         remove(path)
 
 
-def leftovers(folder: Path, *, seconds: float) -> list[Path]:
-    """What killed writes left in a folder, and nobody has touched for so long; `remove` takes them."""
-    return _place(folder).leftovers(folder, seconds=seconds)
+def leftovers(folder: Path, *, seconds: float, deep: bool = True) -> list[Path]:
+    """What killed writes left in a folder, and nobody has touched for so long; `remove` takes them.
+
+    Args:
+        folder: to look into.
+        seconds: what was touched later may be in the making.
+        deep: whether to look into the folders in it too; in an object store, always.
+    """
+    return _place(folder).leftovers(folder, seconds=seconds, deep=deep)
 
 
 def is_disk_error(error: object) -> TypeGuard[OSError]:
@@ -313,7 +319,7 @@ class _Place(Protocol):
     def place_folder(self, folder: Path, path: Path) -> None: ...
     def add_folder(self, parent: Path, fill: Callable[[Path], None], names: Iterable[str]) -> Path: ...
     def remove(self, path: Path) -> None: ...
-    def leftovers(self, folder: Path, *, seconds: float) -> list[Path]: ...
+    def leftovers(self, folder: Path, *, seconds: float, deep: bool = True) -> list[Path]: ...
     def locked(self, folder: Path) -> AbstractContextManager[None]: ...
 
 

@@ -1,0 +1,137 @@
+"""The commands below ``unetseg predictions``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.answers import WITH_QUARANTINE, record
+from flows.cli_options import CLUSTER, JSON, PROJECT
+from flows.console import Console
+
+if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
+    from unetseg.predictions import Prediction
+    from unetseg.predictions_redo import Redone
+
+__all__ = ["predictions", "say_redo"]
+
+_FAILED = 1
+
+
+@click.group()
+def predictions() -> None:
+    """List where the project predicted and by which models, and make outputs of a model again."""
+
+
+@predictions.command("list")
+@PROJECT
+@click.option("--model", default="", help="Only folders with outputs of this version.")
+@JSON
+def list_(project: str, model: str, as_json: bool) -> None:
+    """Folders of outputs, and which models made what is there."""
+    from unetseg.predictions_redo import list_predictions
+    from unetseg.project import load_project
+
+    console = Console(as_json=as_json)
+    found = list_predictions(load_project(project), model=model)
+    rows = [[item.about.out, _models(item.models), _count(item.missing), _count(item.out_of_date)] for item in found]
+    console.table("", ["outputs", "scans by model", "missing", "out of date"], rows)
+    for item in found:
+        if item.problem:
+            console.say(f"{item.about.out}: {item.problem}; to forget it: unetseg predictions forget {item.about.out}")
+    console.finish({"predictions": [_plain(item) for item in found]})
+
+
+@predictions.command()
+@PROJECT
+@click.option("--model", default="", help="Make outputs of this version again; else all that are not of --with.")
+@click.option("--with", "by", default="production", show_default=True, help="The model that makes them.")
+@CLUSTER
+@JSON
+def redo(project: str, model: str, by: str, cluster: str, as_json: bool) -> None:
+    """Predict again wherever there are outputs of a model, with the settings of then.
+
+    To be called after `unetseg models rollback`. Runs here, also where a server is set.
+    """
+    from unetseg.predictions_redo import redo as again
+    from unetseg.project import load_project
+
+    console = Console(as_json=as_json)
+    with console.progress("predict") as progress:
+        done = again(load_project(project), model=model, by=by, cluster=cluster, progress=progress, tell=console.say)
+    for item in done:
+        console.say(_in_words(item))
+    if not done:
+        console.say("nothing to do: no remembered folder has such outputs")
+    console.finish({"redone": [record(item) for item in done]})
+    sys.exit(_status(done))
+
+
+@predictions.command()
+@click.argument("out")
+@PROJECT
+@JSON
+def forget(out: str, project: str, as_json: bool) -> None:
+    """Remember the outputs in OUT no more; the files stay."""
+    from unetseg.predictions import forget as drop
+    from unetseg.project import load_project
+    from unetseg.storage import locate
+
+    console, folder = Console(as_json=as_json), locate(out)
+    drop(load_project(project).folder, folder)
+    console.say(f"forgotten: {folder}")
+    console.finish({"forgotten": folder})
+
+
+def say_redo(console: Console, project: str) -> list[str]:
+    """After a rollback: where there are outputs of other models than production, and the command that mends it.
+
+    Returns:
+        The folders of these outputs.
+    """
+    from unetseg.predictions_redo import list_predictions
+    from unetseg.project import load_project
+
+    found = list_predictions(load_project(project), other_than="production")
+    for item in found:
+        console.say(f"not made by production: {item.about.out} ({_models(item.models)})")
+    if found:
+        console.say(f"to make them again: unetseg predictions redo --project {project}")
+    return [item.about.out for item in found]
+
+
+def _models(models: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in sorted(models.items())) or "none"
+
+
+def _count(number: int | None) -> str:
+    return "–" if number is None else str(number)
+
+
+def _plain(item: Prediction) -> dict[str, Any]:
+    """A line for programs: what is remembered, and what is there."""
+    from unetseg.config import to_plain
+
+    plain = to_plain(item)
+    return {**plain.pop("about"), **plain}
+
+
+def _in_words(item: Redone) -> str:
+    if item.result is None:
+        return f"{item.out}: failed: {item.problem}"
+    aside = len(item.result.quarantined) + len(item.result.failed)
+    return (
+        f"{item.out}: {item.result.done} scans done with model {item.result.model}, {item.result.skipped} were up to "
+        f"date, {aside} quarantined"
+    )
+
+
+def _status(done: list[Redone]) -> int:
+    """1 where a folder failed, 3 where scans were set aside, else 0."""
+    results = [item.result for item in done]
+    if None in results:
+        return _FAILED
+    return WITH_QUARANTINE if any(item.quarantined or item.failed for item in results if item) else 0

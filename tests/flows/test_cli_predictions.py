@@ -1,0 +1,105 @@
+"""The commands below `unetseg predictions`, and what a rollback says of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from flows.cli import main
+from unetseg.project import Project
+from unetseg.records import write_record
+from unetseg.registry import promote
+from unetseg.storage import read_json, write_json
+
+
+def unetseg(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def answer(result: Result) -> dict[str, Any]:
+    assert len(result.stdout.splitlines()) == 1, result.stdout
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def scans(eyes: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for name in ("s01_1.tif", "s01_2.tif"):
+        shutil.copy(eyes / "scans" / name, folder)
+    return folder
+
+
+def test_a_rollback_names_the_command_that_makes_the_bad_model_s_outputs_again(
+    trained: Project, scans: Path, tmp_path: Path
+):
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    path = trained.models / "0002" / "bundle.json"
+    write_record(path, read_json(path) | {"created": "2030-01-02T03:04:05+00:00"})
+    promote(trained.models, "0002", why="better")
+    here = ("--project", trained.folder)
+    out = tmp_path / "out"
+    assert answer(unetseg("predict", scans, out, *here, "--json"))["model"] == "0002"
+    (line,) = answer(unetseg("predictions", "list", *here, "--json"))["predictions"]
+    assert (line["out"], line["model"], line["models"]) == (str(out), "0002", {"0002": 2})
+    assert (line["missing"], line["out_of_date"], line["counts"]["done"]) == (0, 0, 2)
+    back = unetseg("models", "rollback", *here)
+    assert f"not made by production: {out} (0002: 2)" in back.output
+    assert f"unetseg predictions redo --project {trained.folder}" in back.output
+    redone = answer(unetseg("predictions", "redo", *here, "--model", "2", "--json"))["redone"]
+    assert [(item["out"], item["result"]["done"], item["result"]["model"]) for item in redone] == [
+        (str(out), 2, "0001")
+    ]
+    assert "0001: 2" in unetseg("predictions", "list", *here).output
+    again = unetseg("predictions", "redo", *here)
+    assert (again.exit_code, again.output) == (0, "nothing to do: no remembered folder has such outputs\n")
+
+
+def test_a_folder_that_is_gone_is_said_and_can_be_forgotten(trained: Project, scans: Path, tmp_path: Path):
+    here, out = ("--project", trained.folder), tmp_path / "out"
+    unetseg("predict", scans, out, *here)
+    marker = out / "records" / "s01_1.json"
+    write_json(marker, read_json(marker) | {"model": {"version": "0007", "digest": ""}})
+    shutil.rmtree(scans)
+    failed = unetseg("predictions", "redo", *here)
+    assert failed.exit_code == 1
+    assert f"{out}: failed: {scans}: folder of scans not found" in failed.output
+    shutil.rmtree(out)
+    assert f"{out}: the folder of outputs is gone" in unetseg("predictions", "list", *here).output
+    assert answer(unetseg("predictions", "forget", out, *here, "--json")) == {"forgotten": str(out)}
+    assert answer(unetseg("predictions", "list", *here, "--json")) == {"predictions": []}
+    assert unetseg("predictions", "forget", out, *here).exit_code == 2
+
+
+def test_overwrite_does_all_again_and_a_bundle_of_no_project_is_not_remembered(
+    trained: Project, scans: Path, tmp_path: Path
+):
+    call = ("predict", scans, tmp_path / "out", "--bundle", trained.models / "0001", "--json")
+    assert answer(unetseg(*call))["done"] == 2
+    assert answer(unetseg(*call, "--dry-run"))["up_to_date"] == 2
+    assert answer(unetseg(*call, "--dry-run", "--overwrite"))["up_to_date"] == 0
+    assert answer(unetseg(*call, "--overwrite"))["done"] == 2
+    assert not (trained.folder / "predictions").exists()
+
+
+def test_a_folder_of_guides_is_below_the_folder_in_which_it_is_typed(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    unetseg("predict", scans, tmp_path / "out", "--project", trained.folder, "--set", "predict.guides=more")
+    (line,) = answer(unetseg("predictions", "list", "--project", trained.folder, "--json"))["predictions"]
+    assert line["settings"]["guides"] == str(tmp_path / "more")
+
+
+def test_the_flow_remembers_too(trained: Project, scans: Path, tmp_path: Path):
+    from flows.predict import predict
+    from unetseg.predictions import remembered
+
+    predict(project=str(trained.folder), folder=str(scans), out=str(tmp_path / "out"))
+    assert [item.out for item in remembered(trained.folder)] == [str(tmp_path / "out")]
+    assert predict(project=str(trained.folder), folder=str(scans), out=str(tmp_path / "out"), overwrite=True).done == 2

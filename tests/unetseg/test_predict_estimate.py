@@ -1,0 +1,153 @@
+"""What a dry run says against what the prediction then takes: scans, disk, memory; time is a drill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+from unetseg import predict_estimate, scan_rows
+from unetseg.bundle import load_bundle
+from unetseg.config import PredictConfig, ScanSource
+from unetseg.disk_usage import Disk, disk_at
+from unetseg.memory import network_memory
+from unetseg.predict import predict
+from unetseg.predict_estimate import estimate
+from unetseg.predict_job import make_job
+from unetseg.predict_pieces import Cutter, Work, spread
+from unetseg.project import Project
+from unetseg.readers import list_scans, read_header
+
+
+def eyes_like(side: int, seed: int) -> np.ndarray:
+    """Dark spots of some sizes."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).random((side, side)), 6, mode="wrap")
+    return np.uint8(255 * (smooth - smooth.min()) / np.ptp(smooth))
+
+
+def write(folder: Path, sides: list[int]) -> Path:
+    folder.mkdir()
+    for number, side in enumerate(sides):
+        tifffile.imwrite(folder / f"s{number:02d}.tif", eyes_like(side, number))
+    return folder
+
+
+def taken(out: Path) -> int:
+    """What all that is in a folder of outputs takes, in the disk's blocks."""
+    return disk_at(out).taken(out)
+
+
+@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize(
+    ("sides", "tile", "large"),
+    [
+        pytest.param([96] * 12 + [128] * 8, 0, False, id="many-small"),
+        pytest.param([600, 700, 800], 0, False, id="a-few-medium"),
+        pytest.param([2304], 512, True, id="one-large"),
+    ],
+)
+def test_disk_is_estimated_within_20_percent(
+    form: str,
+    sides: list[int],
+    tile: int,
+    large: bool,
+    trained: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if large:
+        monkeypatch.setattr(scan_rows, "_WHOLE", 4e6)
+    scans, out, bundle = write(tmp_path / "scans", sides), tmp_path / "out", trained.models / "0001"
+    config = PredictConfig(format=form, tile=tile, probabilities=large)
+    found = estimate(scans, out, bundle=bundle, config=config)
+    assert not out.exists()
+    predict(scans, out, bundle=bundle, config=config)
+    assert found.disk_bytes == pytest.approx(taken(out), rel=0.2)
+
+
+def test_scans_that_are_up_to_date_cost_nothing(trained: Project, tmp_path: Path):
+    scans, out, bundle = write(tmp_path / "scans", [96] * 6), tmp_path / "out", trained.models / "0001"
+    whole = estimate(scans, out, bundle=bundle, config=PredictConfig())
+    predict(scans, out, bundle=bundle, config=PredictConfig())
+    done = estimate(scans, out, bundle=bundle, config=PredictConfig())
+    assert (done.scans, done.pixels, done.up_to_date) == (6, 6 * 96**2, 6)
+    assert (done.seconds, done.disk_bytes, done.memory_bytes) == (0, 0, 0)
+    for name in ("s01.tif", "s02.tif"):
+        tifffile.imwrite(scans / name, eyes_like(96, 77))
+    half = estimate(scans, out, bundle=bundle, config=PredictConfig())
+    assert half.up_to_date == 4
+    assert half.disk_bytes == pytest.approx(whole.disk_bytes / 3, rel=0.3)
+    assert estimate(scans, out, bundle=bundle, config=PredictConfig(), overwrite=True).up_to_date == 0
+
+
+def test_a_disk_that_is_too_small_is_told_of(trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scans, bundle = write(tmp_path / "scans", [96]), trained.models / "0001"
+    assert estimate(scans, tmp_path / "out", bundle=bundle, config=PredictConfig()).warnings == ()
+    monkeypatch.setattr(predict_estimate, "disk_at", lambda _path: Disk(4096, 4096, free=100))
+    found = estimate(scans, tmp_path / "out", bundle=bundle, config=PredictConfig())
+    assert found.free_bytes == 100
+    assert len(found.warnings) == 1
+    assert "0.0 GB are free" in found.warnings[0]
+
+
+def test_scans_that_break_are_no_reason_to_stop(trained: Project, tmp_path: Path):
+    scans = write(tmp_path / "scans", [96] * 4)
+    tifffile.imwrite(scans / "colour.tif", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    found = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
+    assert found.scans == 5
+    assert found.disk_bytes > 0
+    for path in scans.glob("s*.tif"):
+        path.unlink()
+    alone = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
+    assert alone.warnings == ("time and disk are not known: none of the scans that were tried can be segmented",)
+
+
+def test_memory_is_that_of_the_network_and_of_what_is_in_flight(trained: Project, tmp_path: Path):
+    bundle = trained.models / "0001"
+    one, two = (
+        estimate(
+            write(tmp_path / f"scans{n}", [1000]), tmp_path / "out", bundle=bundle, config=PredictConfig(workers=n)
+        )
+        for n in (1, 2)
+    )
+    in_flight = 1000 * 1000 * (1 + 8 + 3)  # bytes: as read, normalised twice, a plane per class
+    assert two.memory_bytes - one.memory_bytes >= in_flight
+    assert two.memory_bytes <= 350e6 + network_memory() + 2 * in_flight
+
+
+# --------------------------------------------------------------------------- parts
+
+
+@pytest.mark.parametrize(("block", "folder", "expected"), [(1, 0, 4098), (4096, 4096, 4096 * (2 + 2 + 1))])
+def test_files_take_whole_blocks(block: int, folder: int, expected: int, tmp_path: Path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name, size in (("a/one", 1), ("a/b/two", 4097), ("a/b/none", 0)):
+        (tmp_path / name).write_bytes(bytes(size))
+    assert Disk(block, folder).taken(tmp_path / "a") == expected
+
+
+def test_a_disk_is_known_before_its_folder_is_there(tmp_path: Path):
+    assert disk_at(tmp_path / "a" / "b").free == pytest.approx(disk_at(tmp_path).free or 0, rel=0.1)
+
+
+def test_a_cut_out_has_the_pixels_of_its_scan(trained: Project, tmp_path: Path):
+    scans = write(tmp_path / "scans", [600])
+    job = make_job(load_bundle(trained.models / "0001"), tmp_path / "out", PredictConfig(tile=256))
+    (ref,), _ = list_scans(ScanSource(str(scans)))
+    work, cutter = Work(ref, read_header(ref)), Cutter(job, tmp_path, 256)
+    piece = cutter.cut_out(work, (0.5, 1.0), (100, 200))
+    assert np.array_equal(tifffile.imread(piece.ref.path), eyes_like(600, 0)[250:350, 400:600])
+    assert (piece.pixels, piece.cut) == (100 * 200, True)
+    tile = cutter.piece(work, (0.0, 0.0))
+    assert cutter.is_cut(work)
+    assert max(tifffile.imread(tile.ref.path).shape) <= 256
+    assert tifffile.imread(cutter.piece(work, (1.0, 1.0)).ref.path).shape == tifffile.imread(tile.ref.path).shape
+
+
+def test_pieces_are_spread_evenly_and_always_the_same():
+    first = spread(8, 7)
+    assert [number for number, _ in first] == [4, 2, 6, 1, 5, 3, 7]
+    assert spread(8, 3) == first[:3]

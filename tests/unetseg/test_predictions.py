@@ -1,0 +1,330 @@
+"""What a project remembers of its predictions, and making them again after a rollback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from unetseg import predict_scan
+from unetseg.bundle import load_bundle
+from unetseg.config import PredictConfig
+from unetseg.errors import DamagedFileError, UsageError
+from unetseg.predict import predict
+from unetseg.predict_job import make_job
+from unetseg.predictions import forget, look_at, remember, remembered
+from unetseg.predictions_redo import list_predictions, redo
+from unetseg.project import Project, load_project
+from unetseg.records import write_record
+from unetseg.registry import promote, rollback
+from unetseg.storage import locked, read_json, text_hash, write_json
+
+
+@pytest.fixture
+def scans(tmp_path: Path, eyes: Path) -> Path:
+    """Three scans."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for source in sorted((eyes / "scans").glob("*.tif"))[:3]:
+        shutil.copy(source, folder)
+    return folder
+
+
+@pytest.fixture
+def two(trained: Project) -> Project:
+    """A project whose second model is production, which the first one was; both mark the same."""
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    path = trained.models / "0002" / "bundle.json"
+    write_record(path, read_json(path) | {"created": "2030-01-02T03:04:05+00:00"})
+    promote(trained.models, "0002", why="better")
+    return trained
+
+
+def run(project: Project, scans: Path, out: Path, model: str = "0001", **settings):
+    config = PredictConfig(**settings)
+    return predict(scans, out, bundle=project.models / model, config=config, project=project.folder)
+
+
+# --------------------------------------------------------------------------- what is remembered
+
+
+def test_a_prediction_is_remembered_with_model_settings_and_counts(trained: Project, scans: Path, tmp_path: Path):
+    run(trained, scans, tmp_path / "out", format="tiff", workers=2)
+    run(trained, scans, tmp_path / "out", format="tiff", workers=2)
+    (found,) = remembered(trained.folder)
+    assert (found.folder, found.out, found.model) == (str(scans), str(tmp_path / "out"), "0001")
+    assert found.digest == load_bundle(trained.models / "0001").digest
+    assert found.settings == PredictConfig(format="tiff", workers=2)
+    assert found.counts == {"done": 0, "skipped": 3, "quarantined": 0, "failed": 0}
+
+
+def test_a_prediction_without_a_project_is_remembered_nowhere(trained: Project, scans: Path, tmp_path: Path):
+    predict(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
+    assert remembered(trained.folder) == []
+
+
+def test_one_that_was_killed_is_remembered_without_counts(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def killed(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unetseg.predict._predict", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(trained, scans, tmp_path / "out")
+    assert [item.counts for item in remembered(trained.folder)] == [{}]
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+def test_notes_are_kept_on_disks_and_in_object_stores(
+    place: str, trained: Project, scans: Path, tmp_path: Path, request: pytest.FixtureRequest
+):
+    project = tmp_path / "project" if place == "folder" else request.getfixturevalue("bucket")
+    for name in ("b", "a"):
+        job = make_job(load_bundle(trained.models / "0001"), tmp_path / name, PredictConfig(tile=512))
+        remember(project, scans, job, counts={"done": 3})
+    assert [(item.out, item.settings.tile) for item in remembered(project)] == [
+        (str(tmp_path / "a"), 512), (str(tmp_path / "b"), 512)
+    ]  # fmt: skip
+    forget(project, tmp_path / "a")
+    assert [item.out for item in remembered(project)] == [str(tmp_path / "b")]
+    with pytest.raises(UsageError, match=f"there are: {tmp_path / 'b'}"):
+        forget(project, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("note", "error", "words"),
+    [
+        pytest.param([], DamagedFileError, "damaged", id="no-object"),
+        pytest.param({"schema_version": 1, "out": "x"}, DamagedFileError, "damaged", id="field-missing"),
+        pytest.param({"schema_version": 2}, UsageError, "schema 2 is newer", id="newer"),
+    ],
+)
+def test_a_note_that_cannot_be_read_is_refused(note: object, error: type[Exception], words: str, tmp_path: Path):
+    write_json(tmp_path / "predictions" / "a.json", note)
+    with pytest.raises(error, match=words):
+        remembered(tmp_path)
+
+
+# --------------------------------------------------------------------------- what is there
+
+
+def test_a_folder_tells_which_models_made_what_is_there(two: Project, scans: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run(two, scans, out)
+    (out / "records" / "s01_1.json").unlink()
+    assert run(two, scans, out).done == 1
+    marker = out / "records" / "s01_2.json"
+    write_json(marker, read_json(marker) | {"model": {"version": "0002", "digest": ""}})
+    (scans / "s01_1.tif").unlink()
+    shutil.copy(scans / "s01_2.tif", scans / "new.tif")
+    tifffile.imwrite(scans / "s02_1.tif", np.zeros((64, 64), np.uint8))
+    (found,) = list_predictions(two)
+    assert found.models == {"0001": 1, "0002": 1}
+    assert (found.missing, found.out_of_date, found.gone, found.problem) == (1, 1, 1, "")
+
+
+def test_markers_name_the_model_and_old_ones_count_as_unknown(trained: Project, scans: Path, tmp_path: Path):
+    run(trained, scans, tmp_path / "out")
+    path = tmp_path / "out" / "records" / "s01_1.json"
+    marker = read_json(path)
+    assert marker["model"] == {"version": "0001", "digest": load_bundle(trained.models / "0001").digest}
+    write_json(path, {key: value for key, value in marker.items() if key not in {"model", "schema_version"}})
+    assert list_predictions(trained)[0].models == {"0001": 2, "unknown": 1}
+    assert run(trained, scans, tmp_path / "out").skipped == 3  # an older record is still read
+
+
+def test_another_project_s_model_of_the_same_number_is_told_apart(trained: Project, scans: Path, tmp_path: Path):
+    run(trained, scans, tmp_path / "out")
+    path = tmp_path / "out" / "records" / "s01_1.json"
+    write_json(path, read_json(path) | {"model": {"version": "0001", "digest": "abcdef0123456789"}})
+    (found,) = list_predictions(trained)
+    assert found.models == {"0001": 2, "0001 (abcdef01)": 1}
+    assert found.holds_others_than("0001")
+
+
+@pytest.mark.parametrize("what", ["out", "scans", "model"])
+def test_what_is_gone_is_said(what: str, two: Project, scans: Path, tmp_path: Path):
+    run(two, scans, tmp_path / "out")
+    shutil.rmtree({"out": tmp_path / "out", "scans": scans, "model": two.models / "0001"}[what])
+    (found,) = list_predictions(two)
+    assert found.problem
+    assert (found.missing, found.out_of_date) == (None, None)
+    assert found.models == ({} if what == "out" else {"0001": 3})
+
+
+# --------------------------------------------------------------------------- once more
+
+
+def test_after_a_rollback_one_call_makes_the_bad_model_s_outputs_again(two: Project, scans: Path, tmp_path: Path):
+    for name, model in (("good", "0001"), ("bad", "0002"), ("both", "0002")):
+        run(two, scans, tmp_path / name, model, format="tiff")
+    marker = tmp_path / "both" / "records" / "s01_1.json"
+    write_json(marker, read_json(marker) | {"model": {"version": "0001", "digest": ""}})
+    rollback(two.models)
+    assert {item.about.out for item in list_predictions(two, model="2")} == {
+        str(tmp_path / "bad"), str(tmp_path / "both")
+    }  # fmt: skip
+    done = redo(two, model="0002")
+    assert [(item.out, item.result and item.result.done) for item in done] == [
+        (str(tmp_path / "bad"), 3), (str(tmp_path / "both"), 3)
+    ]  # fmt: skip
+    assert list_predictions(two, model="0002") == []
+    assert all(item.models == {"0001": 3} and not item.out_of_date for item in list_predictions(two))
+    assert (tmp_path / "bad" / "s01_1.ome.tif").exists()
+    assert redo(two) == []
+
+
+def test_without_a_model_all_that_is_not_production_s_is_done_and_failures_stop_nothing(
+    two: Project, scans: Path, tmp_path: Path
+):
+    other = tmp_path / "other"
+    shutil.copytree(scans, other)
+    run(two, other, tmp_path / "a")
+    run(two, scans, tmp_path / "b")
+    shutil.rmtree(other)
+    first, second = redo(two)
+    assert (first.out, first.result) == (str(tmp_path / "a"), None)
+    assert "not found" in first.problem
+    assert second.result
+    assert (second.result.done, second.result.model) == (3, "0002")
+
+
+# --------------------------------------------------------------------------- guides
+
+
+def test_a_relative_folder_of_guides_is_below_the_project(trained: Project):
+    with_guides = replace(trained.settings, predict=PredictConfig(guides="more/guides"))
+    assert replace(trained, settings=with_guides).prediction.guides == str(trained.folder / "more/guides")
+    assert load_project(trained.folder, ["predict.guides=s3://bucket/guides"]).prediction.guides == "s3://bucket/guides"
+    assert trained.prediction.guides == ""
+
+
+# --------------------------------------------------------------------------- one folder of outputs
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """All files of a folder of outputs but ``run.json`` and the markers."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file() and path.name not in {"run.json", "gallery.html"} and path.parent.name != "records"
+    }
+
+
+def test_overwriting_does_every_scan_again_to_the_same_outputs(trained: Project, scans: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run(trained, scans, out)
+    before = contents(out)
+    bundle = trained.models / "0001"
+    for _ in range(2):
+        again = predict(scans, out, bundle=bundle, config=PredictConfig(), overwrite=True)
+        assert (again.done, again.skipped) == (3, 0)
+    assert contents(out) == before
+    assert run(trained, scans, out).skipped == 3
+
+
+def _stopped_after(number: int, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From here on the disk is full after so many scans; what is given back ends that."""
+    real, seen = predict_scan._write, []
+
+    def write(*arguments):
+        if len(seen) == number:
+            raise OSError(28, "No space left on device")
+        seen.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(predict_scan, "_write", write)
+    return lambda: monkeypatch.setattr(predict_scan, "_write", real)
+
+
+@pytest.mark.parametrize(("given_up", "left"), [pytest.param(False, 2, id="go-on"), pytest.param(True, 3, id="anew")])
+def test_an_overwriting_that_was_killed_goes_on_unless_it_is_given_up(
+    given_up: bool, left: int, trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, bundle = tmp_path / "out", trained.models / "0001"
+    run(trained, scans, out)
+    whole = contents(out)
+    mend = _stopped_after(1, monkeypatch)
+    with pytest.raises(OSError, match="No space"):
+        predict(scans, out, bundle=bundle, config=PredictConfig(workers=1), overwrite=True)
+    assert contents(out).keys() >= whole.keys()  # nothing is lost before its successor is there
+    mend()
+    if given_up:
+        run(trained, scans, out)
+    again = predict(scans, out, bundle=bundle, config=PredictConfig(), overwrite=True)
+    assert (again.done, again.skipped) == (left, 3 - left)
+
+
+def test_leftovers_of_killed_runs_go_but_not_what_may_be_in_the_making(trained: Project, scans: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    old = [out / ".tmp-a.ome.zarr-1" / "0", out / "records" / ".tmp-b.json-2", out / "left" / ".tmp-c.ome.tif-3"]
+    new, gone = out / "left" / ".tmp-d.ome.tif-4", out / ".unfinished" / "0123456789abcdef" / "masks"
+    kept = out / "s01_1.ome.zarr" / ".tmp-inside"
+    for path in (*old, new, gone, kept):
+        path.mkdir(parents=True)
+    for path in (*old, old[0].parent, kept):
+        os.utime(path, (0, 0))
+    mine = out / ".unfinished" / text_hash("s01_1")[:16] / "masks"
+    mine.mkdir(parents=True)
+    run(trained, scans, out)
+    assert not any(path.exists() for path in (*old, old[0].parent, gone))
+    assert new.exists()
+    assert not mine.exists()  # the scan is done
+
+
+def test_a_second_prediction_into_the_same_folder_waits_and_finds_all_done(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    waiting, results = threading.Event(), []
+    monkeypatch.setattr("unetseg.local_disk.logger.info", lambda *_args: waiting.set())
+    with locked(tmp_path / "out"):
+        thread = threading.Thread(target=lambda: results.append(run(trained, scans, tmp_path / "out")))
+        thread.start()
+        assert waiting.wait(60)
+        assert not (tmp_path / "out" / "records").exists()
+    thread.join()
+    assert [item.done for item in results] == [3]
+
+
+def test_the_run_record_has_fingerprints_that_do_not_tell_of_places_and_times(
+    trained: Project, scans: Path, tmp_path: Path
+):
+    records = []
+    shutil.copytree(scans, tmp_path / "elsewhere")
+    for folder, out in ((scans, "a"), (tmp_path / "elsewhere", "b")):
+        run(trained, folder, tmp_path / out)
+        records.append(read_json(tmp_path / out / "run.json"))
+    run(trained, scans, tmp_path / "a")
+    records.append(read_json(tmp_path / "a" / "run.json"))
+    for name in ("inputs_fingerprint", "outputs_fingerprint", "model", "settings", "software", "signature"):
+        assert records[0][name] == records[1][name] == records[2][name]
+    hashes = [[path.stem, [text(path)]] for path in sorted(scans.glob("*.tif"))]
+    assert records[0]["inputs_fingerprint"] == text_hash(hashes)
+    assert records[0]["counts"] == {"done": 3, "skipped": 0, "quarantined": 0, "failed": 0}
+    assert records[2]["counts"]["skipped"] == 3
+    assert records[0]["began"] <= records[0]["ended"]
+    tifffile.imwrite(scans / "s01_1.tif", np.zeros((64, 64), np.uint8))
+    run(trained, scans, tmp_path / "a")
+    changed = read_json(tmp_path / "a" / "run.json")
+    for name in ("inputs_fingerprint", "outputs_fingerprint"):
+        assert changed[name] != records[0][name]
+
+
+def text(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_same_is_looked_at_as_the_command_would(trained: Project, scans: Path, tmp_path: Path):
+    run(trained, scans, tmp_path / "out", exclude="s02*")
+    (about,) = remembered(trained.folder)
+    found = look_at(about, trained.models)
+    assert (found.models, found.missing, found.out_of_date) == ({"0001": 2}, 0, 0)

@@ -1,0 +1,265 @@
+"""What a prediction costs per scan and per pixel: a few pieces are segmented end to end, into a temporary folder.
+
+As many at once as the prediction would have in flight, in an order that is not left to chance, until the time is up. A
+scan costs ``a + b pixels``; ``a`` is what a tiny cut-out costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import numpy as np
+
+from unetseg.bundle import load_bundle
+from unetseg.disk_usage import Disk
+from unetseg.errors import BadFileError
+from unetseg.gallery import PICTURES, StoredMasks, write_gallery
+from unetseg.outputs import FORMATS, Kind
+from unetseg.parallel import run_units
+from unetseg.predict_job import Job
+from unetseg.predict_marker import Segmented
+from unetseg.predict_pieces import Cutter, Piece, Work, spread
+from unetseg.predict_scan import mask_kind, output_kinds, output_name, segment_scan
+from unetseg.pyramid import halve, level_count
+from unetseg.scan_ranks import rank_scans
+from unetseg.share import cores
+
+__all__ = ["Rates", "measure"]
+
+_SECONDS: Final = 4.0  # no piece is begun later
+_WARMING: Final = 3.0  # no size is compiled for later
+_PIECES: Final = 48  # at most
+_PER_WORKER: Final = 2  # cut-outs of large scans
+_SIZES: Final = 4  # that the engine keeps compiled
+_TINY: Final = 32  # pixels: the side of the cut-out that tells what a scan costs without its pixels
+_PICTURES: Final = 4
+_LEVEL: Final = 1024  # pixels: images up to this side have no smaller levels
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What a piece took: seconds of its worker, and bytes of the disk; and what was found on it."""
+
+    piece: Piece
+    seconds: float
+    taken: int
+    found: tuple[Segmented, ...]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What things cost.
+
+    Attributes:
+        start: seconds until the first scan: the engine is opened and compiled.
+        scan_seconds: of a worker, per scan.
+        pixel_seconds: of a worker, per pixel that the network computes.
+        read_seconds: per pixel of a scan that is cut.
+        scan_bytes: of the disk, per scan.
+        pixel_bytes: of the disk, per pixel of a scan that is not cut.
+        level_bytes: per pixel of the full resolution of a scan that is cut.
+        next_level: bytes of a smaller level, as a share of those of the one before.
+        picture_bytes: in the gallery, per scan that has one there.
+        cutter: that knows how scans are cut.
+    """
+
+    start: float
+    scan_seconds: float
+    pixel_seconds: float
+    read_seconds: float
+    scan_bytes: float
+    pixel_bytes: float
+    level_bytes: float
+    next_level: float
+    picture_bytes: float
+    cutter: Cutter
+
+    def seconds(self, work: Work) -> float:
+        """Of a worker, for a scan; a large one is read to know its intensities, to segment it, and for its picture."""
+        passes = 3 if self.cutter.is_cut(work) else 0
+        read = passes * work.shape[0] * work.shape[1] * self.read_seconds
+        return self.scan_seconds + self.pixel_seconds * self.cutter.computed(work.shape) + read
+
+    def disk_bytes(self, work: Work) -> float:
+        """Of the outputs of a scan."""
+        pixels = work.shape[0] * work.shape[1]
+        if not self.cutter.is_cut(work):
+            return self.scan_bytes + pixels * self.pixel_bytes
+        levels = sum(self.next_level**level for level in range(level_count(*work.shape)))
+        return self.scan_bytes + pixels * self.level_bytes * levels
+
+    def all_bytes(self, works: Sequence[Work]) -> float:
+        """Of the outputs of scans, and of the page of overlays."""
+        return sum(self.disk_bytes(work) for work in works) + min(len(works), PICTURES) * self.picture_bytes
+
+
+def measure(job: Job, works: Sequence[Work], disk: Disk) -> Rates:
+    """Segment a few pieces.
+
+    Args:
+        job: of the prediction; nothing is written into its folder.
+        works: what is to be done, at least one.
+        disk: on which the outputs will be.
+
+    Raises:
+        BadFileError: none of the scans that were tried can be segmented.
+    """
+    with TemporaryDirectory(prefix="unetseg-") as folder:
+        started = time.monotonic()
+        cutter = Cutter(job, Path(folder), job.segmenter().tile)
+        opened = time.monotonic() - started
+        pieces, tiny = _pieces(cutter, sorted(works, key=lambda work: (work.shape, work.ref)))
+        started = time.monotonic()
+        _warm([*tiny, *pieces], Counter(cutter.computed(work.shape) for work in works))
+        start = opened + time.monotonic() - started
+        fixed, costs = list(_costs(tiny, disk)), list(_costs(pieces, disk))
+        if not (fixed and costs):
+            raise BadFileError("none of the scans that were tried can be segmented")
+        level, ratio = _levels(Path(folder), [cost.piece for cost in costs if cost.piece.cut], tiny[0])
+        scan_seconds = min(cost.seconds for cost in fixed)
+        scan_bytes = float(np.mean([cost.taken for cost in fixed]))
+        return Rates(
+            start=start,
+            scan_seconds=scan_seconds,
+            pixel_seconds=_rate((cost.seconds - scan_seconds, cost.piece.computed) for cost in costs),
+            read_seconds=cutter.read_seconds,
+            scan_bytes=scan_bytes,
+            pixel_bytes=_rate((cost.taken - scan_bytes, cost.piece.pixels) for cost in costs if not cost.piece.cut),
+            level_bytes=level,
+            next_level=ratio,
+            picture_bytes=_picture_bytes(cutter.job, costs[:_PICTURES]),
+            cutter=cutter,
+        )
+
+
+def _pieces(cutter: Cutter, works: Sequence[Work]) -> tuple[list[Piece], list[Piece]]:
+    """Pieces of scans of all sizes, and tiny ones; scans that cannot be used are passed over."""
+    workers = cutter.job.config.workers or cores()
+    pieces: list[Piece] = []
+    tiny: list[Piece] = []
+    seen: set[int] = set()
+    for number, place in spread(len(works), _PIECES):
+        work, cuts = works[number], sum(piece.cut for piece in pieces)
+        known = number in seen and not cutter.is_cut(work)
+        seen.add(number)
+        if known or (cutter.is_cut(work) and cuts >= _PER_WORKER * workers):
+            continue
+        try:
+            pieces.append(cutter.piece(work, place))
+            if len(tiny) < 2:
+                tiny.append(cutter.cut_out(work, place, (_TINY, _TINY)))
+        except (BadFileError, OSError):  # the prediction will set it aside
+            continue
+    return pieces, tiny
+
+
+def _warm(pieces: Iterable[Piece], sizes: Counter[int]) -> None:
+    """Let the engine compile for the sizes that come often, as it would with the first scans."""
+    until, done = time.monotonic() + _WARMING, set[int]()
+    for piece in pieces:
+        often = piece.cut or sizes[piece.computed] > 1
+        if piece.computed in done or not often or len(done) > _SIZES or time.monotonic() > until:
+            continue
+        done.add(piece.computed)
+        for _ in range(1 if piece.cut else 2):  # large sizes are compiled for with the first call
+            with suppress(BadFileError):  # the prediction will set it aside
+                segment_scan(piece.job, piece.ref)
+            _forget(piece)
+
+
+def _costs(pieces: Sequence[Piece], disk: Disk) -> Iterator[_Cost]:
+    """Segment pieces until the time is up."""
+    if not pieces:
+        return
+    until, workers = time.monotonic() + _SECONDS, pieces[0].job.config.workers or cores()
+    due = (piece for k, piece in enumerate(pieces) if k < workers or time.monotonic() < until)
+    for piece, found in run_units(_segmented, due, workers=min(workers, len(pieces))):
+        if isinstance(found, BadFileError):
+            continue
+        if isinstance(found, Exception):
+            raise found
+        outputs = [piece.job.out / name for name in _names(piece).values()]
+        marker = piece.job.out / "records" / f"{piece.ref.id}.json"
+        yield _Cost(piece, found[0], sum(disk.taken(path) for path in [*outputs, marker]), found[1])
+
+
+def _segmented(piece: Piece) -> tuple[float, tuple[Segmented, ...]]:
+    """The seconds that it takes, and what is found."""
+    started = time.monotonic()
+    done = segment_scan(piece.job, piece.ref)
+    return time.monotonic() - started, (done,) if isinstance(done, Segmented) else ()
+
+
+def _names(piece: Piece) -> dict[Kind, str]:
+    """The outputs of a piece."""
+    return {kind: output_name(piece.job.config, piece.ref, kind) for kind in output_kinds(piece.job.config)}
+
+
+def _forget(piece: Piece) -> None:
+    (piece.job.out / "records" / f"{piece.ref.id}.json").unlink(missing_ok=True)
+
+
+def _rate(found: Iterable[tuple[float, int]]) -> float:
+    """Cost per pixel, of some ``(cost, pixels)`` together."""
+    pairs = list(found)
+    return max(sum(cost for cost, _ in pairs), 0.0) / max(sum(pixels for _, pixels in pairs), 1)
+
+
+def _picture_bytes(job: Job, costs: Sequence[_Cost]) -> float:
+    """Of the page of overlays, per picture."""
+    page, config = job.out / "gallery.html", job.config
+    found = [item for cost in costs for item in cost.found]
+    rows = [row for item in found for row in item.rows]
+    masks = StoredMasks(job.out, FORMATS[config.format], mask_kind(config))
+    write_gallery(
+        page, load_bundle(job.bundle), rows, rank_scans(found, None), [cost.piece.ref for cost in costs], masks, ()
+    )
+    return page.stat().st_size / len(costs)
+
+
+# --------------------------------------------------------------------------- levels
+
+
+def _levels(folder: Path, pieces: Sequence[Piece], tiny: Piece) -> tuple[float, float]:
+    """Bytes per pixel of the full resolution of large scans, and by how much a smaller level has fewer.
+
+    Cut-outs have not as many levels as the scans, so each level is written on its own.
+    """
+    nothing = sum(_held(tiny.job.out / name) for name in _names(tiny).values())
+    first, second, pixels = 0.0, 0.0, 0
+    for number, piece in enumerate(pieces):
+        sizes = [_level_bytes(folder / f"levels{number}", piece, level) - nothing for level in (0, 1)]
+        first, second = first + max(sizes[0], 0), second + max(sizes[1], 0)
+        pixels += _shown(piece)
+    return first / max(pixels, 1), min(second / first, 1.0) if first else 0.0
+
+
+def _level_bytes(folder: Path, piece: Piece, level: int) -> int:
+    """Of the outputs of a piece at one level, without smaller ones."""
+    job, total = piece.job, 0
+    form = FORMATS[job.config.format]
+    for kind, name in _names(piece).items():
+        planes = form.planes(job.out / name, kind=kind)
+        shown = np.asarray(planes[:, :_LEVEL])[:, :, :_LEVEL]
+        path = folder / str(level) / name
+        form.write(path, halve(shown) if level else shown, job.info.classes, None, kind=kind)
+        total += _held(path)
+    return total
+
+
+def _shown(piece: Piece) -> int:
+    form, (kind, name) = FORMATS[piece.job.config.format], next(iter(_names(piece).items()))
+    height, width = form.planes(piece.job.out / name, kind=kind).shape[1:]
+    return min(height, _LEVEL) * min(width, _LEVEL)
+
+
+def _held(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return Disk().taken(path)

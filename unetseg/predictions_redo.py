@@ -1,0 +1,106 @@
+"""After a rollback: make the outputs of a model again, with another, wherever the project predicted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from unetseg.errors import UnetsegError
+from unetseg.parallel import Progress, silent
+from unetseg.predict import PredictResult, predict
+from unetseg.predictions import Prediction, look_at, remembered
+from unetseg.project import Project
+from unetseg.registry import model_folder
+from unetseg.storage import locate
+
+__all__ = ["Redone", "list_predictions", "redo"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Redone:
+    """What became of one folder of outputs.
+
+    Attributes:
+        out: the folder.
+        result: of the prediction; None where it failed.
+        problem: why it failed, or nothing.
+    """
+
+    out: str
+    result: PredictResult | None
+    problem: str = ""
+
+
+def list_predictions(project: Project, *, model: str = "", other_than: str = "") -> list[Prediction]:
+    """Where the project predicted, and which models' outputs are there now.
+
+    Args:
+        project: that remembers.
+        model: only folders with outputs of this version.
+        other_than: only folders with outputs of any other model than this version.
+
+    Raises:
+        UsageError: there is no such alias.
+        DamagedFileError: a note cannot be read.
+    """
+    found = [look_at(about, project.models) for about in remembered(project.folder)]
+    if model:
+        found = [item for item in found if item.holds(_version(project, model))]
+    if other_than:
+        found = [item for item in found if item.holds_others_than(_version(project, other_than))]
+    return found
+
+
+def redo(
+    project: Project,
+    *,
+    model: str = "",
+    by: str = "production",
+    cluster: str = "",
+    progress: Progress = silent,
+    tell: Callable[[str], None] = logger.info,
+) -> list[Redone]:
+    """Predict again, with the settings of then, wherever there are outputs of a model.
+
+    A folder that cannot be done does not stop the others; a call after one that was killed goes on.
+
+    Args:
+        project: that remembers.
+        model: the version whose outputs are made again; empty: all that are not of ``by``.
+        by: the model that makes them, a version number or alias.
+        cluster: address of a running Dask scheduler; empty: threads of this process.
+        progress: told about every scan.
+        tell: told which folder is next.
+
+    Raises:
+        UsageError: there is no such model.
+        DamagedFileError: a note of what the project remembers cannot be read.
+    """
+    bundle = model_folder(project.models, by)
+    found = list_predictions(project, model=model, other_than="" if model else bundle.name)
+    done = []
+    for item in found:
+        about = item.about
+        tell(f"{about.folder} -> {about.out}")
+        try:
+            result = predict(
+                locate(about.folder),
+                locate(about.out),
+                bundle=bundle,
+                config=about.settings,
+                cluster=cluster,
+                project=project.folder,
+                progress=progress,
+            )
+            done.append(Redone(about.out, result))
+        except (UnetsegError, OSError) as error:
+            done.append(Redone(about.out, None, str(error)))
+    return done
+
+
+def _version(project: Project, name: str) -> str:
+    """The number that a name stands for; a version that was removed still has outputs."""
+    return name.zfill(4) if name.isdigit() else model_folder(project.models, name).name
