@@ -118,7 +118,8 @@ def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictRes
         prediction.counts.save()
         write_json(out / "run.json", run_record(prediction, segmented, result))
         if prediction.project:
-            remember(prediction.project, prediction.folder, prediction.job, counts=counts_of(result))
+            about = prediction.folder, prediction.job, prediction.config
+            remember(prediction.project, *about, counts=counts_of(result))
     for warning in odd_scans(records):
         logger.warning(warning)
     return result

@@ -48,7 +48,7 @@ def occupied(prediction: Prediction, *, overwrite: bool = False) -> Iterator[Pre
             _sweep(prediction)
             name = _renewal(out, overwrite=overwrite)
             if prediction.project:
-                remember(prediction.project, prediction.folder, prediction.job)
+                remember(prediction.project, prediction.folder, prediction.job, prediction.config)
         yield replace(prediction, job=replace(prediction.job, renewal=name))
         if overwrite:
             remove_if_there(out / _OVERWRITING)

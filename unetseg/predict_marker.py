@@ -36,7 +36,7 @@ class Segmented:
     fresh: bool
     note: str
     profiles: Profiles
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
 
 class Marker:

@@ -33,6 +33,7 @@ class Prediction:
         out: folder of the outputs.
         model: the bundle.
         job: what all units share.
+        config: the settings as they were given.
         refs: the scans.
         bad: files that cannot be scans, with reasons.
         counts: of the images in the files, to be saved at the end.
@@ -45,6 +46,7 @@ class Prediction:
     out: Path
     model: Bundle
     job: Job
+    config: PredictConfig
     refs: tuple[ScanRef, ...]
     bad: tuple[BadFile, ...]
     counts: PlaneCounts
@@ -107,6 +109,7 @@ def open_prediction(
         out=out,
         model=model,
         job=make_job(model, out, config),
+        config=config,
         refs=tuple(refs),
         bad=tuple(bad),
         counts=counts,

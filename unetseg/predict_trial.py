@@ -185,6 +185,8 @@ def _costs(pieces: Sequence[Piece], disk: Disk) -> Iterator[_Cost]:
             continue
         if isinstance(found, Exception):
             raise found
+        if not found[1]:  # too large to be segmented at once
+            continue
         outputs = [piece.job.out / name for name in _names(piece).values()]
         marker = piece.job.out / "records" / f"{piece.ref.id}.json"
         yield _Cost(piece, found[0], sum(disk.taken(path) for path in [*outputs, marker]), found[1])

@@ -90,13 +90,16 @@ class Prediction:
         return bool(set(self.models) - {version})
 
 
-def remember(project: Path, folder: Path, job: Job, *, counts: Mapping[str, int] | None = None) -> None:
+def remember(
+    project: Path, folder: Path, job: Job, settings: PredictConfig, *, counts: Mapping[str, int] | None = None
+) -> None:
     """Note where outputs are, in place of what was noted of the same folder.
 
     Args:
         project: its folder, local or in an object store.
         folder: of the scans.
         job: of the prediction.
+        settings: as they were given; what this machine made of them is in the job.
         counts: of what was done, at its end.
     """
     path = _place(project, str(job.out))
@@ -106,7 +109,7 @@ def remember(project: Path, folder: Path, job: Job, *, counts: Mapping[str, int]
         out=str(job.out),
         model=job.bundle.name,
         digest=job.digest,
-        settings=replace(job.config, guides=str(locate(job.config.guides)) if job.config.guides else ""),
+        settings=replace(settings, guides=str(locate(settings.guides)) if settings.guides else ""),
         began=before.get("began") or utc(),
         counts=counts or {},
     )

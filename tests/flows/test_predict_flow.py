@@ -196,7 +196,7 @@ def test_form_describes_every_parameter_and_setting_with_limits_and_choices():
 
     schema = predict.parameters.model_dump()
     order = sorted(schema["properties"], key=lambda name: schema["properties"][name]["position"])
-    assert order == ["project", "folder", "out", "model", "cluster", "settings", "overrides"]
+    assert order == ["project", "folder", "out", "model", "cluster", "overwrite", "settings", "overrides"]
     assert schema["required"] == ["project", "folder", "out"]
     assert all(item.get("description") for item in schema["properties"].values())
     settings = schema["definitions"]["PredictConfig"]["properties"]

@@ -54,7 +54,7 @@ def run(project: Project, scans: Path, out: Path, **settings: Any) -> PredictRes
 
 def contents(out: Path) -> dict[str, bytes]:
     """Every file but the record of when and how long."""
-    files = [path for path in out.rglob("*") if path.is_file() and path.name != "run.json"]
+    files = [path for path in out.rglob("*") if path.is_file() and path.name not in {"run.json", ".lock"}]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 

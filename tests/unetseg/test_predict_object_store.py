@@ -60,7 +60,7 @@ def outputs(out: Path) -> dict[str, bytes]:
         return {
             name: path.read_bytes()
             for name, path in files.items()
-            if name not in {"run.json", "table.parquet", "scans.parquet", ".files.json"}
+            if name not in {"run.json", "table.parquet", "scans.parquet", ".files.json", ".lock"}
             and not name.startswith("records/")
         }
 

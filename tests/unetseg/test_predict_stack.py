@@ -61,7 +61,7 @@ def planes(out: Path, name: str, form: str = "ome-zarr", kind: Kind = MASKS, pag
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    files = [path for path in out.rglob("*") if path.is_file() and path.name != "run.json"]
+    files = [path for path in out.rglob("*") if path.is_file() and path.name not in {"run.json", ".lock"}]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 

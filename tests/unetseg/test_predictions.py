@@ -74,10 +74,10 @@ def test_a_prediction_without_a_project_is_remembered_nowhere(trained: Project, 
 def test_one_that_was_killed_is_remembered_without_counts(
     trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def killed(*_args: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unetseg.predict._predict", killed)
+    monkeypatch.setattr("unetseg.predict.segment_batch", killed)
     with pytest.raises(KeyboardInterrupt):
         run(trained, scans, tmp_path / "out")
     assert [item.counts for item in remembered(trained.folder)] == [{}]
@@ -90,7 +90,7 @@ def test_notes_are_kept_on_disks_and_in_object_stores(
     project = tmp_path / "project" if place == "folder" else request.getfixturevalue("bucket")
     for name in ("b", "a"):
         job = make_job(load_bundle(trained.models / "0001"), tmp_path / name, PredictConfig(tile=512))
-        remember(project, scans, job, counts={"done": 3})
+        remember(project, scans, job, PredictConfig(tile=512), counts={"done": 3})
     assert [(item.out, item.settings.tile) for item in remembered(project)] == [
         (str(tmp_path / "a"), 512), (str(tmp_path / "b"), 512)
     ]  # fmt: skip
