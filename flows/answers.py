@@ -82,10 +82,15 @@ def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
         console.say(f"annotate next: {named}; more of both in {result.out / 'scans.csv'}")
 
 
-def say_aliases(console: Console, result: Any, **more: Any) -> None:  # noqa: ANN401
-    """Which versions are in production and before; also for programs, which may be told more."""
+def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401
+    """Which versions are in production and before; also for programs."""
+    say_production(console, result)
+    console.finish(record(result))
+
+
+def say_production(console: Console, result: Any) -> None:  # noqa: ANN401
+    """Which versions are in production and before."""
     console.say(f"production {result.production}, previous {result.previous or 'none'}")
-    console.finish(record(result) | more)
 
 
 def say_comparison(console: Console, found: Any) -> None:  # noqa: ANN401

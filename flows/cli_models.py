@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.answers import number, say_aliases, say_comparison, say_plan, say_scores
+from flows.answers import number, record, say_aliases, say_comparison, say_plan, say_production, say_scores
 from flows.cli_options import JSON, PROJECT, run_stage
 from flows.console import Console
 
@@ -143,7 +143,8 @@ def rollback(project: str, why: str, of: str, as_json: bool) -> None:
     models_folder = load_project(project).models
     result = run_stage("rollback", lambda: move(models_folder, why=why, of=of or None), project=project, why=why, of=of)
     console = Console(as_json=as_json)
-    say_aliases(console, result, redo=say_redo(console, project))
+    say_production(console, result)
+    console.finish(record(result) | {"redo": say_redo(console, project)})
 
 
 @models.command()

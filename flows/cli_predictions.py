@@ -11,6 +11,7 @@ import click
 from flows.answers import WITH_QUARANTINE, record
 from flows.cli_options import CLUSTER, JSON, PROJECT
 from flows.console import Console
+from unetseg.errors import UnetsegError
 
 if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
     from unetseg.predictions import Prediction
@@ -95,7 +96,11 @@ def say_redo(console: Console, project: str) -> list[str]:
     from unetseg.predictions_redo import list_predictions
     from unetseg.project import load_project
 
-    found = list_predictions(load_project(project), other_than="production")
+    try:
+        found = list_predictions(load_project(project), other_than="production")
+    except (UnetsegError, OSError) as error:  # production has moved, whatever is wrong with what is remembered
+        console.say(f"which outputs are not made by production cannot be told: {error}")
+        return []
     for item in found:
         console.say(f"not made by production: {item.about.out} ({_models(item.models)})")
     if found:

@@ -134,6 +134,9 @@ class ClusterWorkers(Workers):
         for unit, outcome in self._drain(unit_of, iter(suspects), 1):
             yield unit, _died(outcome) if isinstance(outcome, KilledWorker) else outcome
 
+    def _submit(self, function: Callable[[Unit], Result], unit: Unit) -> Future[Result]:
+        return self._executor.submit(function, unit)
+
     def wait_for_first(self) -> None:
         """Wait until a worker is there that may do units.
 

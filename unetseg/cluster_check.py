@@ -80,7 +80,7 @@ def token_in(folder: Path | None) -> Iterator[Path | None]:
     if folder is None:
         yield None
         return
-    token = folder / f".seen-{uuid.uuid4().hex}"
+    token = folder / f".tmp-seen-{uuid.uuid4().hex}"
     write_bytes(token, b"")
     try:
         yield token

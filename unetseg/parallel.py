@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import copy_context
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -66,7 +67,7 @@ class Workers:
         waiting: dict[Future[Result], Unit] = {}
         try:
             for unit in islice(units, ahead):
-                waiting[self._executor.submit(function, unit)] = unit
+                waiting[self._submit(function, unit)] = unit
             while waiting:
                 finished, _ = wait(waiting, timeout=self._patience, return_when=FIRST_COMPLETED)
                 if not finished:
@@ -74,11 +75,15 @@ class Workers:
                 for future in finished:
                     unit, outcome = waiting.pop(future), self._outcome(future)
                     for following in islice(units, 1):
-                        waiting[self._executor.submit(function, following)] = following
+                        waiting[self._submit(function, following)] = following
                     yield unit, outcome
         finally:
             for future in waiting:  # what has not begun shall not, when the caller stops early
                 future.cancel()
+
+    def _submit(self, function: Callable[[Unit], Result], unit: Unit) -> Future[Result]:
+        """Hand a unit over; it has this process' share of the machine (`unetseg.share`), as the thread that asks."""
+        return self._executor.submit(copy_context().run, function, unit)
 
     def _look(self) -> None:
         """Whether anybody is still at work."""

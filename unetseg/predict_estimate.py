@@ -7,6 +7,7 @@ shorter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from unetseg.predict_trial import Rates, measure
 from unetseg.readers import BadFile, ScanRef, read_header
 from unetseg.scan_rows import is_large
 from unetseg.share import cores
-from unetseg.stack_output import markers
+from unetseg.stack_output import markers, stacks_of
 from unetseg.tile_size import tile_side
 
 __all__ = ["PredictEstimate", "estimate"]
@@ -106,7 +107,12 @@ def _cost(prediction: Prediction, todo: Sequence[Work], disk: Disk) -> tuple[flo
 
 def _up_to_date(prediction: Prediction) -> set[ScanRef]:
     """Scans that need not be done, and pages of such stacks."""
-    return {ref for marker, refs in markers(prediction.job, prediction.refs) if marker.done() for ref in refs}
+    scans, stacks = stacks_of(prediction.refs)
+    done: set[ScanRef] = set()
+    for pages in [*((ref,) for ref in scans), *(stack.pages for stack in stacks)]:
+        with suppress(BadFileError):  # a guide is missing, which the prediction will say
+            done |= {ref for marker, refs in markers(prediction.job, pages) if marker.done() for ref in refs}
+    return done
 
 
 def _works(prediction: Prediction) -> tuple[list[Work], tuple[BadFile, ...]]:

@@ -68,11 +68,10 @@ def _renewal(out: Path, *, overwrite: bool) -> str:
 def _sweep(prediction: Prediction) -> None:
     """Remove what killed writes left, and parts of scans that are gone."""
     out, unfinished = prediction.job.out, prediction.job.scratch
-    if is_remote(out):  # nothing is half there in an object store
-        return
     wanted = {prediction.job.unfinished(ref.stack).name for ref in prediction.refs}
     gone = [path for path in unfinished.iterdir() if path.name not in wanted] if unfinished.exists() else []
-    for path in [*gone, *_temporaries(out)]:
+    half = () if is_remote(out) else _temporaries(out)  # nothing is half there in an object store
+    for path in [*gone, *half]:
         remove(path)
         logger.info("removed %s, which an earlier run has left", path)
 

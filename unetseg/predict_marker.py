@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from unetseg.errors import DamagedFileError
 from unetseg.intensity_distance import Profile
 from unetseg.masks import find_mask
 from unetseg.object_table import ObjectRow
@@ -15,6 +18,8 @@ from unetseg.sources import SourceFile, describe_file, hashes, same_files
 from unetseg.storage import read_json, remove_if_there, write_json
 
 __all__ = ["Marker", "Segmented"]
+
+logger = logging.getLogger(__name__)
 
 
 Profiles = Mapping[str, Sequence[Profile]]
@@ -54,7 +59,7 @@ class Marker:
         scans = pages or [ref]
         guides = (find_mask(guide, scan.id)[0] for scan in scans for guide in job.guides)
         self._files = list(dict.fromkeys([*(scan.path for scan in scans), *guides]))
-        self._known: dict[str, Any] | None = read_json(self._path) if self._path.exists() else None
+        self._known = _read(self._path)
 
     def done(self) -> Segmented | None:
         """What was found, if all outputs are there, and made of the same scan, model and settings."""
@@ -130,3 +135,13 @@ class Marker:
             return False
         sources = [SourceFile(**source) for source in known["sources"]]
         return same_files(sources, self._files) or hashes(sources) == hashes(self.sources())
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a marker says; one that is damaged is none, so that its scan is done again."""
+    try:
+        found: dict[str, Any] | None = read_json(path) if path.exists() else None
+    except DamagedFileError as error:
+        logger.warning("%s; its scan is done again", error)
+        return None
+    return found

@@ -19,7 +19,7 @@ import numpy as np
 
 from unetseg.bundle import load_bundle
 from unetseg.disk_usage import Disk
-from unetseg.errors import BadFileError
+from unetseg.errors import BadFileError, BundleError, UsageError
 from unetseg.gallery import PICTURES, StoredMasks, write_gallery
 from unetseg.outputs import FORMATS, Kind
 from unetseg.parallel import run_units
@@ -122,7 +122,7 @@ def measure(job: Job, works: Sequence[Work], disk: Disk) -> Rates:
         fixed, costs = list(_costs(tiny, disk)), list(_costs(pieces, disk))
         if not (fixed and costs):
             raise BadFileError("none of the scans that were tried can be segmented")
-        level, ratio = _levels(Path(folder), [cost.piece for cost in costs if cost.piece.cut], tiny[0])
+        level, ratio = _levels(Path(folder), [cost.piece for cost in costs if cost.piece.cut], fixed[0].piece)
         scan_seconds = min(cost.seconds for cost in fixed)
         scan_bytes = float(np.mean([cost.taken for cost in fixed]))
         return Rates(
@@ -181,10 +181,10 @@ def _costs(pieces: Sequence[Piece], disk: Disk) -> Iterator[_Cost]:
     until, workers = time.monotonic() + _SECONDS, pieces[0].job.config.workers or cores()
     due = (piece for k, piece in enumerate(pieces) if k < workers or time.monotonic() < until)
     for piece, found in run_units(_segmented, due, workers=min(workers, len(pieces))):
-        if isinstance(found, BadFileError):
-            continue
-        if isinstance(found, Exception):
+        if isinstance(found, BundleError | UsageError):
             raise found
+        if isinstance(found, Exception):  # the prediction will set the scan aside
+            continue
         if not found[1]:  # too large to be segmented at once
             continue
         outputs = [piece.job.out / name for name in _names(piece).values()]

@@ -14,7 +14,7 @@ Schema version 1.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,10 +24,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig, ScanSource, to_plain
-from unetseg.errors import BundleError, DamagedFileError, UsageError
+from unetseg.errors import DamagedFileError, UnetsegError, UsageError
 from unetseg.predict_job import Job, make_job
 from unetseg.predict_record import utc
-from unetseg.readers import list_scans
+from unetseg.readers import ScanRef, list_scans
 from unetseg.stack_output import markers
 from unetseg.storage import find, locate, read_json, remove, text_hash, write_json
 
@@ -146,23 +146,29 @@ def look_at(about: Remembered, models: Path) -> Prediction:
         models: the project's folder of models.
     """
     out = locate(about.out)
-    if not out.exists():
-        return Prediction(about, {}, problem="the folder of outputs is gone")
-    found = dict(_markers(out))
-    made_by = _made_by(found, models)
+    made_by: dict[str, str] = {}
     try:
+        if not out.exists():
+            return Prediction(about, {}, problem="the folder of outputs is gone")
+        found = dict(_markers(out))
+        made_by = _made_by(found, models)
         job = _job(about, models)
         refs, _ = list_scans(_source(about, job))
-    except (UsageError, BundleError) as error:
+        return _compared(about, job, refs, made_by)
+    except (UnetsegError, OSError) as error:  # one folder must not hide the others
         return Prediction(about, Counter(made_by.values()), problem=str(error))
+
+
+def _compared(about: Remembered, job: Job, refs: Sequence[ScanRef], made_by: Mapping[str, str]) -> Prediction:
+    """The scans that are there now against the outputs."""
     scans = {pages[0].stack: marker for marker, pages in markers(job, refs)}
-    there = [scan for scan in scans if scan in found]
+    there = [scan for scan in scans if scan in made_by]
     return Prediction(
         about,
         Counter(made_by[scan] for scan in there),
         missing=len(scans) - len(there),
         out_of_date=sum(scans[scan].done() is None for scan in there),
-        gone=len(set(found) - set(scans)),
+        gone=len(set(made_by) - set(scans)),
     )
 
 
@@ -179,6 +185,8 @@ def _markers(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The commit markers of all scans that have outputs, by their ids."""
     records = out / "records"
     for path in find(records, "**/*.json"):
+        if ".zarr/" in path.relative_to(records).as_posix():  # outputs of scans in a folder of that name
+            continue
         with suppress(FileNotFoundError):  # a prediction that runs now is making it again
             yield path.relative_to(records).as_posix().removesuffix(".json"), read_json(path)
 

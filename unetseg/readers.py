@@ -162,6 +162,8 @@ def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
         raise UsageError(f"{root}: folder of scans not found; check the path")
     if is_scan_list(root):
         wanted = [item for item in listed_scans(root) if is_wanted(item[1], source.pattern, source.exclude)]
+        if not wanted:
+            raise UsageError(f"{root}: no scan in it fits the pattern {source.pattern!r}; use for example '**/*'")
         return sorted(
             ((path, name_of(name) or name) for path, name in wanted), key=lambda item: (item[1], str(item[0]))
         )

@@ -105,6 +105,17 @@ def test_scans_that_break_are_no_reason_to_stop(trained: Project, tmp_path: Path
     assert alone.warnings == ("time and disk are not known: none of the scans that were tried can be segmented",)
 
 
+def test_the_first_piece_may_be_the_one_that_cannot_be_used(trained: Project, tmp_path: Path):
+    scans = write(tmp_path / "scans", [96] * 8)
+    for number in range(8):
+        place = tmp_path / f"out{number}"
+        one = scans / f"s{number:02d}.tif"
+        kept = one.read_bytes()
+        tifffile.imwrite(one, np.zeros((5, 96, 96), np.uint8), photometric="minisblack", planarconfig="separate")
+        assert estimate(scans, place, bundle=trained.models / "0001", config=PredictConfig(format="tiff")).disk_bytes
+        one.write_bytes(kept)
+
+
 def test_memory_is_that_of_the_network_and_of_what_is_in_flight(trained: Project, tmp_path: Path):
     bundle = trained.models / "0001"
     one, two = (

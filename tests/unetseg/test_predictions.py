@@ -161,6 +161,27 @@ def test_what_is_gone_is_said(what: str, two: Project, scans: Path, tmp_path: Pa
     assert found.models == ({} if what == "out" else {"0001": 3})
 
 
+def test_damage_in_one_folder_hides_no_other_and_the_scan_is_done_again(two: Project, scans: Path, tmp_path: Path):
+    for name in ("a", "b"):
+        run(two, scans, tmp_path / name)
+    marker = sorted((tmp_path / "a" / "records").glob("*.json"))[0]
+    marker.write_text("{")
+    damaged, whole = list_predictions(two)
+    assert "damaged" in damaged.problem
+    assert (whole.problem, whole.models) == ("", {"0001": 3})
+    assert run(two, scans, tmp_path / "a").done == 1
+    assert [item.problem for item in list_predictions(two)] == ["", ""]
+
+
+def test_outputs_in_a_folder_called_records_are_no_markers(two: Project, scans: Path, tmp_path: Path):
+    for path in list(scans.iterdir()):
+        (scans / "records").mkdir(exist_ok=True)
+        path.rename(scans / "records" / path.name)
+    run(two, scans, tmp_path / "out")
+    (found,) = list_predictions(two)
+    assert (found.models, found.gone) == ({"0001": 3}, 0)
+
+
 # --------------------------------------------------------------------------- once more
 
 

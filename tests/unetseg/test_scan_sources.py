@@ -84,6 +84,12 @@ def test_a_table_names_scans_in_its_column(scans: Path, separator: str):
     assert set(listed(path)) == {"one/a", "two/a"}
 
 
+def test_a_list_of_which_nothing_is_left_is_wrong_usage(scans: Path):
+    path = write_list(scans / "list.txt", "one/a.tif")
+    with pytest.raises(UsageError, match="no scan in it fits the pattern 'x/"):
+        list_scans(ScanSource(str(path), "x/*"))
+
+
 def test_patterns_choose_from_a_list_as_from_a_folder(scans: Path):
     path = write_list(scans / "list.txt", "one/a.tif", "two/a.tif", "two/deep/b.ome.tif")
     assert set(listed(path, pattern="two/**/*")) == {"two/a", "two/deep/b"}

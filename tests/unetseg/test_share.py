@@ -3,6 +3,7 @@ import threading
 import pytest
 
 from unetseg import memory, share
+from unetseg.parallel import run_units
 from unetseg.share import cores, is_shared, memory_share, sharing
 
 
@@ -32,6 +33,11 @@ def test_a_process_has_the_cores_it_works_on_and_as_much_of_the_memory(eight_cor
         assert (cores(), memory_share()) == expected
         assert is_shared() == (expected[1] < 1)
     assert (cores(), memory_share()) == (8, 1.0)
+
+
+def test_threads_that_do_units_have_the_share_of_who_asks(eight_cores):
+    with sharing(2, 3):
+        assert [found for _, found in run_units(lambda _: (cores(), memory_share()), range(3))] == [(2, 0.25)] * 3
 
 
 @pytest.mark.parametrize("processes", range(1, 20))
