@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from unetseg.errors import BadFileError, BundleError, ClusterError, UsageError
+from unetseg.errors import BadFileError
 from unetseg.full_disk import disk_errors_name
 from unetseg.parallel import Progress, Workers, silent
 from unetseg.predict_bands import segment_large_scans
+from unetseg.predict_errors import ends_the_run
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
 from unetseg.predict_scan import LargeScan, segment_scan
 from unetseg.predict_stack import segment_stacks
 from unetseg.readers import BadFile, ScanRef
 from unetseg.stack_output import stacks_of
-from unetseg.storage import is_disk_error
 
 __all__ = ["BatchRecord", "PredictBatch", "segment_batch"]
 
@@ -82,7 +82,8 @@ def segment_batch(batch: PredictBatch, workers: Workers, *, progress: Progress =
     outcomes: dict[ScanRef, Outcome] = {}
     with disk_errors_name(batch.job.out):
         for ref, outcome in _outcomes(batch, workers):
-            _stop_if_pointless(outcome)
+            if ends_the_run(outcome):  # what is done stays
+                raise outcome
             outcomes[ref] = outcome
             progress(batch.first - 1 + len(outcomes), batch.total, ref.id)
     return _record(outcomes)
@@ -99,12 +100,6 @@ def _outcomes(batch: PredictBatch, workers: Workers) -> Iterator[tuple[ScanRef, 
             yield ref, outcome
     yield from segment_large_scans(batch.job, large, workers)
     yield from segment_stacks(batch.job, stacks, workers)
-
-
-def _stop_if_pointless(outcome: object) -> None:
-    """A full disk, a damaged model, a lost cluster, a wrong setting: no scan's fault, so end; what is done stays."""
-    if isinstance(outcome, BundleError | ClusterError | UsageError) or is_disk_error(outcome):
-        raise outcome
 
 
 def _record(outcomes: Mapping[ScanRef, Outcome]) -> BatchRecord:

@@ -24,7 +24,7 @@ from unetseg.predict_trial import Rates, measure
 from unetseg.readers import BadFile, ScanRef, read_header
 from unetseg.scan_rows import is_large
 from unetseg.share import cores
-from unetseg.stack_output import markers, stacks_of
+from unetseg.stack_output import Stack, marker_of, stacks_of
 from unetseg.tile_size import tile_side
 
 __all__ = ["PredictEstimate", "estimate"]
@@ -109,9 +109,11 @@ def _up_to_date(prediction: Prediction) -> set[ScanRef]:
     """Scans that need not be done, and pages of such stacks."""
     scans, stacks = stacks_of(prediction.refs)
     done: set[ScanRef] = set()
-    for pages in [*((ref,) for ref in scans), *(stack.pages for stack in stacks)]:
+    found: list[ScanRef | Stack] = [*scans, *stacks]
+    for scan in found:
         with suppress(BadFileError):  # a guide is missing, which the prediction will say
-            done |= {ref for marker, refs in markers(prediction.job, pages) if marker.done() for ref in refs}
+            if marker_of(prediction.job, scan).done():
+                done |= set(scan.pages if isinstance(scan, Stack) else [scan])
     return done
 
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
 
-from unetseg.errors import BadFileError, BundleError, ClusterError, UsageError
+from unetseg.errors import BadFileError
 from unetseg.parallel import Workers, open_workers
 from unetseg.predict_bands import segment_large_scans
+from unetseg.predict_errors import ends_the_run
 from unetseg.predict_job import Job, claim_scratch
 from unetseg.predict_marker import Segmented
 from unetseg.predict_scan import LargeScan, segment_scan
 from unetseg.readers import ScanRef
 from unetseg.stack_output import Stack, finish_stack, finished_stack, page_job
-from unetseg.storage import is_disk_error
 
 __all__ = ["segment_stacks"]
 
@@ -124,9 +124,7 @@ class _Queue:
         self._left[name] -= 1
         if isinstance(outcome, Exception):
             self._errors[name][page] = outcome
-            if isinstance(outcome, BundleError | ClusterError | UsageError) or is_disk_error(
-                outcome
-            ):  # not the stack's fault
+            if ends_the_run(outcome):
                 yield self._stacks[name].ref, outcome
         if not self._left[name] and self._errors[name]:
             yield self._stacks[name].ref, self._named(name)

@@ -28,7 +28,7 @@ from unetseg.errors import DamagedFileError, UnetsegError, UsageError
 from unetseg.predict_job import Job, make_job
 from unetseg.predict_record import utc
 from unetseg.readers import ScanRef, list_scans
-from unetseg.stack_output import markers
+from unetseg.stack_output import marker_of, stacks_of
 from unetseg.storage import find, locate, read_json, remove, text_hash, write_json
 
 __all__ = ["Prediction", "Remembered", "forget", "look_at", "remember", "remembered"]
@@ -161,7 +161,8 @@ def look_at(about: Remembered, models: Path) -> Prediction:
 
 def _compared(about: Remembered, job: Job, refs: Sequence[ScanRef], made_by: Mapping[str, str]) -> Prediction:
     """The scans that are there now against the outputs."""
-    scans = {pages[0].stack: marker for marker, pages in markers(job, refs)}
+    alone, stacks = stacks_of(refs)
+    scans = {ref.id: marker_of(job, ref) for ref in alone} | {own.ref.id: marker_of(job, own) for own in stacks}
     there = [scan for scan in scans if scan in made_by]
     return Prediction(
         about,

@@ -27,7 +27,7 @@ from unetseg.predict_scan import output_kinds, output_name
 from unetseg.readers import ScanRef, read_header
 from unetseg.sources import SourceFile
 
-__all__ = ["Stack", "finish_stack", "finished_stack", "markers", "page_job", "stacks_of"]
+__all__ = ["Stack", "finish_stack", "finished_stack", "marker_of", "page_job", "stacks_of"]
 
 _BETWEEN: Literal["ome-zarr"] = "ome-zarr"
 """Format of the pages until they are stacked: its rows are found without decoding those above them."""
@@ -56,11 +56,13 @@ def stacks_of(refs: Sequence[ScanRef]) -> tuple[list[ScanRef], list[Stack]]:
     return [ref for ref in refs if ref.page is None], stacks
 
 
-def markers(job: Job, refs: Sequence[ScanRef]) -> Iterator[tuple[Marker, tuple[ScanRef, ...]]]:
-    """The marker of each scan and of each stack, with the scan or the pages."""
-    scans, stacks = stacks_of(refs)
-    yield from ((Marker(job, ref), (ref,)) for ref in scans)
-    yield from ((Marker(job, stack.ref, stack.pages), stack.pages) for stack in stacks)
+def marker_of(job: Job, scan: ScanRef | Stack) -> Marker:
+    """The marker of a scan, or of a stack as a whole.
+
+    Raises:
+        BadFileError: a guide is missing.
+    """
+    return Marker(job, scan.ref, scan.pages) if isinstance(scan, Stack) else Marker(job, scan)
 
 
 def page_job(job: Job, stack: str) -> Job:
@@ -80,7 +82,7 @@ def finished_stack(job: Job, stack: Stack) -> Segmented | None:
     Raises:
         BadFileError: a guide is missing.
     """
-    marker = Marker(job, stack.ref, stack.pages)
+    marker = marker_of(job, stack)
     if done := marker.done():
         marker.drop_parts()
     return done

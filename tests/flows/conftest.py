@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 # Prefect reads its settings when it is imported, so they are set first.
 _HOME = tempfile.mkdtemp(prefix="unetseg-test-prefect-")
@@ -38,3 +39,22 @@ def prefect_server() -> Iterator[None]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def task_runs(prefect_server: None) -> Callable[..., list[str]]:
+    """Tells the names of the task runs of the flow runs of a name; the server hears of them by and by."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+    def names(flow_run: str, *, at_least: int) -> list[str]:
+        runs = FlowRunFilter(name=FlowRunFilterName(any_=[flow_run]))
+        deadline = time.monotonic() + 30  # seconds; a busy machine takes some
+        with get_client(sync_client=True) as client:
+            while True:
+                found = client.read_task_runs(flow_run_filter=runs)
+                complete = len(found) >= at_least and all(run.state and run.state.is_final() for run in found)
+                if complete or time.monotonic() > deadline:
+                    return sorted(run.name for run in found)
+
+    return names

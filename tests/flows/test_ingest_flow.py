@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,32 +47,19 @@ def shown_by(project: Project, key: str) -> list[Any]:
     return [item for item in found if item.flow_run_id in runs]
 
 
-def task_runs(project: Project, at_least: int) -> list[str]:
-    """Names of the task runs of a project's ingest; the server hears of them by and by."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
-
-    runs = FlowRunFilter(name=FlowRunFilterName(any_=[f"ingest {project.folder}"]))
-    deadline = time.monotonic() + 30  # seconds; a busy machine takes some
-    with get_client(sync_client=True) as client:
-        while True:
-            found = client.read_task_runs(flow_run_filter=runs)
-            complete = len(found) >= at_least and all(run.state and run.state.is_final() for run in found)
-            if complete or time.monotonic() > deadline:
-                return sorted(run.name for run in found)
-
-
 # --------------------------------------------------------------------------- batches
 
 
 @server
-def test_each_batch_is_a_task_run_that_names_its_scans(project: Project, in_batches_of_four: None):
+def test_each_batch_is_a_task_run_that_names_its_scans(
+    project: Project, in_batches_of_four: None, task_runs: Callable[..., list[str]]
+):
     from flows.ingest import ingest
 
     result = ingest(project=str(project.folder))
     assert result.done == 16
     batches = ["scans 1-4 of 16", "scans 13-16 of 16", "scans 5-8 of 16", "scans 9-12 of 16"]
-    assert task_runs(project, at_least=5) == [f"ingest {project.folder.name}", *batches]
+    assert task_runs(f"ingest {project.folder}", at_least=5) == [f"ingest {project.folder.name}", *batches]
     assert result.page.exists()
 
 

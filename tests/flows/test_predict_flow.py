@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,31 +56,18 @@ def shown(scans: Path, key: str) -> list[Any]:
     return [item for item in found if item.flow_run_id == flow_run(scans).id]
 
 
-def task_runs(scans: Path, at_least: int) -> list[str]:
-    """Names of the task runs of the newest run on a folder; the server hears of them by and by."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-
-    runs = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run(scans).id]))
-    deadline = time.monotonic() + 30  # seconds; a busy machine takes some
-    with get_client(sync_client=True) as client:
-        while True:
-            found = client.read_task_runs(flow_run_filter=runs)
-            complete = len(found) >= at_least and all(run.state and run.state.is_final() for run in found)
-            if complete or time.monotonic() > deadline:
-                return sorted(run.name for run in found)
-
-
 # --------------------------------------------------------------------------- what a run shows
 
 
 @server
-def test_each_batch_is_a_task_run_and_the_run_shows_what_was_found(trained: Project, scans: Path, tmp_path: Path):
+def test_each_batch_is_a_task_run_and_the_run_shows_what_was_found(
+    trained: Project, scans: Path, tmp_path: Path, task_runs: Callable[..., list[str]]
+):
     (scans / "broken.tif").write_bytes(b"II*\0")
     result = run(trained, scans, tmp_path / "out", batch=2)
     assert (result.done, len(result.quarantined)) == (5, 1)
     batches = [f"segment fresh eyes {number} of 3" for number in (1, 2, 3)]
-    assert task_runs(scans, at_least=5) == ["finish fresh eyes", "look at fresh eyes", *batches]
+    assert task_runs(f"predict {scans}", at_least=5) == ["finish fresh eyes", "look at fresh eyes", *batches]
 
     state = flow_run(scans).state
     assert (state.name, state.message) == ("Completed", result.sentence)
