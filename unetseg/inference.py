@@ -131,7 +131,7 @@ def _run(
 def _cut(planes: NDArray[np.generic], tile: Tile) -> NDArray[np.float32]:
     """The outer window of a tile; beyond the scan's border, up to a multiple of the stride, its edge is repeated."""
     rows, columns = tile.rows.outer, tile.columns.outer
-    part = planes[slice(*rows), slice(*columns)].astype(np.float32)
+    part = planes[slice(*rows), slice(*columns)].astype(np.float32, copy=False)
     missing = (rows[1] - rows[0] - part.shape[0], columns[1] - columns[0] - part.shape[1])
     if not any(missing):
         return part

@@ -38,13 +38,13 @@ def to_rgb(image: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 def overlay(rgb: NDArray[np.uint8], masks: NDArray[np.bool_], colours: Sequence[str] = COLOURS) -> NDArray[np.uint8]:
     """Blend each class's mask ``(H, W, K)`` in its colour over a picture ``(H, W, 3)``."""
-    result = rgb.astype(np.float32)
+    picture = Image.fromarray(rgb)
     for k in range(masks.shape[-1]):
-        colour = np.array([*bytes.fromhex(colours[k % len(colours)])], np.float32)
-        chosen = masks[..., k].astype(bool)
-        result[chosen] = (1 - _OPACITY) * result[chosen] + _OPACITY * colour
-        result[chosen & ~ndimage.binary_erosion(chosen)] = colour
-    return result.astype(np.uint8)
+        chosen = np.ascontiguousarray(masks[..., k], bool)
+        share = np.uint8(round(255 * _OPACITY)) * chosen
+        share[chosen & ~ndimage.binary_erosion(chosen)] = 255
+        picture.paste(tuple(bytes.fromhex(colours[k % len(colours)])), mask=Image.fromarray(share))
+    return np.array(picture)
 
 
 def error_picture(rgb: NDArray[np.uint8], y_true: NDArray[np.int8], y_pred: NDArray[np.bool_]) -> NDArray[np.uint8]:

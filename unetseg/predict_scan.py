@@ -145,7 +145,8 @@ def _write(job: Job, ref: ScanRef, found: Segmentation, size: Size | None) -> tu
     limits = {"min_pixels": config.min_object, "max_hole_pixels": config.fill_holes}
     measured = [measure(mask.view(bool), **limits) for mask in found.masks]
     marked = np.stack([plane for plane, _ in measured])
-    planes: dict[Kind, NDArray[Any]] = {mask_kind(config): (marked > 0).view(np.uint8)}
+    masks = marked > 0 if config.objects else marked
+    planes: dict[Kind, NDArray[Any]] = {mask_kind(config): masks.view(np.uint8)}
     if config.objects:
         planes[OBJECTS] = marked
     if found.probabilities is not None:
