@@ -191,7 +191,8 @@ def clean(keep: int, project: str, dry_run: bool, as_json: bool) -> None:
 @click.option(
     "--score",
     is_flag=True,
-    help="Score what was not scored on today's test scans; thresholds stay. Runs here, also where a server is set.",
+    help="Score what was not scored on today's test scans with today's flips; thresholds stay. Runs here, also where a "
+    "server is set.",
 )
 @JSON
 def compare(before: str, after: str, project: str, out: str, score: bool, as_json: bool) -> None:
@@ -215,7 +216,8 @@ def compare(before: str, after: str, project: str, out: str, score: bool, as_jso
     say_comparison(console, found)
     if found.anew:
         console.say(
-            f"no counts of these scans in its own evaluation: {', '.join(found.anew)}, scored as it decides now"
+            "no counts of these scans with these flips in its own evaluation: "
+            f"{', '.join(found.anew)}, scored as it decides now"
         )
     console.say(f"page: {page}")
     console.finish({"page": page, "comparison": to_plain(found)})

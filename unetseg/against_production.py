@@ -17,7 +17,7 @@ from unetseg.measured_now import measured_scores
 from unetseg.parallel import Progress, silent
 from unetseg.project import Project
 from unetseg.registry import model_folder, read_aliases, versions
-from unetseg.same_scans import as_scored, beside, fingerprints, scored_on
+from unetseg.same_scans import as_scored, beside, inference_of, scans_today, scored_on
 from unetseg.scoring import SplitScores
 
 __all__ = ["against_production"]
@@ -33,9 +33,9 @@ def against_production(
 ) -> dict[str, Any] | None:
     """Scores of production and the difference to it, as an evaluation keeps them.
 
-    Where production's own evaluation has no counts of today's test scans, those that were kept beside one of the newest
-    versions do; else it is scored here, with its thresholds as they are and without outlines. The gate then takes these
-    counts.
+    Where production's own evaluation has no counts of today's test scans, or none with today's flips, those that were
+    kept beside one of the newest versions do; else it is scored here, with its thresholds as they are and without
+    outlines. The gate then takes these counts.
 
     Args:
         project: whose production is compared with.
@@ -57,9 +57,11 @@ def against_production(
         return None
     try:
         production = load_bundle(model_folder(project.models, version))
-        own = _own(production, dataset)
-        found = own or _beside_others(project, production, dataset)
-        found = found or measured_scores(production, dataset, project.settings.predict, progress=progress)
+        run = project.settings.predict
+        today = scans_today(dataset, run)
+        own = _own(production, today)
+        found = own or _beside_others(project, production, today)
+        found = found or measured_scores(production, dataset, run, progress=progress)
         difference = _difference(project, found, test)
     except (BundleError, DataError) as error:  # the evaluation holds all the same
         logger.warning("not compared with %s: %s", version, error)
@@ -68,25 +70,31 @@ def against_production(
     return {"version": version, "measured": own is None, "difference": difference} | found | {"scans": scans}
 
 
-def _own(production: Bundle, dataset: Dataset) -> dict[str, Any] | None:
+def _own(production: Bundle, today: Mapping[str, Any]) -> dict[str, Any] | None:
     """What the evaluation of production says of today's test scans; None where it has no counts of them."""
     own = production.evaluation
-    if not own or not scored_on(own, fingerprints(dataset)):
-        return None
-    unit, tolerance = own.get("unit", "pixels"), own["settings"].get("surface_tolerance")
-    return as_scored(production.decision, unit=unit, tolerance=tolerance, scores=own["scores"], scans=own["scans"])
+    return _taken(production, own) if own and scored_on(own, today) else None
 
 
-def _beside_others(project: Project, production: Bundle, dataset: Dataset) -> dict[str, Any] | None:
+def _beside_others(project: Project, production: Bundle, today: Mapping[str, Any]) -> dict[str, Any] | None:
     """What was scored of production when another version was evaluated on these scans; None where it was not."""
-    today = fingerprints(dataset)
     for evaluation in _newest(project, production.version):
         found = beside(evaluation, production)
         if found and scored_on(found, today):
-            tolerance = found["settings"]["surface_tolerance"]
-            given = {name: found[name] for name in ("unit", "scores", "scans")}
-            return as_scored(production.decision, tolerance=tolerance, **given)
+            return _taken(production, found)
     return None
+
+
+def _taken(production: Bundle, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that is compared of what an evaluation says of production."""
+    return as_scored(
+        production.decision,
+        unit=found.get("unit", "pixels"),
+        tolerance=found["settings"].get("surface_tolerance"),
+        scores=found["scores"],
+        scans=found["scans"],
+        inference=inference_of(found),
+    )
 
 
 def _newest(project: Project, but: str) -> Iterator[dict[str, Any] | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from unetseg.bundle import Bundle
 from unetseg.config import EvaluateConfig
 from unetseg.errors import UsageError
 from unetseg.model_changes import TextChange, model_changes
-from unetseg.same_scans import beside, evaluated, of_same_scans, scored_on
+from unetseg.same_scans import beside, evaluated, evaluated_flips, inference_of, of_same_scans, scored_on
 from unetseg.score_words import measured, shared_scores
 from unetseg.scores import FN, TP
 
@@ -67,8 +67,10 @@ class Comparison:
     Attributes:
         versions: a and b.
         classes: names, in order.
-        anew: those of the versions whose own evaluation has no counts of these scans: they were scored apart from it.
-        curves: whether the stored curves of both are of these scans.
+        anew: those of the versions whose own evaluation has no counts of these scans, or with other flips: they were
+            scored apart from it.
+        flips: of ``predict.flips``, with which both were scored.
+        curves: whether the stored curves of both are of these scans, with these flips.
         unit: of distances.
         surface_tolerance: of surface Dice, in pixels; None: not known.
         columns: scores that both evaluations have.
@@ -78,12 +80,14 @@ class Comparison:
         scans: every test scan, the one that lost most first.
         thresholds: per class, of both; None where a version decides without thresholds.
         changes: what differs in settings, data, plan and software.
-        warnings: of both evaluations, each once; of a version that was scored anew none.
+        warnings: of both evaluations, each once, of a version that was scored anew none; and where the two ran in
+            another precision.
     """
 
     versions: tuple[str, str]
     classes: tuple[str, ...]
     anew: tuple[str, ...]
+    flips: str
     curves: bool
     unit: str
     surface_tolerance: float | None
@@ -99,10 +103,10 @@ class Comparison:
 def compare(
     a: Bundle, b: Bundle, config: EvaluateConfig, *, today: Mapping[str, Evaluation] | None = None
 ) -> Comparison:
-    """Compare two versions on the same test scans.
+    """Compare two versions on the same test scans, with the same ``predict.flips``.
 
-    Their evaluations may be of different nights, as long as the test scans stayed the same. Else it is enough that one
-    of them was in production when the other was evaluated: it was scored on the same scans then.
+    Their evaluations may be of different nights, as long as both stayed the same. Else it is enough that one of them
+    was in production when the other was evaluated: it was scored in the same way then.
 
     Args:
         a: the one before, such as production.
@@ -111,7 +115,7 @@ def compare(
         today: by version, scores that were measured for this (:func:`unetseg.measured_now.measured_today`).
 
     Raises:
-        UsageError: one of them was not evaluated, or they were scored on different scans.
+        UsageError: one of them was not evaluated, or they were scored on different scans or with different flips.
     """
     before, after = _on_same_scans(a, b, today or {})
     rows = [_rows(item) for item in (before, after)]
@@ -120,6 +124,7 @@ def compare(
         versions=(a.version, b.version),
         classes=b.info.classes,
         anew=tuple(bundle.version for bundle, evaluation in used if evaluation is not bundle.evaluation),
+        flips=evaluated_flips(after),
         curves=all(of_same_scans(evaluated(bundle), evaluation) for bundle, evaluation in used),
         unit=after.get("unit", "pixels"),
         surface_tolerance=after["settings"].get("surface_tolerance"),
@@ -129,8 +134,18 @@ def compare(
         scans=tuple(_scan_changes(*rows)),
         thresholds={name: _change(*(_threshold(item, name) for item in (before, after))) for name in b.info.classes},
         changes=model_changes(a.info, b.info),
-        warnings=tuple(dict.fromkeys([*before["warnings"], *after["warnings"]])),
+        warnings=tuple(
+            dict.fromkeys([*before["warnings"], *after["warnings"], *_other_precision(a, b, before, after)])
+        ),
     )
+
+
+def _other_precision(a: Bundle, b: Bundle, before: Evaluation, after: Evaluation) -> Iterator[str]:
+    first, second = (inference_of(item)["precision"] for item in (before, after))
+    if first != second:
+        yield (
+            f"{a.version} was scored in {first}, {b.version} in {second}: what bfloat16 rounds is part of what differs"
+        )
 
 
 # --------------------------------------------------------------------------- what may be compared
@@ -148,9 +163,9 @@ def _on_same_scans(a: Bundle, b: Bundle, today: Mapping[str, Evaluation]) -> tup
     if found := next((pair for pair in pairs if _comparable(*pair)), None):
         return found
     raise UsageError(
-        "compare: both models must be scored on the same test scans, found "
+        "compare: both models must be scored on the same test scans, with the same predict.flips, found "
         f"{_scans_of(a.version, first)} and {_scans_of(b.version, second)}; unetseg models compare {a.version} "
-        f"{b.version} --score scores them on today's, with their thresholds as they are"
+        f"{b.version} --score scores them on today's, with today's flips and their thresholds as they are"
     )
 
 
@@ -168,7 +183,9 @@ def _scans_of(version: str, evaluation: Evaluation) -> str:
     if not evaluation["scans"]:
         return f"no single scans for {version} (its thresholds were set from stored curves)"
     name = evaluation.get("test_fingerprint") or evaluation["dataset_fingerprint"]
-    return f"{len(evaluation['scans'])} scans ({name[:12]}) for {version}"
+    flips = evaluated_flips(evaluation)
+    how = "" if flips == "none" else f", flips: {flips}"
+    return f"{len(evaluation['scans'])} scans ({name[:12]}{how}) for {version}"
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:

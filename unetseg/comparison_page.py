@@ -39,11 +39,17 @@ def write_comparison(
         The numbers on the page.
 
     Raises:
-        UsageError: one of them was not evaluated, or they were scored on different scans; nothing is written then.
+        UsageError: one of them was not evaluated, or scored on different scans or with different flips; nothing is
+            written then.
         BundleError: stored curves are damaged.
     """
     found = compare(a, b, config, today=today)
-    measured = {"scores": found.scores, "unit": found.unit, "settings": {"surface_tolerance": found.surface_tolerance}}
+    measured = {
+        "scores": found.scores,
+        "unit": found.unit,
+        "settings": {"surface_tolerance": found.surface_tolerance},
+        "inference": {"flips": found.flips},
+    }
     html = render(
         "comparison.html",
         found=found,

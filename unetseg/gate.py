@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.config import to_plain
+from unetseg.config import PredictConfig, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.errors import BundleError, DamagedFileError, DataError, MovedError, UsageError
 from unetseg.gate_rules import GateNumbers, Scored, Verdict, class_tolerances, compare, first
@@ -20,7 +20,7 @@ from unetseg.project import Project
 from unetseg.records import read_record, write_record
 from unetseg.registry import model_folder, promote, read_aliases
 from unetseg.registry_rollbacks import rollback_in_words, rolled_back
-from unetseg.same_scans import beside, fingerprints, scored_on
+from unetseg.same_scans import beside, evaluated_flips, scans_today, scored_on
 from unetseg.scoring import score_split
 from unetseg.storage import read_json
 
@@ -168,7 +168,9 @@ def _decide(project: Project, challenger: Bundle, production: str | None) -> Gat
 
 def _verdict(project: Project, challenger: Bundle, production: str | None) -> Verdict:
     config, dataset, classes = project.settings.gate, open_dataset(project.dataset), challenger.info.classes
-    ours = _scored(challenger, dataset, project)
+    # As the challenger was evaluated: its thresholds are for these flips, which must not be its only gain.
+    run = replace(project.settings.predict, flips=evaluated_flips(challenger.evaluation or {}))
+    ours = _scored(challenger, dataset, run)
     if production is None:
         return first(ours, classes, config)
     try:
@@ -177,7 +179,7 @@ def _verdict(project: Project, challenger: Bundle, production: str | None) -> Ve
         return _alone(first(ours, classes, config), production, error)
     _check_evaluation(before)
     try:
-        theirs = _scored(before, dataset, project, other=challenger)
+        theirs = _scored(before, dataset, run, other=challenger)
     except DamagedFileError:
         raise
     except DataError as error:  # other classes, channels or guides
@@ -201,14 +203,14 @@ def _check_evaluation(production: Bundle) -> None:
         ) from error
 
 
-def _scored(bundle: Bundle, dataset: Dataset, project: Project, *, other: Bundle | None = None) -> Scored:
+def _scored(bundle: Bundle, dataset: Dataset, run: PredictConfig, *, other: Bundle | None = None) -> Scored:
     """A model's counts on today's test split: stored with it or beside another model, else measured now."""
     stored = (bundle.evaluation, beside(other.evaluation, bundle) if other else None)
-    today = fingerprints(dataset)
+    today = scans_today(dataset, run)
     if found := next((item for item in stored if item and scored_on(item, today)), None):
         rows = [(row["id"], row["group"], row["counts"]) for row in found["scans"]]
     else:
-        test = score_split(bundle, dataset, "test", project.settings.predict)
+        test = score_split(bundle, dataset, "test", run)
         rows = [(scan.id, scan.group, counts) for scan, counts in zip(test.scans, test.counts, strict=True)]
     scans, groups, counts = zip(*sorted(rows, key=lambda row: str(row[0])), strict=True)
     return Scored(scans, groups, np.array(counts, np.int64))

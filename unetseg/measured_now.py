@@ -8,10 +8,11 @@ from typing import Any
 from unetseg.bundle import Bundle
 from unetseg.config import PredictConfig
 from unetseg.dataset import Dataset, open_dataset
+from unetseg.evaluated_how import inference_record
 from unetseg.evaluation_record import scan_rows, split_table
 from unetseg.parallel import Progress, silent
 from unetseg.project import Project
-from unetseg.same_scans import as_scored, evaluated, fingerprints, scored_on
+from unetseg.same_scans import as_scored, evaluated, scans_today, scored_on
 from unetseg.scoring import score_split
 
 __all__ = ["measured_scores", "measured_today"]
@@ -30,12 +31,13 @@ def measured_scores(
     Args:
         bundle: the model.
         dataset: whose test split is scored.
-        config: engine and tile.
+        config: engine, precision, flips and tile.
         tolerance: of surface Dice, in pixels; None: outlines are not compared, which saves time.
         progress: told about every scan.
 
     Returns:
-        ``scores`` and ``scans``; ``unit``, ``settings`` (the tolerance) and ``operating_point``, which they depend on.
+        ``scores`` and ``scans``; ``unit``, ``settings`` (the tolerance), ``operating_point`` and ``inference``,
+        which they depend on.
 
     Raises:
         DataError: the bundle's classes, channels or guides are not the dataset's.
@@ -48,13 +50,20 @@ def measured_scores(
     found = score_split(bundle, dataset, "test", config, tolerance=tolerance, progress=tell)
     classes, decision = bundle.info.classes, bundle.decision
     scores = split_table(found, classes, decision, outlines=tolerance is not None)
-    return as_scored(decision, unit=found.unit, tolerance=tolerance, scores=scores, scans=scan_rows(found, classes))
+    return as_scored(
+        decision,
+        unit=found.unit,
+        tolerance=tolerance,
+        scores=scores,
+        scans=scan_rows(found, classes),
+        inference=inference_record(bundle, config),
+    )
 
 
 def measured_today(
     project: Project, bundles: Sequence[Bundle], *, progress: Progress = silent
 ) -> dict[str, dict[str, Any]]:
-    """Score those models on today's test split whose own evaluation has no counts of its scans.
+    """Score those models on today's test split whose own evaluation has no counts of its scans, with today's flips.
 
     Args:
         project: whose dataset is scored.
@@ -70,7 +79,7 @@ def measured_today(
         BundleError: a bundle is damaged.
     """
     dataset, run = open_dataset(project.dataset), project.settings.predict
-    today, tolerance = fingerprints(dataset), project.settings.evaluate.surface_tolerance
+    today, tolerance = scans_today(dataset, run), project.settings.evaluate.surface_tolerance
     outdated = [bundle for bundle in bundles if not scored_on(evaluated(bundle), today)]
     return {
         bundle.version: today | measured_scores(bundle, dataset, run, tolerance=tolerance, progress=progress)

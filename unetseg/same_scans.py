@@ -2,24 +2,40 @@
 
 Training scans that come or go leave the test scans what they are, so models of different nights can be compared. An
 evaluation of an older version names only the whole dataset, and is comparable only where all of it is the same.
+
+The mean over flips makes nearly any model better, so scores are compared only with the same ``predict.flips``. What
+bfloat16 rounds favours no model, as the gate's interval allows for, and ``precision: auto`` is not the same on each
+machine: another precision hinders no comparison, but is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from unetseg.bundle import Bundle
+from unetseg.config import PredictConfig
 from unetseg.dataset import Dataset
 from unetseg.decisions import Decision
 from unetseg.errors import UsageError
 
-__all__ = ["as_scored", "beside", "evaluated", "evaluated_flips", "fingerprints", "of_same_scans", "scored_on"]
+__all__ = [
+    "as_scored",
+    "beside",
+    "evaluated",
+    "evaluated_flips",
+    "fingerprints",
+    "inference_of",
+    "of_same_scans",
+    "scans_today",
+    "scored_on",
+]
 
 Evaluation = Mapping[str, Any]
 
 _PRINTS = ("test_fingerprint", "dataset_fingerprint")
+_PLAINLY: Final = {"flips": "none", "precision": "float32"}  # as all networks ran before schema 4
 
 
 def fingerprints(dataset: Dataset) -> dict[str, str]:
@@ -27,8 +43,19 @@ def fingerprints(dataset: Dataset) -> dict[str, str]:
     return {"test_fingerprint": dataset.index.test_fingerprint, "dataset_fingerprint": dataset.index.fingerprint}
 
 
+def scans_today(dataset: Dataset, config: PredictConfig) -> dict[str, Any]:
+    """What the evaluation of a model by these settings would say of its scans, for `scored_on`."""
+    return fingerprints(dataset) | {"inference": {"flips": config.flips}}
+
+
 def as_scored(
-    decision: Decision, *, unit: str, tolerance: float | None, scores: Mapping[str, Any], scans: Sequence[Evaluation]
+    decision: Decision,
+    *,
+    unit: str,
+    tolerance: float | None,
+    scores: Mapping[str, Any],
+    scans: Sequence[Evaluation],
+    inference: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The scores of a model on some scans, with all that they depend on: the part of an evaluation that is compared.
 
@@ -38,36 +65,40 @@ def as_scored(
         tolerance: of surface Dice, in pixels; None: outlines were not compared.
         scores: a row per class and mean.
         scans: a row per scan.
+        inference: how the network ran: ``flips`` and ``precision``.
     """
     return {
         "unit": unit,
         "settings": {"surface_tolerance": tolerance},
         "operating_point": asdict(decision),
+        "inference": {name: inference[name] for name in _PLAINLY},
         "scores": scores,
         "scans": scans,
     }
 
 
 def of_same_scans(evaluation: Evaluation, scans: Evaluation) -> bool:
-    """Whether an evaluation, with its curves, is of these test scans; it may have no counts of them.
+    """Whether an evaluation, with its curves, is of these test scans, with the same flips; it may have no counts.
 
     Args:
         evaluation: as ``evaluation.json`` has it.
-        scans: `fingerprints`, or another evaluation of the scans.
+        scans: `scans_today`, or another evaluation of the scans.
     """
+    if evaluated_flips(evaluation) != evaluated_flips(scans):
+        return False
     both_tell = evaluation.get("test_fingerprint") and scans.get("test_fingerprint")
     name = "test_fingerprint" if both_tell else "dataset_fingerprint"
     return bool(evaluation[name] == scans[name])
 
 
 def scored_on(evaluation: Evaluation | None, scans: Evaluation) -> bool:
-    """Whether an evaluation tells the counts of each of these test scans.
+    """Whether an evaluation tells the counts of each of these test scans, with the same flips.
 
     Thresholds that were chosen from stored curves leave no counts of scans behind.
 
     Args:
         evaluation: as ``evaluation.json`` has it; None: there is none.
-        scans: `fingerprints`, or another evaluation of the scans.
+        scans: `scans_today`, or another evaluation of the scans.
     """
     return bool(evaluation and evaluation["scans"] and of_same_scans(evaluation, scans))
 
@@ -105,6 +136,11 @@ def evaluated(bundle: Bundle) -> dict[str, Any]:
     return bundle.evaluation
 
 
-def evaluated_flips(evaluation: Evaluation) -> str:
-    """With which ``predict.flips`` a model was evaluated: none, before schema 4."""
-    return str((evaluation.get("inference") or {"flips": "none"})["flips"])
+def inference_of(evaluation: Evaluation) -> Mapping[str, Any]:
+    """How the network ran when a model was evaluated: ``flips``, ``precision`` and what else is noted of it."""
+    return evaluation.get("inference") or _PLAINLY
+
+
+def evaluated_flips(evaluation: Evaluation) -> Any:  # noqa: ANN401 (one of the settings)
+    """With which ``predict.flips`` a model was evaluated."""
+    return inference_of(evaluation)["flips"]

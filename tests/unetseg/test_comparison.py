@@ -87,6 +87,34 @@ def test_a_model_that_takes_the_most_probable_class_has_no_thresholds(make_bundl
     assert thresholds["iris"].after is None
 
 
+FLIPPED = {"inference": {"flips": "both", "precision": "float32", "change": None}}
+
+
+def test_models_that_were_scored_with_other_flips_are_not_compared(make_bundle: MakeBundle):
+    a, b = make_bundle("0001"), make_bundle("0002", change=FLIPPED)
+    words = (
+        r"same predict.flips, found 4 scans \(e{12}\) for 0001 and 4 scans \(e{12}, flips: both\) for 0002; .* --score"
+    )
+    with pytest.raises(UsageError, match=words):
+        compare(a, b, CONFIG)
+
+
+def test_a_model_that_was_scored_beside_the_other_with_its_flips_is_compared(make_bundle: MakeBundle, tmp_path: Path):
+    kept = beside(make_bundle, "0001") | {"inference": {"flips": "both", "precision": "float32"}}
+    a, b = make_bundle("0001"), make_bundle("0002", found=HALF, change=FLIPPED | {"production": kept})
+    found = write_comparison(tmp_path / "page.html", a, b, config=CONFIG)
+    assert (found.flips, found.anew, found.curves) == ("both", ("0001",), False)  # its curves are without flips
+    assert "mirror images (flips: both)" in (tmp_path / "page.html").read_text()
+
+
+def test_another_precision_hinders_no_comparison_and_is_told(make_bundle: MakeBundle):
+    rounded = {"inference": {"flips": "none", "precision": "bfloat16", "change": None}}
+    found = compare(make_bundle("0001"), make_bundle("0002", change=rounded), CONFIG)
+    assert found.warnings[-1].startswith("0001 was scored in float32, 0002 in bfloat16")
+    same = compare(make_bundle("0001", change=rounded), make_bundle("0002", change=rounded), CONFIG)
+    assert not any("bfloat16" in text for text in same.warnings)
+
+
 def beside(make_bundle: MakeBundle, version: str) -> dict[str, Any]:
     """What the evaluation of another model keeps of a version that it scored, without outlines."""
     row = {"recall": 0.25, "f1": 0.375, "average_precision": 0.5}
@@ -135,7 +163,7 @@ def test_a_model_that_was_scored_beside_the_other_is_compared_with_it(
     assert forward.thresholds["iris"].before == 0.25
     assert not {"hausdorff95", "surface_dice"} & set(forward.columns)
     page = (tmp_path / "page.html").read_text()
-    assert "evaluation of 0001 has no counts of these scans, so it was scored on them" in page
+    assert "evaluation of 0001 has no counts of these scans, or none with the same flips, so it was scored" in page
     assert forward.curves == curves
     assert ("<svg" in page, "No stored curves of the same scans" in page) == (curves, not curves)
     assert "Hausdorff" not in page
@@ -199,7 +227,7 @@ def test_evaluations_of_other_data_are_refused_with_the_way_out(
 
 
 def test_other_scans_of_the_same_data_are_refused(make_bundle: MakeBundle):
-    with pytest.raises(UsageError, match=r"same test scans, found 4 scans .* and 3 scans"):
+    with pytest.raises(UsageError, match=r"same test scans.*, found 4 scans .* and 3 scans"):
         compare(make_bundle("0001"), make_bundle("0002", found={"s1": 10, "s2": 10, "s3": 10}), CONFIG)
 
 

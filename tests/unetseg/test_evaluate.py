@@ -138,10 +138,10 @@ def test_gate_scores_production_anew_when_its_numbers_are_of_other_data(trained:
     from unetseg.gate import _scored
 
     bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
-    stored = _scored(bundle, dataset, trained)
+    stored = _scored(bundle, dataset, trained.settings.predict)
     path = bundle.folder / "evaluation" / "evaluation.json"
     write_record(path, read_json(path) | OTHER_SCANS)
-    measured = _scored(load_bundle(bundle.folder), dataset, trained)
+    measured = _scored(load_bundle(bundle.folder), dataset, trained.settings.predict)
     assert measured.scans == stored.scans
     assert np.array_equal(measured.counts, stored.counts)
 
@@ -241,6 +241,26 @@ def test_a_night_scores_production_once_and_only_on_other_test_scans(
     for name, row in own["scores"].items():
         here = {key: value for key, value in row.items() if not (production and key in OUTLINES)}
         assert kept["scores"][name] == pytest.approx(here, nan_ok=True)
+
+
+def test_a_night_with_other_flips_scores_production_with_them_and_an_equal_model_gains_nothing(
+    exclusive: Project, scored: list[tuple[str, str]]
+):
+    flipped = replace(exclusive, settings=override(exclusive.settings, ["predict.flips=both"]))
+    dataset, production = open_dataset(exclusive.dataset), load_bundle(exclusive.models / "0001")
+    evaluate(flipped, model="2")
+    result = gate(flipped, model="2")
+    assert scored == [("0002", "validation"), ("0002", "test"), ("0001", "test")]
+    kept = load_bundle(exclusive.models / "0002").evaluation["production"]
+    assert (kept["measured"], kept["inference"]["flips"]) == (True, "both")
+    hits, wrong, missed, _ = np.moveaxis(
+        score_split(production, dataset, "test", flipped.settings.predict).counts.sum(axis=0), -1, 0
+    )
+    assert result.numbers.before == pytest.approx(float(np.mean(2 * hits / (2 * hits + wrong + missed))))
+    assert not result.promoted
+    today = measured_today(flipped, [load_bundle(exclusive.models / name) for name in ("0001", "0002")])
+    assert list(today) == ["0001"]  # its own evaluation is without flips
+    assert today["0001"]["inference"]["flips"] == "both"
 
 
 def test_counts_of_production_beside_another_model_do(exclusive: Project, scored: list[tuple[str, str]]):

@@ -36,6 +36,7 @@ class Shelf:
         self.project = Project(folder, Sources(ScanSource("scans")), settings)
         self.write_versions = write_versions
         self.measured: list[str] = []
+        self.flips: list[str] = []
 
     @property
     def production(self) -> str | None:
@@ -74,6 +75,7 @@ class Shelf:
 
     def score(self, bundle, dataset, split, config) -> SimpleNamespace:
         self.measured.append(bundle.version)
+        self.flips.append(config.flips)
         rows = self.rows(GOOD, 99)
         scans = [SimpleNamespace(id=row["id"], group=row["group"]) for row in rows]
         return SimpleNamespace(scans=scans, counts=np.array([row["counts"] for row in rows]))
@@ -150,6 +152,27 @@ def test_production_that_evaluate_scored_is_not_scored_again_while_it_is_the_sam
     assert shelf.measured == measured
     # Macro F1 of pixels that are wrong with a chance of 0.3; as measured, it would be 0.98.
     assert (result.numbers.before < 0.75) == (not measured)
+
+
+FLIPPED = {"inference": {"flips": "both", "precision": "float32", "change": None}}
+
+
+def test_production_that_was_scored_without_flips_is_scored_with_those_of_the_challenger(shelf: Shelf):
+    shelf.add("0001", BAD)
+    shelf.add("0002", GOOD, **FLIPPED)
+    shelf.put("0001")
+    result = shelf.gate("0002")
+    assert (shelf.measured, shelf.flips) == (["0001"], ["both"])
+    assert not result.promoted  # with the flips, production is as good
+
+
+def test_production_that_evaluate_scored_with_the_flips_is_not_scored_again(shelf: Shelf):
+    kept = shelf.beside("0001", BAD, inference={"flips": "both", "precision": "float32"})
+    shelf.add("0001", GOOD)
+    shelf.add("0002", FAIR, **FLIPPED, **kept)
+    shelf.put("0001")
+    assert shelf.gate("0002").promoted
+    assert shelf.measured == []
 
 
 def test_counts_beside_a_challenger_of_other_scans_are_measured_anew(shelf: Shelf):

@@ -33,6 +33,22 @@ def test_evaluations_are_comparable_by_the_test_scans_and_old_ones_by_all_data(
     assert scored_on(found, {"test_fingerprint": "t", "dataset_fingerprint": "d"}) == same
 
 
+@pytest.mark.parametrize(
+    ("before", "today", "same"),
+    [
+        pytest.param("both", "both", True, id="same"),
+        pytest.param("none", "both", False, id="switched-on"),
+        pytest.param("both", "none", False, id="switched-off"),
+        pytest.param(None, "both", False, id="old-evaluations-are-without"),
+        pytest.param(None, "none", True, id="old-without"),
+    ],
+)
+def test_evaluations_with_other_flips_are_not_of_the_same(before: str | None, today: str, same: bool):
+    scans = {"test_fingerprint": "t", "dataset_fingerprint": "d"}
+    how = {"inference": {"flips": before, "precision": "float32", "change": None}} if before else {}
+    assert scored_on({"scans": SCANS} | scans | how, scans | {"inference": {"flips": today}}) == same
+
+
 def test_two_old_evaluations_are_comparable_by_all_data():
     old = {"dataset_fingerprint": "d", "scans": SCANS}
     assert scored_on(old, old)
