@@ -386,7 +386,7 @@ def _dryrun_stage(
     for warning in found.warnings:
         console.say(f"look at this: {warning}")
     for item in found.quarantined:
-        console.say(f"will fail: {item.path}: {item.reason}")
+        console.say(f"will fail: {item}")
     console.say("nothing was written")
     finish(console, found, bad=list(found.quarantined))
 

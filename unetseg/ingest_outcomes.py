@@ -61,7 +61,7 @@ class Outcomes:
         """Raise DataError when a larger share of the scans was set aside than the limit."""
         total = len(self.good) + len(self.bad)
         for item in self.bad:
-            logger.warning("quarantined %s: %s", item.path, item.reason)
+            logger.warning("quarantined %s", item)
         if not self.good or len(self.bad) > limit * total:
             first = "; ".join(f"{Path(item.path).name}: {item.reason}" for item in self.bad[:3])
             raise DataError(

@@ -87,9 +87,7 @@ def inspect(scans: Path, masks: Path | None, guides: Path | None = None) -> Find
     refs, bad = list_scans(ScanSource(str(scans), *globs))
     headers, unreadable = _headers(refs)
     if not headers:
-        raise UsageError(
-            f"{scans}: none of {len(refs) + len(bad)} scans can be read; first: {(bad + unreadable)[0].reason}"
-        )
+        raise UsageError(f"{scans}: none of {len(refs) + len(bad)} scans can be read; first: {(bad + unreadable)[0]}")
     _describe_scans(headers, bad + unreadable, report)
     _describe_globs(*globs, report)
     channels, group = _channels(headers, report), _group(list(headers), report)
@@ -119,7 +117,7 @@ def _describe_scans(headers: dict[ScanRef, ScanHeader], bad: Sequence[BadFile], 
     report.row("scans", f"{len(headers)}" + (f" (pages of {files} files)" if files < len(headers) else ""))
     if bad:
         report.row("unreadable", f"{len(bad)}: {_some(Path(item.path).name for item in bad)}")
-        report.warnings.append(f"{len(bad)} files cannot be used; the first: {bad[0].reason}")
+        report.warnings.append(f"{len(bad)} files cannot be used; the first: {bad[0]}")
     sizes = sorted({(header.height, header.width) for header in headers.values()}, key=lambda size: size[0] * size[1])
     ends = " to ".join(f"{height} x {width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
     report.row("size", ends + (f", {len(sizes)} sizes" if len(sizes) > 2 else ""))

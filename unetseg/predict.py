@@ -134,11 +134,11 @@ def check_failures(result: PredictResult, config: PredictConfig) -> None:
     bad = result.aside
     total = result.done + result.skipped + len(bad)
     for item in bad:
-        logger.warning("quarantined %s: %s", item.path, item.reason)
+        logger.warning("quarantined %s", item)
     if len(bad) == total or len(bad) > config.max_failed_fraction * total:
         raise DataError(
             f"predict: {len(bad)} of {total} scans cannot be used, more than predict.max_failed_fraction = "
-            f"{config.max_failed_fraction} allows; {bad[0].path}: {bad[0].reason}"
+            f"{config.max_failed_fraction} allows; {bad[0]}"
         )
 
 

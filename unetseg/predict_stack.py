@@ -138,5 +138,5 @@ class _Queue:
         others = f", and {len(errors) - 1} others cannot either" if len(errors) > 1 else ""
         where = f"page {page.page} of {pages} (from 0) cannot be used{others}: "
         if isinstance(error, BadFileError):
-            return BadFileError(f"{where}{error}")
+            return BadFileError(f"{where}{str(error).removeprefix(f'{page.path}: ')}")
         return RuntimeError(f"{where}{type(error).__name__}: {error}")

@@ -63,7 +63,10 @@ class ScanRef:
 
 @dataclass(frozen=True, order=True)
 class BadFile:
-    """A file that is left out, and why; what in its name is no text is written as escapes."""
+    """A file that is left out, and why; what in its name is no text is written as escapes.
+
+    Errors begin with the file that they are about; a reason does not say it again, but it names others, such as a mask.
+    """
 
     path: str
     reason: str
@@ -72,6 +75,10 @@ class BadFile:
         for name in ("path", "reason"):
             text = getattr(self, name).encode(errors="backslashreplace").decode()
             object.__setattr__(self, name, text)
+        object.__setattr__(self, "reason", self.reason.removeprefix(f"{self.path}: "))
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +118,7 @@ def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -
         # The pages of a stack become one output, which has its name.
         names = {refs[0].stack, *(ref.id for ref in refs)}
         if other := next((taken[name] for name in sorted(names) if name in taken), None):
-            bad.append(BadFile(str(path), f"{path}: has the same id as {other}; rename or remove one of them"))
+            bad.append(BadFile(str(path), f"has the same id as {other}; rename or remove one of them"))
             continue
         taken.update(dict.fromkeys(names, path))
         scans += refs

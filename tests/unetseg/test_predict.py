@@ -146,7 +146,9 @@ def test_new_thresholds_make_outputs_out_of_date(trained: Project, scans: Path, 
     assert run(trained, scans, tmp_path / "out").done == 3
 
 
-def test_bad_scans_are_set_aside_with_reasons_and_the_others_done(trained: Project, scans: Path, tmp_path: Path):
+def test_bad_scans_are_set_aside_with_reasons_and_the_others_done(
+    trained: Project, scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     (scans / "broken.tif").write_bytes((scans / "s01_1.tif").read_bytes()[:300])
     (scans / "empty.png").write_bytes(b"")
     tifffile.imwrite(scans / "colour.tif", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
@@ -155,6 +157,8 @@ def test_bad_scans_are_set_aside_with_reasons_and_the_others_done(trained: Proje
     assert {Path(item.path).name for item in result.quarantined} == {"broken.tif", "empty.png", "colour.tif"}
     assert all(item.reason for item in result.quarantined)
     assert "colour.tif" in result.gallery.read_text()
+    told = [line for line in caplog.messages if line.startswith("quarantined")]
+    assert sorted(line.count(str(scans)) for line in told) == [1, 1, 1]
 
 
 def test_too_many_bad_scans_fail_after_the_good_ones_are_stored(trained: Project, scans: Path, tmp_path: Path):

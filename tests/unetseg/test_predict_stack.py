@@ -163,6 +163,7 @@ def test_a_page_that_cannot_be_read_sets_the_stack_aside_by_its_number_and_other
     result = run(trained, scans, tmp_path / "out")
     assert (result.done, [Path(item.path).name for item in result.quarantined]) == (2, ["vol.tif"])
     assert result.quarantined[0].reason.startswith("page 1 of 3 (from 0) cannot be used: ")
+    assert str(result.quarantined[0]).count("vol.tif") == 1
     assert not (tmp_path / "out/vol.ome.zarr").exists()
     assert not (tmp_path / "out/records/vol.json").exists()
 

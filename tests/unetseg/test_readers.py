@@ -10,7 +10,7 @@ from PIL import Image
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.readers import ScanHeader, ScanRef, list_scans, name_of, read_header, read_scan
+from unetseg.readers import BadFile, ScanHeader, ScanRef, list_scans, name_of, read_header, read_scan
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
@@ -61,6 +61,13 @@ def test_a_thumbnail_is_no_page(tmp_path):
     scans, _ = list_scans(ScanSource(str(tmp_path)))
     assert [scan.id for scan in scans] == ["a"]
     np.testing.assert_array_equal(pixels_of(scans[0].path)[..., 0], GREY)
+
+
+def test_a_bad_file_is_named_once_and_other_files_stay_named():
+    own = BadFile("/scans/a.tif", "/scans/a.tif: cannot be read (no TIFF)")
+    assert (own.reason, str(own)) == ("cannot be read (no TIFF)", "/scans/a.tif: cannot be read (no TIFF)")
+    mask = BadFile("/scans/a.tif", "/masks/a.tif: 10x11 pixels, the scan 24x20")
+    assert str(mask) == "/scans/a.tif: /masks/a.tif: 10x11 pixels, the scan 24x20"
 
 
 def test_second_file_with_an_id_is_bad(tmp_path):
