@@ -38,11 +38,16 @@ def list_(project: str, model: str, as_json: bool) -> None:
 
     console = Console(as_json=as_json)
     found = list_predictions(load_project(project), model=model)
-    rows = [[item.about.out, _models(item.models), _count(item.missing), _count(item.out_of_date)] for item in found]
-    console.table("", ["outputs", "scans by model", "missing", "out of date"], rows)
+    rows = [
+        [item.about.folder, item.about.out, _models(item.models)]
+        + [_count(number) for number in (item.missing, item.out_of_date, item.gone)]
+        for item in found
+    ]
+    console.table("", ["scans", "outputs", "scans by model", "missing", "out of date", "scan is gone"], rows)
     for item in found:
         if item.problem:
-            console.say(f"{item.about.out}: {item.problem}; to forget it: unetseg predictions forget {item.about.out}")
+            forget = f"unetseg predictions forget {item.about.out} --scans {item.about.folder} --project {project}"
+            console.say(f"{_named(item)}: {item.problem}; to forget it: {forget}")
     console.finish({"predictions": [_plain(item) for item in found]})
 
 
@@ -73,16 +78,17 @@ def redo(project: str, model: str, by: str, cluster: str, as_json: bool) -> None
 
 @predictions.command()
 @click.argument("out")
+@click.option("--scans", default="", metavar="FOLDER", help="Only those that were made of this folder of scans.")
 @PROJECT
 @JSON
-def forget(out: str, project: str, as_json: bool) -> None:
+def forget(out: str, scans: str, project: str, as_json: bool) -> None:
     """Remember the outputs in OUT no more; the files stay."""
     from unetseg.predictions import forget as drop
     from unetseg.project import load_project
     from unetseg.storage import locate
 
     console, folder = Console(as_json=as_json), locate(out)
-    drop(load_project(project).folder, folder)
+    drop(load_project(project).folder, folder, folder=locate(scans) if scans else None)
     console.say(f"forgotten: {folder}")
     console.finish({"forgotten": folder})
 
@@ -102,10 +108,14 @@ def say_redo(console: Console, project: str) -> list[str]:
         console.say(f"which outputs are not made by production cannot be told: {error}")
         return []
     for item in found:
-        console.say(f"not made by production: {item.about.out} ({_models(item.models)})")
+        console.say(f"not made by production: {_named(item)} ({_models(item.models)})")
     if found:
         console.say(f"to make them again: unetseg predictions redo --project {project}")
-    return [item.about.out for item in found]
+    return list(dict.fromkeys(item.about.out for item in found))
+
+
+def _named(item: Prediction) -> str:
+    return f"{item.about.folder} -> {item.about.out}"
 
 
 def _models(models: Mapping[str, int]) -> str:
@@ -126,11 +136,11 @@ def _plain(item: Prediction) -> dict[str, Any]:
 
 def _in_words(item: Redone) -> str:
     if item.result is None:
-        return f"{item.out}: failed: {item.problem}"
+        return f"{item.folder} -> {item.out}: failed: {item.problem}"
     aside = len(item.result.quarantined) + len(item.result.failed)
     return (
-        f"{item.out}: {item.result.done} scans done with model {item.result.model}, {item.result.skipped} were up to "
-        f"date, {aside} quarantined"
+        f"{item.folder} -> {item.out}: {item.result.done} scans done with model {item.result.model}, "
+        f"{item.result.skipped} were up to date, {aside} quarantined"
     )
 
 

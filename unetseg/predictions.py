@@ -2,20 +2,20 @@
 
 ::
 
-    PROJECT/predictions/<hash of OUT>.json    folder of scans, OUT, model, settings, when, counts
+    PROJECT/predictions/<hash>.json    folder of scans, OUT, model, settings, when, counts
 
-It is written when a prediction begins, since outputs of one that was killed count too, and again when it ends. Which
-model made which output is not said there but by the outputs' own commit markers: after an interrupted run a folder may
-hold outputs of several models.
+There is one of each folder of scans, with its pattern, and OUT: several may be predicted into one OUT. It is written
+when a prediction begins, since outputs of one that was killed count too, and again when it ends. Which model made which
+output is not said there but by the outputs' own commit markers: after an interrupted run a folder may hold outputs of
+several models.
 
-Schema version 1.
+Schema version 2. Version 1 had one note of each OUT, of the folder that was predicted into it last.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,19 @@ from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig, ScanSource, to_plain
 from unetseg.errors import DamagedFileError, UnetsegError, UsageError
 from unetseg.predict_job import Job, make_job
+from unetseg.predict_marker import Marker
 from unetseg.predict_record import utc
-from unetseg.readers import ScanRef, list_scans
+from unetseg.readers import list_scans
 from unetseg.stack_output import marker_of, stacks_of
-from unetseg.storage import find, locate, read_json, remove, text_hash, write_json
+from unetseg.storage import find, locate, modified, read_json, remove, text_hash, write_json
 
 __all__ = ["Prediction", "Remembered", "forget", "look_at", "remember", "remembered"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 UNKNOWN = "unknown"
 """The model of outputs whose commit markers name none, as those before schema 3."""
+
+_DIGITS = 16  # of a hash in a name
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,17 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is in a folder of outputs now.
+    """What is in a folder of outputs now that was made of a folder of scans.
 
     Attributes:
         about: what is remembered of it.
-        models: how many scans have outputs of which model, by version; scans that are gone are not counted.
+        models: how many scans have outputs of which model, by version; scans that are gone are not counted, unless the
+            whole folder is.
         missing: scans without outputs; None where that cannot be told.
         out_of_date: scans with outputs that the same command would make again; None where that cannot be told.
-        gone: outputs whose scans are gone.
+        gone: scans that have outputs and are not in the folder any more; they cannot be done again.
         problem: why something cannot be told, or nothing.
+        unreadable: whether the outputs could not be looked at, so that any model may have made them.
     """
 
     about: Remembered
@@ -80,20 +85,30 @@ class Prediction:
     out_of_date: int | None = None
     gone: int = 0
     problem: str = ""
+    unreadable: bool = False
 
     def holds(self, version: str) -> bool:
-        """Whether there are outputs of a model."""
-        return version in self.models
+        """Whether there are, or may be, outputs of a model."""
+        return self.unreadable or version in self.models
 
     def holds_others_than(self, version: str) -> bool:
-        """Whether there are outputs of any other model."""
-        return bool(set(self.models) - {version})
+        """Whether there are, or may be, outputs of any other model."""
+        return self.unreadable or bool(set(self.models) - {version})
+
+
+@dataclass(frozen=True)
+class _Scans:
+    """The scans of a note as they are now: paths by id, their markers, and why they are not known."""
+
+    paths: Mapping[str, str] = field(default_factory=dict)
+    markers: Mapping[str, Marker] = field(default_factory=dict)
+    problem: str = ""
 
 
 def remember(
     project: Path, folder: Path, job: Job, settings: PredictConfig, *, counts: Mapping[str, int] | None = None
 ) -> None:
-    """Note where outputs are, in place of what was noted of the same folder.
+    """Note where outputs are, in place of what was noted of the same scans and outputs.
 
     Args:
         project: its folder, local or in an object store.
@@ -102,94 +117,137 @@ def remember(
         settings: as they were given; what this machine made of them is in the job.
         counts: of what was done, at its end.
     """
-    path = _place(project, str(job.out))
-    before = read_json(path) if counts is not None and path.exists() else {}
     about = Remembered(
         folder=str(locate(folder)),
         out=str(job.out),
         model=job.bundle.name,
         digest=job.digest,
         settings=replace(settings, guides=str(locate(settings.guides)) if settings.guides else ""),
-        began=before.get("began") or utc(),
+        began=utc(),
         counts=counts or {},
     )
-    write_json(path, {"schema_version": SCHEMA_VERSION, **to_plain(about)})
+    path = _place(project, about)
+    before = read_json(path) if counts is not None and path.exists() else {}
+    write_json(path, {"schema_version": SCHEMA_VERSION, **to_plain(about), **_began(before)})
+    old = project / "predictions" / f"{text_hash(about.out)[:_DIGITS]}.json"  # of version 1
+    if old.exists() and _place(project, _read(old)) == path:
+        remove(old)
 
 
 def remembered(project: Path) -> list[Remembered]:
-    """All that a project remembers, by folder of outputs.
+    """All that a project remembers, by folder of outputs, and of each what was done first.
 
     Raises:
         DamagedFileError: a note cannot be read.
     """
-    return sorted(map(_read, find(project / "predictions", "*.json")), key=lambda item: item.out)
+    notes = _notes(project)
+    order = sorted(notes, key=lambda path: (notes[path].out, notes[path].began, modified(path)))  # began: in seconds
+    return [notes[path] for path in order]
 
 
-def forget(project: Path, out: Path) -> None:
+def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
     """Remember a folder of outputs no more; its files stay.
+
+    Args:
+        project: its folder.
+        out: folder of the outputs.
+        folder: only what was made of this folder of scans; None: all.
 
     Raises:
         UsageError: nothing is remembered of it.
     """
-    path = _place(project, str(out))
-    if not path.exists():
-        known = ", ".join(item.out for item in remembered(project)) or "none"
-        raise UsageError(f"{out}: no prediction of {project} is remembered there; there are: {known}")
-    remove(path)
+    notes = _notes(project)
+    paths = [path for path, item in notes.items() if item.out == str(out) and str(folder or item.folder) == item.folder]
+    if not paths:
+        what = f"{folder} -> {out}" if folder else str(out)
+        known = ", ".join(f"{item.folder} -> {item.out}" for item in notes.values()) or "none"
+        raise UsageError(f"{what}: no prediction of {project} is remembered there; there are: {known}")
+    for path in paths:
+        remove(path)
 
 
-def look_at(about: Remembered, models: Path) -> Prediction:
-    """Read the commit markers of a folder of outputs.
+def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
+    """Read the commit markers of a folder of outputs, and tell which of them belong to which note.
+
+    An output belongs to the scan that it was made of, where that is among the scans of a note now, else to one of the
+    same id; that of a scan that is gone to the folder that it was in.
 
     Args:
-        about: what is remembered of it.
+        notes: all that is remembered of one folder of outputs.
         models: the project's folder of models.
     """
-    out = locate(about.out)
-    made_by: dict[str, str] = {}
+    out = locate(notes[0].out)
     try:
         if not out.exists():
-            return Prediction(about, {}, problem="the folder of outputs is gone")
-        found = dict(_markers(out))
-        made_by = _made_by(found, models)
-        job = _job(about, models)
-        refs, _ = list_scans(_source(about, job))
-        return _compared(about, job, refs, made_by)
+            return [Prediction(about, {}, problem="the folder of outputs is gone") for about in notes]
+        found, damaged = _markers(out)
     except (UnetsegError, OSError) as error:  # one folder must not hide the others
-        return Prediction(about, Counter(made_by.values()), problem=str(error))
+        return [Prediction(about, {}, problem=str(error), unreadable=True) for about in notes]
+    made_by = _made_by(found, models)
+    scans = [_scans(about, models) for about in notes]
+    owners = {scan: _owners(scan, marker, notes, scans) for scan, marker in found.items()}
+    own = [{scan: made_by[scan] for scan in found if number in owners[scan]} for number in range(len(notes))]
+    return [_compared(*given, damaged) for given in zip(notes, scans, own, strict=True)]
 
 
-def _compared(about: Remembered, job: Job, refs: Sequence[ScanRef], made_by: Mapping[str, str]) -> Prediction:
+def _compared(about: Remembered, scans: _Scans, made_by: Mapping[str, str], damaged: str) -> Prediction:
     """The scans that are there now against the outputs."""
-    alone, stacks = stacks_of(refs)
-    scans = {ref.id: marker_of(job, ref) for ref in alone} | {own.ref.id: marker_of(job, own) for own in stacks}
-    there = [scan for scan in scans if scan in made_by]
+    if scans.problem:
+        return Prediction(about, Counter(made_by.values()), problem=scans.problem)
+    there = [scan for scan in scans.markers if scan in made_by]
     return Prediction(
         about,
         Counter(made_by[scan] for scan in there),
-        missing=len(scans) - len(there),
-        out_of_date=sum(scans[scan].done() is None for scan in there),
-        gone=len(set(made_by) - set(scans)),
+        missing=len(scans.markers) - len(there),
+        out_of_date=sum(scans.markers[scan].done() is None for scan in there),
+        gone=len(set(made_by) - set(scans.markers)),
+        problem=damaged,
     )
 
 
-def _job(about: Remembered, models: Path) -> Job:
-    return make_job(load_bundle(models / about.model), locate(about.out), about.settings)
+def _scans(about: Remembered, models: Path) -> _Scans:
+    config, paths = about.settings, {}
+    try:
+        refs, _ = list_scans(ScanSource(about.folder, config.pattern, config.exclude))
+        alone, stacks = stacks_of(refs)
+        found = {ref.id: ref for ref in alone} | {own.ref.id: own for own in stacks}
+        paths = {ref.id: str(ref.path) for ref in (*alone, *(own.ref for own in stacks))}
+        job = make_job(load_bundle(models / about.model), locate(about.out), config)
+        return _Scans(paths, {scan: marker_of(job, ref) for scan, ref in found.items()})
+    except (UnetsegError, OSError) as error:
+        return _Scans(paths, problem=str(error))
 
 
-def _source(about: Remembered, job: Job) -> ScanSource:
-    config = about.settings
-    return ScanSource(about.folder, config.pattern, config.exclude, channels=job.info.channels)
+def _owners(
+    scan: str, marker: Mapping[str, Any], notes: Sequence[Remembered], found: Sequence[_Scans]
+) -> Sequence[int]:
+    """Numbers of the notes that an output belongs to; several where they are of the same folder, by other patterns."""
+    path = next((str(source["path"]) for source in marker.get("sources", ())), "")
+    holding = [number for number, scans in enumerate(found) if scan in scans.paths]
+    same = [number for number in holding if found[number].paths[scan] == path]
+    below = [number for number, about in enumerate(notes) if f"{path}/".startswith(f"{about.folder}/")]
+    return same or holding[-1:] or below or [len(notes) - 1]
 
 
-def _markers(out: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The commit markers of all scans that have outputs, by their ids."""
+def _markers(out: Path) -> tuple[dict[str, dict[str, Any]], str]:
+    """The commit markers of all scans that have outputs, by their ids, empty where damaged; and what is damaged."""
+    found, damaged = {}, ""
+    for scan, path in _marker_files(out):
+        try:
+            found[scan] = read_json(path)
+        except FileNotFoundError:  # a prediction that runs now is making it again
+            continue
+        except DamagedFileError as error:
+            found[scan], damaged = {}, str(error)
+    return found, damaged
+
+
+def _marker_files(out: Path) -> Iterator[tuple[str, Path]]:
     records = out / "records"
     for path in find(records, "**/*.json"):
         if ".zarr/" in path.relative_to(records).as_posix():  # outputs of scans in a folder of that name
             continue
-        with suppress(FileNotFoundError):  # a prediction that runs now is making it again
-            yield path.relative_to(records).as_posix().removesuffix(".json"), read_json(path)
+        yield path.relative_to(records).as_posix().removesuffix(".json"), path
 
 
 def _made_by(markers: Mapping[str, dict[str, Any]], models: Path) -> dict[str, str]:
@@ -212,6 +270,10 @@ def _digest(bundle: Path) -> str:
         return ""
 
 
+def _notes(project: Path) -> dict[Path, Remembered]:
+    return {path: _read(path) for path in find(project / "predictions", "*.json")}
+
+
 def _read(path: Path) -> Remembered:
     plain = read_json(path)
     version = plain.pop("schema_version", None) if isinstance(plain, dict) else None
@@ -225,5 +287,11 @@ def _read(path: Path) -> Remembered:
         ) from None
 
 
-def _place(project: Path, out: str) -> Path:
-    return project / "predictions" / f"{text_hash(out)[:16]}.json"
+def _began(before: Mapping[str, Any]) -> dict[str, Any]:
+    """When the run began that ends now."""
+    return {"began": before["began"]} if before else {}
+
+
+def _place(project: Path, about: Remembered) -> Path:
+    key = about.folder, about.settings.pattern, about.settings.exclude, about.out
+    return project / "predictions" / f"{text_hash(*key)[:_DIGITS]}.json"

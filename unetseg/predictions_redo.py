@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 from unetseg.errors import UnetsegError
 from unetseg.parallel import Progress, silent
@@ -21,14 +22,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Redone:
-    """What became of one folder of outputs.
+    """What became of the outputs of one folder of scans.
 
     Attributes:
-        out: the folder.
+        folder: of the scans.
+        out: of the outputs.
         result: of the prediction; None where it failed.
         problem: why it failed, or nothing.
     """
 
+    folder: str
     out: str
     result: PredictResult | None
     problem: str = ""
@@ -46,7 +49,8 @@ def list_predictions(project: Project, *, model: str = "", other_than: str = "")
         UsageError: there is no such alias.
         DamagedFileError: a note cannot be read.
     """
-    found = [look_at(about, project.models) for about in remembered(project.folder)]
+    notes = groupby(remembered(project.folder), key=lambda about: about.out)
+    found = [item for _, group in notes for item in look_at(list(group), project.models)]
     if model:
         found = [item for item in found if item.holds(_version(project, model))]
     if other_than:
@@ -65,7 +69,8 @@ def redo(
 ) -> list[Redone]:
     """Predict again, with the settings of then, wherever there are outputs of a model.
 
-    A folder that cannot be done does not stop the others; a call after one that was killed goes on.
+    Each folder of scans is done with its own settings, those into the same folder of outputs in the order of then. One
+    that cannot be done does not stop the others; a call after one that was killed goes on.
 
     Args:
         project: that remembers.
@@ -95,9 +100,9 @@ def redo(
                 project=project.folder,
                 progress=progress,
             )
-            done.append(Redone(about.out, result))
+            done.append(Redone(about.folder, about.out, result))
         except (UnetsegError, OSError) as error:
-            done.append(Redone(about.out, None, str(error)))
+            done.append(Redone(about.folder, about.out, None, str(error)))
     return done
 
 

@@ -49,7 +49,7 @@ def test_a_rollback_names_the_command_that_makes_the_bad_model_s_outputs_again(
     assert (line["out"], line["model"], line["models"]) == (str(out), "0002", {"0002": 2})
     assert (line["missing"], line["out_of_date"], line["counts"]["done"]) == (0, 0, 2)
     back = unetseg("models", "rollback", *here)
-    assert f"not made by production: {out} (0002: 2)" in back.output
+    assert f"not made by production: {scans} -> {out} (0002: 2)" in back.output
     assert f"unetseg predictions redo --project {trained.folder}" in back.output
     redone = answer(unetseg("predictions", "redo", *here, "--model", "2", "--json"))["redone"]
     assert [(item["out"], item["result"]["done"], item["result"]["model"]) for item in redone] == [
@@ -68,9 +68,12 @@ def test_a_folder_that_is_gone_is_said_and_can_be_forgotten(trained: Project, sc
     shutil.rmtree(scans)
     failed = unetseg("predictions", "redo", *here)
     assert failed.exit_code == 1
-    assert f"{out}: failed: {scans}: folder of scans not found" in failed.output
+    assert f"{scans} -> {out}: failed: {scans}: folder of scans not found" in failed.output
     shutil.rmtree(out)
-    assert f"{out}: the folder of outputs is gone" in unetseg("predictions", "list", *here).output
+    gone = unetseg("predictions", "list", *here).output
+    assert f"{scans} -> {out}: the folder of outputs is gone; to forget it: unetseg predictions forget {out}" in gone
+    elsewhere = unetseg("predictions", "forget", out, "--scans", tmp_path, *here)
+    assert (elsewhere.exit_code, f"there are: {scans} -> {out}" in elsewhere.output) == (2, True)
     assert answer(unetseg("predictions", "forget", out, *here, "--json")) == {"forgotten": str(out)}
     assert answer(unetseg("predictions", "list", *here, "--json")) == {"predictions": []}
     assert unetseg("predictions", "forget", out, *here).exit_code == 2

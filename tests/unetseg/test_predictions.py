@@ -96,7 +96,7 @@ def test_notes_are_kept_on_disks_and_in_object_stores(
     ]  # fmt: skip
     forget(project, tmp_path / "a")
     assert [item.out for item in remembered(project)] == [str(tmp_path / "b")]
-    with pytest.raises(UsageError, match=f"there are: {tmp_path / 'b'}"):
+    with pytest.raises(UsageError, match=f"there are: {scans} -> {tmp_path / 'b'}"):
         forget(project, tmp_path / "a")
 
 
@@ -105,7 +105,7 @@ def test_notes_are_kept_on_disks_and_in_object_stores(
     [
         pytest.param([], DamagedFileError, "damaged", id="no-object"),
         pytest.param({"schema_version": 1, "out": "x"}, DamagedFileError, "damaged", id="field-missing"),
-        pytest.param({"schema_version": 2}, UsageError, "schema 2 is newer", id="newer"),
+        pytest.param({"schema_version": 3}, UsageError, "schema 3 is newer", id="newer"),
     ],
 )
 def test_a_note_that_cannot_be_read_is_refused(note: object, error: type[Exception], words: str, tmp_path: Path):
@@ -217,6 +217,122 @@ def test_without_a_model_all_that_is_not_production_s_is_done_and_failures_stop_
     assert "not found" in first.problem
     assert second.result
     assert (second.result.done, second.result.model) == (3, "0002")
+
+
+def test_outputs_that_cannot_be_looked_at_are_left_out_of_nothing(
+    two: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(two, scans, tmp_path / "out")
+
+    def refused(out: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(out))
+
+    monkeypatch.setattr("unetseg.predictions._marker_files", refused)
+    (found,) = list_predictions(two, model="7")
+    assert "Permission denied" in found.problem
+    assert [item.result.model for item in redo(two, model="7") if item.result] == ["0002"]
+
+
+def test_a_model_that_was_removed_hinders_nobody(two: Project, scans: Path, tmp_path: Path):
+    run(two, scans, tmp_path / "out")
+    shutil.rmtree(two.models / "0001")
+    (found,) = redo(two, model="1")
+    assert found.result
+    assert (found.result.done, found.problem) == (3, "")
+    assert list_predictions(two)[0].models == {"0002": 3}
+
+
+# --------------------------------------------------------------------------- several folders of scans
+
+
+@pytest.fixture
+def other(scans: Path, tmp_path: Path) -> Path:
+    """Two scans of other names."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    for name in ("s01_1", "s01_2"):
+        shutil.copy(scans / f"{name}.tif", folder / f"more_{name}.tif")
+    return folder
+
+
+def test_folders_that_were_predicted_into_one_are_told_apart_and_all_made_again(
+    two: Project, scans: Path, other: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    run(two, scans, out, "0001", exclude="s02*")
+    run(two, other, out, "0001", workers=2)
+    (other / "more_s01_2.tif").unlink()
+    first, second = list_predictions(two)
+    assert [(item.about.folder, item.models) for item in (first, second)] == [
+        (str(scans), {"0001": 2}), (str(other), {"0001": 1})
+    ]  # fmt: skip
+    assert [(item.missing, item.out_of_date, item.gone) for item in (first, second)] == [(0, 0, 0), (0, 0, 1)]
+    done = redo(two)
+    assert [(item.folder, item.result and item.result.done) for item in done] == [(str(scans), 2), (str(other), 1)]
+    assert [item.about.settings for item in list_predictions(two)] == [
+        PredictConfig(exclude="s02*"), PredictConfig(workers=2)
+    ]  # fmt: skip
+
+
+def test_outputs_of_a_folder_that_is_gone_are_its_own_and_the_others_go_on(
+    two: Project, scans: Path, other: Path, tmp_path: Path
+):
+    for folder in (other, scans):
+        run(two, folder, tmp_path / "out")
+    shutil.rmtree(other)
+    found = {item.about.folder: item.models for item in list_predictions(two)}
+    assert found == {str(other): {"0001": 2}, str(scans): {"0001": 3}}
+    done = {item.folder: (item.result and item.result.done, item.problem) for item in redo(two)}
+    assert done[str(scans)] == (3, "")
+    assert done[str(other)][0] is None
+    assert "not found" in done[str(other)][1]
+
+
+def test_an_output_that_a_later_folder_replaced_is_the_later_one_s(two: Project, scans: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(scans / "s01_2.tif", other / "s01_1.tif")
+    run(two, scans, tmp_path / "out")
+    run(two, other, tmp_path / "out")
+    found = {item.about.folder: (item.models, item.missing) for item in list_predictions(two)}
+    assert found == {str(scans): ({"0001": 2}, 1), str(other): ({"0001": 1}, 0)}
+
+
+def test_two_patterns_of_one_folder_are_two_predictions(two: Project, scans: Path, tmp_path: Path):
+    run(two, scans, tmp_path / "out", pattern="s01*.tif")
+    run(two, scans, tmp_path / "out", exclude="s01_1*")
+    assert [item.models for item in list_predictions(two)] == [{"0001": 2}, {"0001": 2}]
+    assert [item.missing for item in list_predictions(two)] == [0, 0]
+    assert [item.result and (item.result.done, item.result.skipped) for item in redo(two)] == [(2, 0), (1, 1)]
+
+
+def test_all_of_a_folder_of_outputs_is_forgotten_or_what_one_folder_of_scans_gave(
+    two: Project, scans: Path, other: Path, tmp_path: Path
+):
+    for folder, out in ((scans, "a"), (other, "a"), (scans, "b")):
+        run(two, folder, tmp_path / out)
+    forget(two.folder, tmp_path / "b", folder=scans)
+    forget(two.folder, tmp_path / "a", folder=other)
+    assert [(item.folder, item.out) for item in remembered(two.folder)] == [(str(scans), str(tmp_path / "a"))]
+    run(two, other, tmp_path / "a")
+    forget(two.folder, tmp_path / "a")
+    assert remembered(two.folder) == []
+
+
+def test_a_note_of_version_1_is_read_until_its_folder_is_predicted_again(
+    two: Project, scans: Path, other: Path, tmp_path: Path
+):
+    out = tmp_path / "out"
+    run(two, scans, out)
+    (path,) = (two.folder / "predictions").glob("*.json")
+    old = path.with_name(f"{text_hash(str(out))[:16]}.json")
+    write_json(old, read_json(path) | {"schema_version": 1})
+    path.unlink()
+    run(two, other, out)
+    assert [item.folder for item in remembered(two.folder)] == [str(scans), str(other)]
+    run(two, scans, out)
+    assert sorted(item.folder for item in remembered(two.folder)) == [str(other), str(scans)]
+    assert not old.exists()
 
 
 # --------------------------------------------------------------------------- guides
@@ -347,5 +463,5 @@ def text(path: Path) -> str:
 def test_the_same_is_looked_at_as_the_command_would(trained: Project, scans: Path, tmp_path: Path):
     run(trained, scans, tmp_path / "out", exclude="s02*")
     (about,) = remembered(trained.folder)
-    found = look_at(about, trained.models)
+    (found,) = look_at([about], trained.models)
     assert (found.models, found.missing, found.out_of_date) == ({"0001": 2}, 0, 0)
