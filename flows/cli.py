@@ -18,6 +18,7 @@ from flows.cli_models import models
 from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE, SET, run_stage
 from flows.cli_predictions import predictions
 from flows.console import Console, import_keras_quietly, log_to_stderr
+from flows.dry_run import dry_run_predict
 from flows.ingest_summary import say_ingest
 from unetseg.errors import UnetsegError, UsageError
 
@@ -277,7 +278,7 @@ def predict(
     chosen, config = _model_to_use(project, bundle, model, overrides)
     scans, target = locate(folder), locate(out)
     if dry_run:
-        _dryrun_stage(console, scans, target, chosen, config, overwrite=overwrite)
+        dry_run_predict(console, scans, target, chosen, config, overwrite=overwrite)
         return
 
     def call() -> Any:  # noqa: ANN401
@@ -364,31 +365,6 @@ def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, .
         return folder, override(load_bundle(folder).info.settings, overrides).predict
     loaded = load_project(project, overrides)
     return model_folder(loaded.models, model), loaded.prediction
-
-
-def _dryrun_stage(
-    console: Console,
-    scans: Path,
-    out: Path,
-    bundle: Path,
-    config: Any,  # noqa: ANN401
-    *,
-    overwrite: bool,
-) -> None:
-    from unetseg.predict_estimate import estimate
-
-    found = estimate(scans, out, bundle=bundle, config=config, overwrite=overwrite)
-    console.say(
-        f"{found.scans} scans, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; the others "
-        f"take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
-        f"{found.memory_bytes / 1e6:.0f} MB of memory"
-    )
-    for warning in found.warnings:
-        console.say(f"look at this: {warning}")
-    for item in found.quarantined:
-        console.say(f"will fail: {item}")
-    console.say("nothing was written")
-    finish(console, found, bad=list(found.quarantined))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""What `unetseg predict --dry-run` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flows.answers import finish
+from flows.console import Console
+
+__all__ = ["dry_run_predict"]
+
+
+def dry_run_predict(
+    console: Console,
+    scans: Path,
+    out: Path,
+    bundle: Path,
+    config: Any,  # noqa: ANN401 (its type would load pydantic, which `--help` does not need)
+    *,
+    overwrite: bool,
+) -> None:
+    """Say what a prediction would do and cost, and which files will fail.
+
+    Args:
+        console: to say it on.
+        scans: folder of scans.
+        out: where the outputs would go.
+        bundle: folder of the model.
+        config: settings of the prediction.
+        overwrite: whether scans would be done again that are up to date.
+    """
+    from unetseg.predict_estimate import estimate
+
+    found = estimate(scans, out, bundle=bundle, config=config, overwrite=overwrite)
+    console.say(
+        f"{found.scans} scans, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; the others "
+        f"take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
+        f"{found.memory_bytes / 1e6:.0f} MB of memory"
+    )
+    for warning in found.warnings:
+        console.say(f"look at this: {warning}")
+    for item in found.quarantined:
+        console.say(f"will fail: {item}")
+    console.say("nothing was written")
+    finish(console, found, bad=list(found.quarantined))
