@@ -11,13 +11,14 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from unetseg.blending import overlapping
 from unetseg.config import GuideSource
 from unetseg.planes import ScanHeader
 from unetseg.predict_job import Job
 from unetseg.predict_scan import wanted_bands
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import is_large, open_rows
-from unetseg.tiling import spans
+from unetseg.tiling import padded_size, spans
 
 __all__ = ["Cutter", "Piece", "Work", "spread"]
 
@@ -88,7 +89,7 @@ class Cutter:
         return max(work.shape) > self._tile or is_large(work.header)
 
     def computed(self, shape: Size) -> int:
-        """Pixels that the network computes for a scan, halos included."""
+        """Pixels that the network computes for a scan: halos are computed twice, and where tiles are blended all is."""
         rows, columns = self._outer(shape)
         return sum(rows) * sum(columns)
 
@@ -134,12 +135,17 @@ class Cutter:
         return Piece(job, ScanRef(name, path), sides[0] * sides[1], self.computed((sides[0], sides[1])), cut=True)
 
     def _outer(self, shape: Size) -> tuple[list[int], list[int]]:
-        """Heights of the bands and widths of the tiles as the network sees them."""
-        info = self.job.info
-        bands = wanted_bands(info, self._tile, shape[0])
-        columns = spans(shape[1], tile=self._tile, halo=info.halo, stride=info.stride)
-        rows, across = ([span.outer[1] - span.outer[0] for span in found] for found in (bands, columns))
-        return rows, across
+        """Heights and widths of the tiles as the network sees them: of all bands, and of any one."""
+        info, tile = self.job.info, self._tile
+        bands = [span.outer for span in wanted_bands(info, tile, shape[0])]
+        if info.exact:
+            across = [span.outer for span in spans(shape[1], tile=tile, halo=info.halo, stride=info.stride)]
+        else:
+            cut = {"tile": tile, "halo": info.halo, "stride": info.stride}
+            bands = [window for band in bands for window in overlapping(band, **cut)]
+            across = overlapping((0, padded_size(shape[1], info.stride)), **cut)
+        rows, columns = ([stop - start for start, stop in found] for found in (bands, across))
+        return rows, columns
 
     def _with_guides(self, fields: NDArray[Any], name: str) -> Job:
         """The job with the guides of a cut-out, which are files of their own."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,13 @@ from unetseg import predict_estimate, scan_rows
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.disk_usage import Disk, disk_at
+from unetseg.inference import predict_band
 from unetseg.memory import network_memory
 from unetseg.predict import predict
 from unetseg.predict_estimate import estimate
 from unetseg.predict_job import make_job
 from unetseg.predict_pieces import Cutter, Work, spread
+from unetseg.predict_scan import wanted_bands
 from unetseg.project import Project
 from unetseg.readers import list_scans, read_header
 
@@ -156,6 +160,26 @@ def test_a_cut_out_has_the_pixels_of_its_scan(trained: Project, tmp_path: Path):
     assert cutter.is_cut(work)
     assert max(tifffile.imread(tile.ref.path).shape) <= 256
     assert tifffile.imread(cutter.piece(work, (1.0, 1.0)).ref.path).shape == tifffile.imread(tile.ref.path).shape
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "blended"])
+@pytest.mark.parametrize("shape", [(100, 90), (300, 1000), (1700, 700)], ids=["one-tile", "wide", "bands"])
+def test_the_pixels_that_are_computed_are_those_that_the_network_is_given(
+    exact: bool, shape: tuple[int, int], trained: Project, tmp_path: Path
+):
+    job = make_job(load_bundle(trained.models / "0001"), tmp_path / "out", PredictConfig(tile=256))
+    job = replace(job, info=replace(job.info, exact=exact))
+    given = 0
+
+    def network(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        nonlocal given
+        given += inputs["image"][..., 0].size
+        return np.zeros((*inputs["image"].shape[:3], len(job.info.classes)), np.float32)
+
+    for rows in wanted_bands(job.info, 256, shape[0]):
+        image = np.zeros((min(rows.outer[1], shape[0]) - rows.outer[0], shape[1], 1), np.float32)
+        deque(predict_band(network, job.info, image, rows=rows, tile=256), maxlen=0)
+    assert Cutter(job, tmp_path, 256).computed(shape) == given
 
 
 def test_pieces_are_spread_evenly_and_always_the_same():
