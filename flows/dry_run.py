@@ -33,9 +33,10 @@ def dry_run_predict(
     from unetseg.predict_estimate import estimate
 
     found = estimate(scans, out, bundle=bundle, config=config, overwrite=overwrite)
+    stacks = f" ({found.stacks} of them stacks of {found.pages} pages)" if found.stacks else ""
     console.say(
-        f"{found.scans} scans, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; the others "
-        f"take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
+        f"{found.scans} scans{stacks}, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; "
+        f"the others take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
         f"{found.memory_bytes / 1e6:.0f} MB of memory"
     )
     for warning in found.warnings:

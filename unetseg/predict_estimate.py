@@ -6,6 +6,7 @@ shorter.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from unetseg.tile_size import tile_side
 __all__ = ["PredictEstimate", "estimate"]
 
 _PROCESS: Final = 350e6  # bytes: the interpreter, NumPy and OpenVINO with a network
+_OTHERS: Final = 10  # blocks of files and folders that are there once: run.json, tables beside their rows, records
 _NORMALISED: Final = 8  # bytes per pixel and channel: 32-bit intensities, twice
 
 
@@ -38,7 +40,9 @@ class PredictEstimate:
     """What a prediction would do and cost.
 
     Attributes:
-        scans: that can be read, by their headers.
+        scans: that can be read, by their headers; a stack is one.
+        stacks: how many of them are stacks.
+        pages: of all stacks.
         pixels: of all of them.
         up_to_date: of the scans, those whose outputs are.
         seconds: expected time for the others.
@@ -50,6 +54,8 @@ class PredictEstimate:
     """
 
     scans: int
+    stacks: int
+    pages: int
     pixels: int
     up_to_date: int
     seconds: float
@@ -81,10 +87,13 @@ def estimate(
     todo = [work for work in works if work.ref not in done]
     disk = disk_at(prediction.job.out)
     seconds, needed, warnings = _cost(prediction, todo, disk)
+    stacks = {work.ref.stack for work in works if work.ref.page is not None}
     return PredictEstimate(
-        scans=len(works),
+        scans=_count(works),
+        stacks=len(stacks),
+        pages=sum(work.ref.page is not None for work in works),
         pixels=sum(work.shape[0] * work.shape[1] for work in works),
-        up_to_date=len(works) - len(todo),
+        up_to_date=_count(works) - _count(todo),
         seconds=seconds,
         disk_bytes=round(needed),
         free_bytes=disk.free,
@@ -94,15 +103,34 @@ def estimate(
     )
 
 
+def _count(works: Sequence[Work]) -> int:
+    """Scans; the pages of a stack are one."""
+    return len({work.ref.stack for work in works})
+
+
 def _cost(prediction: Prediction, todo: Sequence[Work], disk: Disk) -> tuple[float, float, tuple[str, ...]]:
     """Seconds and bytes of the disk, and why they cannot be told where that is so."""
-    if not todo:
-        return 0.0, 0.0, ()
-    try:
-        rates = measure(prediction.job, todo, disk)
-    except BadFileError as error:
-        return 0.0, 0.0, (f"time and disk are not known: {error}",)
-    return _seconds(rates, todo, prediction.job.config), rates.all_bytes(todo), ()
+    seconds, needed = 0.0, float(_OTHERS * disk.block) if todo else 0.0
+    for stacked, works in enumerate(_scans_and_pages(todo)):
+        if not works:
+            continue
+        try:
+            rates = measure(prediction.job, works, disk, stacked=bool(stacked))
+        except BadFileError as error:
+            return 0.0, 0.0, (f"time and disk are not known: {error}",)
+        seconds += _seconds(rates, works, prediction.job.config)
+        needed += rates.all_bytes(works)
+    return seconds, needed, ()
+
+
+def _scans_and_pages(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
+    """What has outputs of its own, as pages have that differ in size from others of their stack; and other pages."""
+    shapes = defaultdict[str, set[tuple[int, int]]](set)
+    for work in works:
+        shapes[work.ref.stack].add(work.shape)
+    pages = [work for work in works if work.ref.page is not None and len(shapes[work.ref.stack]) == 1]
+    together = {work.ref for work in pages}
+    return [work for work in works if work.ref not in together], pages
 
 
 def _up_to_date(prediction: Prediction) -> set[ScanRef]:
@@ -118,21 +146,25 @@ def _up_to_date(prediction: Prediction) -> set[ScanRef]:
 
 
 def _works(prediction: Prediction) -> tuple[list[Work], tuple[BadFile, ...]]:
-    """The scans whose headers can be read, and the files that cannot be used."""
+    """The scans whose headers can be read, and the files that cannot be used: a stack as a whole, as of its pages."""
     works, unreadable = [], list(prediction.bad)
+    broken: set[str] = set()
     for ref in prediction.refs:
         try:
             works.append(Work(ref, read_header(ref)))
         except BadFileError as error:
-            unreadable.append(BadFile(str(ref.path), str(error)))
-    return works, tuple(unreadable)
+            if ref.stack not in broken:
+                unreadable.append(BadFile(str(ref.path), str(error)))
+            broken.add(ref.stack)
+    return [work for work in works if work.ref.stack not in broken], tuple(unreadable)
 
 
 def _seconds(rates: Rates, todo: Sequence[Work], config: PredictConfig) -> float:
-    """Large scans keep all workers busy, small ones as many as there are scans."""
+    """Large scans keep all workers busy, small ones as many as there are scans; each stack is put together by one."""
     workers = config.workers or cores()
     busy = workers if any(rates.cutter.is_cut(work) for work in todo) else min(workers, len(todo))
-    return rates.start + sum(rates.seconds(work) for work in todo) / busy
+    stacking = sum(rates.stacking_seconds(work) for work in todo) / min(workers, _count(todo))
+    return rates.start + sum(rates.seconds(work) for work in todo) / busy + stacking
 
 
 def _memory(prediction: Prediction, todo: Sequence[Work]) -> float:

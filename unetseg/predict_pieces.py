@@ -18,6 +18,7 @@ from unetseg.predict_job import Job
 from unetseg.predict_scan import wanted_bands
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import is_large, open_rows
+from unetseg.stack_output import page_job
 from unetseg.tiling import padded_size, spans
 
 __all__ = ["Cutter", "Piece", "Work", "spread"]
@@ -71,10 +72,11 @@ class Cutter:
         job: of the prediction.
         folder: for cut-outs and outputs.
         tile: side of a tile in pixels.
+        stacked: whether the scans are pages, whose outputs become those of stacks.
     """
 
-    def __init__(self, job: Job, folder: Path, tile: int) -> None:
-        self._folder, self._tile, self._number = folder, tile, 0
+    def __init__(self, job: Job, folder: Path, tile: int, *, stacked: bool = False) -> None:
+        self._folder, self._tile, self._number, self._stacked = folder, tile, 0, stacked
         self.job = replace(job, out=folder / "out", scratch=folder / "out" / ".unfinished", renewal="")
         self._seconds, self._pixels = 0.0, 0
         self._size: Size | None = None
@@ -105,7 +107,7 @@ class Cutter:
         """
         if not self.is_cut(work):
             pixels = work.shape[0] * work.shape[1]
-            return Piece(self.job, work.ref, pixels, self.computed(work.shape), cut=False)
+            return Piece(self._own(self.job, work.ref), work.ref, pixels, self.computed(work.shape), cut=False)
         if not self._size:  # one for all, for which the engine is compiled once
             rows, columns = self._outer(work.shape)
             most = _MOST_BYTES * work.shape[0] // (work.header.nbytes * columns[0] // work.shape[1])
@@ -132,7 +134,12 @@ class Cutter:
         columns = slice(left, left + sides[1])
         _write_scan(path, pixels[:, columns], work.header)
         job = self.job if fields is None else self._with_guides(fields[:, columns], name)
-        return Piece(job, ScanRef(name, path), sides[0] * sides[1], self.computed((sides[0], sides[1])), cut=True)
+        ref, computed = ScanRef(name, path), self.computed((sides[0], sides[1]))
+        return Piece(self._own(job, ref), ref, sides[0] * sides[1], computed, cut=True)
+
+    def _own(self, job: Job, ref: ScanRef) -> Job:
+        """The job that segments a scan, or a page: into the folder of a stack that has no other pages."""
+        return page_job(job, ref.id) if self._stacked else job
 
     def _outer(self, shape: Size) -> tuple[list[int], list[int]]:
         """Heights and widths of the tiles as the network sees them: of all bands, and of any one."""

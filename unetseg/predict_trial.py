@@ -21,6 +21,7 @@ from unetseg.bundle import load_bundle
 from unetseg.disk_usage import Disk
 from unetseg.errors import BadFileError, BundleError, UsageError
 from unetseg.gallery import PICTURES, StoredMasks, write_gallery
+from unetseg.object_table import write_table
 from unetseg.outputs import FORMATS, Kind
 from unetseg.parallel import run_units
 from unetseg.predict_job import Job
@@ -28,8 +29,9 @@ from unetseg.predict_marker import Segmented
 from unetseg.predict_pieces import Cutter, Piece, Work, spread
 from unetseg.predict_scan import mask_kind, output_kinds, output_name, segment_scan
 from unetseg.pyramid import halve, level_count
-from unetseg.scan_ranks import rank_scans
+from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.share import cores
+from unetseg.stack_trial import StackRates, measure_stacks
 
 __all__ = ["Rates", "measure"]
 
@@ -39,6 +41,7 @@ _PIECES: Final = 48  # at most
 _PER_WORKER: Final = 2  # cut-outs of large scans
 _SIZES: Final = 4  # that the engine keeps compiled
 _TINY: Final = 32  # pixels: the side of the cut-out that tells what a scan costs without its pixels
+_TINIES: Final = 4  # such cut-outs, two of a scan
 _PICTURES: Final = 4
 _LEVEL: Final = 1024  # pixels: images up to this side have no smaller levels
 
@@ -67,7 +70,9 @@ class Rates:
         level_bytes: per pixel of the full resolution of a scan that is cut.
         next_level: bytes of a smaller level, as a share of those of the one before.
         picture_bytes: in the gallery, per scan that has one there.
+        row_bytes: in the tables, per scan or page.
         cutter: that knows how scans are cut.
+        stack: of those that are put together of pages; None: the scans are no pages.
     """
 
     start: float
@@ -79,7 +84,9 @@ class Rates:
     level_bytes: float
     next_level: float
     picture_bytes: float
+    row_bytes: float
     cutter: Cutter
+    stack: StackRates | None = None
 
     def seconds(self, work: Work) -> float:
         """Of a worker, for a scan; a large one is read to know its intensities, to segment it, and for its picture."""
@@ -87,33 +94,42 @@ class Rates:
         read = passes * work.shape[0] * work.shape[1] * self.read_seconds
         return self.scan_seconds + self.pixel_seconds * self.cutter.computed(work.shape) + read
 
+    def stacking_seconds(self, work: Work) -> float:
+        """Of a worker, to put a page into its stack."""
+        return self.stack.page_seconds + work.shape[0] * work.shape[1] * self.stack.pixel_seconds if self.stack else 0.0
+
     def disk_bytes(self, work: Work) -> float:
-        """Of the outputs of a scan."""
+        """Of the outputs of a scan, or of a page in those of its stack."""
         pixels = work.shape[0] * work.shape[1]
+        if self.stack:
+            return self.stack.page_bytes + pixels * self.stack.pixel_bytes
         if not self.cutter.is_cut(work):
             return self.scan_bytes + pixels * self.pixel_bytes
         levels = sum(self.next_level**level for level in range(level_count(*work.shape)))
         return self.scan_bytes + pixels * self.level_bytes * levels
 
     def all_bytes(self, works: Sequence[Work]) -> float:
-        """Of the outputs of scans, and of the page of overlays."""
-        return sum(self.disk_bytes(work) for work in works) + min(len(works), PICTURES) * self.picture_bytes
+        """Of the outputs of scans or stacks, of the tables, and of the page of overlays."""
+        count = len({work.ref.stack for work in works})
+        files = sum(self.disk_bytes(work) for work in works) + (count * self.stack.stack_bytes if self.stack else 0)
+        return files + len(works) * self.row_bytes + min(count, PICTURES) * self.picture_bytes
 
 
-def measure(job: Job, works: Sequence[Work], disk: Disk) -> Rates:
+def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = False) -> Rates:
     """Segment a few pieces.
 
     Args:
         job: of the prediction; nothing is written into its folder.
         works: what is to be done, at least one.
         disk: on which the outputs will be.
+        stacked: whether they are pages that become stacks.
 
     Raises:
         BadFileError: none of the scans that were tried can be segmented.
     """
     with TemporaryDirectory(prefix="unetseg-") as folder:
         started = time.monotonic()
-        cutter = Cutter(job, Path(folder), job.segmenter().tile)
+        cutter = Cutter(job, Path(folder), job.segmenter().tile, stacked=stacked)
         opened = time.monotonic() - started
         pieces, tiny = _pieces(cutter, sorted(works, key=lambda work: (work.shape, work.ref)))
         started = time.monotonic()
@@ -122,7 +138,10 @@ def measure(job: Job, works: Sequence[Work], disk: Disk) -> Rates:
         fixed, costs = list(_costs(tiny, disk)), list(_costs(pieces, disk))
         if not (fixed and costs):
             raise BadFileError("none of the scans that were tried can be segmented")
-        level, ratio = _levels(Path(folder), [cost.piece for cost in costs if cost.piece.cut], fixed[0].piece)
+        segmented = [cost.piece for cost in costs]
+        stack = measure_stacks(cutter.job, [cost.piece for cost in fixed], segmented, disk) if stacked else None
+        cut = [] if stacked else [piece for piece in segmented if piece.cut]
+        level, ratio = _levels(Path(folder), cut, fixed[0].piece) if cut else (0.0, 0.0)
         scan_seconds = min(cost.seconds for cost in fixed)
         scan_bytes = float(np.mean([cost.taken for cost in fixed]))
         return Rates(
@@ -135,7 +154,9 @@ def measure(job: Job, works: Sequence[Work], disk: Disk) -> Rates:
             level_bytes=level,
             next_level=ratio,
             picture_bytes=_picture_bytes(cutter.job, costs[:_PICTURES]),
+            row_bytes=_row_bytes(job, Path(folder) / "tables", costs),
             cutter=cutter,
+            stack=stack,
         )
 
 
@@ -153,8 +174,8 @@ def _pieces(cutter: Cutter, works: Sequence[Work]) -> tuple[list[Piece], list[Pi
             continue
         try:
             pieces.append(cutter.piece(work, place))
-            if len(tiny) < 2:
-                tiny.append(cutter.cut_out(work, place, (_TINY, _TINY)))
+            if len(tiny) < _TINIES:
+                tiny += [cutter.cut_out(work, place, (_TINY, _TINY)) for _ in range(2)]
         except (BadFileError, OSError):  # the prediction will set it aside
             continue
     return pieces, tiny
@@ -224,6 +245,14 @@ def _picture_bytes(job: Job, costs: Sequence[_Cost]) -> float:
         page, load_bundle(job.bundle), rows, rank_scans(found, None), [cost.piece.ref for cost in costs], masks, ()
     )
     return page.stat().st_size / len(costs)
+
+
+def _row_bytes(job: Job, folder: Path, costs: Sequence[_Cost]) -> float:
+    """Of the tables that grow with each scan; as Parquet they take little."""
+    found = [item for cost in costs for item in cost.found]
+    write_table(folder, [row for item in found for row in item.rows])
+    write_scans(folder, rank_scans(found, job.info.training_data))
+    return sum(path.stat().st_size for path in folder.glob("*.csv")) / len(costs)
 
 
 # --------------------------------------------------------------------------- levels

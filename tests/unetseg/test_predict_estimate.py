@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from unetseg import predict_estimate, scan_rows
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.disk_usage import Disk, disk_at
+from unetseg.errors import BadFileError
 from unetseg.inference import predict_band
 from unetseg.memory import network_memory
 from unetseg.predict import predict
@@ -23,7 +25,7 @@ from unetseg.predict_job import make_job
 from unetseg.predict_pieces import Cutter, Work, spread
 from unetseg.predict_scan import wanted_bands
 from unetseg.project import Project
-from unetseg.readers import list_scans, read_header
+from unetseg.readers import ScanHeader, ScanRef, list_scans, read_header
 
 
 def eyes_like(side: int, seed: int) -> np.ndarray:
@@ -70,6 +72,49 @@ def test_disk_is_estimated_within_20_percent(
     assert not out.exists()
     predict(scans, out, bundle=bundle, config=config)
     assert found.disk_bytes == pytest.approx(taken(out), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "side", "pages"),
+    [
+        pytest.param({"format": "ome-zarr"}, 96, 12, id="zarr-planes"),
+        pytest.param({"format": "tiff"}, 96, 12, id="tiff-planes"),
+        pytest.param({"format": "tiff", "probabilities": True}, 200, 6, id="tiff-probabilities"),
+        pytest.param({"format": "ome-zarr", "probabilities": True}, 1100, 3, id="zarr-levels"),
+    ],
+)
+def test_stacks_are_counted_and_estimated_as_stacks(
+    settings: dict[str, Any], side: int, pages: int, trained: Project, tmp_path: Path
+):
+    scans, out, bundle = tmp_path / "scans", tmp_path / "out", trained.models / "0001"
+    scans.mkdir()
+    for number in range(2):
+        planes = [eyes_like(side, 20 * number + page) for page in range(pages)]
+        tifffile.imwrite(scans / f"vol{number}.tif", np.stack(planes), photometric="minisblack")
+    config = PredictConfig(**settings)
+    found = estimate(scans, out, bundle=bundle, config=config)
+    assert (found.scans, found.stacks, found.pages, found.pixels) == (2, 2, 2 * pages, 2 * pages * side**2)
+    predict(scans, out, bundle=bundle, config=config)
+    assert found.disk_bytes == pytest.approx(taken(out), rel=0.2)
+    done = estimate(scans, out, bundle=bundle, config=config)
+    assert (done.scans, done.up_to_date, done.seconds) == (2, 2, 0)
+
+
+def test_a_stack_with_a_page_that_cannot_be_read_is_one_file_that_fails(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scans = write(tmp_path / "scans", [96])
+    tifffile.imwrite(scans / "vol.tif", np.stack([eyes_like(96, 1)] * 4), photometric="minisblack")
+
+    def broken(ref: ScanRef) -> ScanHeader:
+        if ref.page in {1, 2}:
+            raise BadFileError("no header")
+        return read_header(ref)
+
+    monkeypatch.setattr(predict_estimate, "read_header", broken)
+    found = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
+    assert (found.scans, found.stacks, found.pages) == (1, 0, 0)
+    assert [Path(item.path).name for item in found.quarantined] == ["vol.tif"]
 
 
 def test_scans_that_are_up_to_date_cost_nothing(trained: Project, tmp_path: Path):
