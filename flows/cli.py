@@ -278,7 +278,7 @@ def predict(
     chosen, config = _model_to_use(project, bundle, model, overrides)
     scans, target = locate(folder), locate(out)
     if dry_run:
-        dry_run_predict(console, scans, target, chosen, config, overwrite=overwrite)
+        dry_run_predict(console, scans, target, chosen, config, cluster=cluster, overwrite=overwrite)
         return
 
     def call() -> Any:  # noqa: ANN401

@@ -18,6 +18,7 @@ def dry_run_predict(
     bundle: Path,
     config: Any,  # noqa: ANN401 (its type would load pydantic, which `--help` does not need)
     *,
+    cluster: str,
     overwrite: bool,
 ) -> None:
     """Say what a prediction would do and cost, and which files will fail.
@@ -28,17 +29,19 @@ def dry_run_predict(
         out: where the outputs would go.
         bundle: folder of the model.
         config: settings of the prediction.
+        cluster: address of a running Dask scheduler; empty: this machine does it.
         overwrite: whether scans would be done again that are up to date.
     """
     from unetseg.predict_estimate import estimate
 
-    found = estimate(scans, out, bundle=bundle, config=config, overwrite=overwrite)
+    found = estimate(scans, out, bundle=bundle, config=config, cluster=cluster, overwrite=overwrite)
     stacks = f" ({found.stacks} of them stacks of {found.pages} pages)" if found.stacks else ""
     console.say(
         f"{found.scans} scans{stacks}, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; "
         f"the others take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
         f"{found.memory_bytes / 1e6:.0f} MB of memory"
     )
+    console.say(f"time is of the work done {found.by}")
     for warning in found.warnings:
         console.say(f"look at this: {warning}")
     for item in found.quarantined:

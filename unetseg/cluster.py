@@ -38,7 +38,7 @@ _DEATHS: Final = 1  # workers of this machine that a unit may cost before it is 
 @contextmanager
 def existing_cluster(
     address: str, *, workers: int = 0, resource: str = "", out: Path | None = None, sees: Sequence[Path] = ()
-) -> Iterator[Workers]:
+) -> Iterator[ClusterWorkers]:
     """The workers of a Dask cluster; see `unetseg.parallel.open_workers`.
 
     Raises:

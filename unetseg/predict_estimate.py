@@ -1,7 +1,7 @@
 """What a prediction would do and cost, from headers and a short trial (`unetseg.predict_trial`).
 
-Scans that are up to date cost nothing. Time is that of a process of its own on this machine: with a cluster it is
-shorter.
+Scans that are up to date cost nothing. What a cluster takes is not measured but reckoned from this machine's time,
+which the estimate says (`unetseg.predict_capacity`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +19,12 @@ from unetseg.disk_usage import Disk, disk_at
 from unetseg.engines import engine_for
 from unetseg.errors import BadFileError
 from unetseg.memory import calls_at_once, network_memory
+from unetseg.predict_capacity import Capacity, capacity_of
 from unetseg.predict_open import Prediction, open_prediction
 from unetseg.predict_pieces import Work
 from unetseg.predict_trial import Rates, measure
 from unetseg.readers import BadFile, ScanRef, read_header
 from unetseg.scan_rows import is_large
-from unetseg.share import cores
 from unetseg.stack_output import Stack, marker_of, stacks_of
 from unetseg.tile_size import tile_side
 
@@ -32,6 +32,7 @@ __all__ = ["PredictEstimate", "estimate"]
 
 _PROCESS: Final = 350e6  # bytes: the interpreter, NumPy and OpenVINO with a network
 _OTHERS: Final = 10  # blocks of files and folders that are there once: run.json, tables beside their rows, records
+_STARTING: Final = 4.0  # seconds until a process of a pool has imported what it needs
 _NORMALISED: Final = 8  # bytes per pixel and channel: 32-bit intensities, twice
 
 
@@ -46,9 +47,10 @@ class PredictEstimate:
         pixels: of all of them.
         up_to_date: of the scans, those whose outputs are.
         seconds: expected time for the others.
+        by: who takes that time, and what was taken for granted, as the end of a sentence.
         disk_bytes: that their outputs take, in whole blocks of the disk.
         free_bytes: of that disk; None where nobody knows, as of object stores.
-        memory_bytes: of the process.
+        memory_bytes: of the process, or of all of them on this machine.
         quarantined: files that will fail, with reasons.
         warnings: that the disk is too small, or that none of the scans that were tried can be segmented.
     """
@@ -59,6 +61,7 @@ class PredictEstimate:
     pixels: int
     up_to_date: int
     seconds: float
+    by: str
     disk_bytes: int
     free_bytes: int | None
     memory_bytes: int
@@ -67,7 +70,7 @@ class PredictEstimate:
 
 
 def estimate(
-    folder: Path, out: Path, *, bundle: Path, config: PredictConfig, overwrite: bool = False
+    folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "", overwrite: bool = False
 ) -> PredictEstimate:
     """Say what `predict` would do; nothing is written but into a temporary folder.
 
@@ -76,17 +79,19 @@ def estimate(
         out: where the outputs would go.
         bundle: folder of the model.
         config: the settings.
+        cluster: address of a running Dask scheduler; empty: this machine does it.
         overwrite: whether scans would be done again that are up to date.
 
     Raises:
         UsageError: as `unetseg.predict.predict`.
     """
     prediction = open_prediction(folder, out, bundle=bundle, config=config)
+    capacity = capacity_of(prediction.job.config, cluster)
     works, unreadable = _works(prediction)
     done = set() if overwrite else _up_to_date(prediction)
     todo = [work for work in works if work.ref not in done]
     disk = disk_at(prediction.job.out)
-    seconds, needed, warnings = _cost(prediction, todo, disk)
+    seconds, needed, warnings = _cost(prediction, todo, disk, capacity)
     stacks = {work.ref.stack for work in works if work.ref.page is not None}
     return PredictEstimate(
         scans=_count(works),
@@ -95,9 +100,10 @@ def estimate(
         pixels=sum(work.shape[0] * work.shape[1] for work in works),
         up_to_date=_count(works) - _count(todo),
         seconds=seconds,
+        by=capacity.by,
         disk_bytes=round(needed),
         free_bytes=disk.free,
-        memory_bytes=round(_memory(prediction, todo)) if todo else 0,
+        memory_bytes=round(_memory(prediction, todo, capacity)) if todo else 0,
         quarantined=unreadable,
         warnings=(*warnings, *_too_small(out, needed, disk.free)),
     )
@@ -108,19 +114,22 @@ def _count(works: Sequence[Work]) -> int:
     return len({work.ref.stack for work in works})
 
 
-def _cost(prediction: Prediction, todo: Sequence[Work], disk: Disk) -> tuple[float, float, tuple[str, ...]]:
+def _cost(
+    prediction: Prediction, todo: Sequence[Work], disk: Disk, capacity: Capacity
+) -> tuple[float, float, tuple[str, ...]]:
     """Seconds and bytes of the disk, and why they cannot be told where that is so."""
+    job = replace(prediction.job, config=replace(prediction.job.config, workers=capacity.here))
     seconds, needed = 0.0, float(_OTHERS * disk.block) if todo else 0.0
     for stacked, works in enumerate(_scans_and_pages(todo)):
         if not works:
             continue
         try:
-            rates = measure(prediction.job, works, disk, stacked=bool(stacked))
+            rates = measure(job, works, disk, stacked=bool(stacked))
         except BadFileError as error:
             return 0.0, 0.0, (f"time and disk are not known: {error}",)
-        seconds += _seconds(rates, works, prediction.job.config)
+        seconds += _seconds(rates, works, capacity)
         needed += rates.all_bytes(works)
-    return seconds, needed, ()
+    return seconds + (_STARTING * capacity.rounds if todo else 0), needed, ()
 
 
 def _scans_and_pages(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
@@ -159,24 +168,24 @@ def _works(prediction: Prediction) -> tuple[list[Work], tuple[BadFile, ...]]:
     return [work for work in works if work.ref.stack not in broken], tuple(unreadable)
 
 
-def _seconds(rates: Rates, todo: Sequence[Work], config: PredictConfig) -> float:
+def _seconds(rates: Rates, todo: Sequence[Work], capacity: Capacity) -> float:
     """Large scans keep all workers busy, small ones as many as there are scans; each stack is put together by one."""
-    workers = config.workers or cores()
+    workers = capacity.at_once
     busy = workers if any(rates.cutter.is_cut(work) for work in todo) else min(workers, len(todo))
     stacking = sum(rates.stacking_seconds(work) for work in todo) / min(workers, _count(todo))
-    return rates.start + sum(rates.seconds(work) for work in todo) / busy + stacking
+    return rates.start * max(capacity.rounds, 1) + sum(rates.seconds(work) for work in todo) / busy + stacking
 
 
-def _memory(prediction: Prediction, todo: Sequence[Work]) -> float:
-    """Of the process, of the calls of the network that run at once, and of the largest scans or bands in flight."""
+def _memory(prediction: Prediction, todo: Sequence[Work], capacity: Capacity) -> float:
+    """Of the processes, of the calls of the network that run at once, and of the largest scans or bands in flight."""
     info, config = prediction.job.info, prediction.job.config
     engine = engine_for(prediction.job.bundle, config)
     tile = tile_side(engine, halo=info.halo, stride=info.stride, wanted=config.tile)
-    workers = config.workers or cores()
+    workers = capacity.here
     call = max(min(work.shape[0], tile) * min(work.shape[1], tile) for work in todo) * engine.pixel_bytes
     calls = min(call * min(calls_at_once(call), workers), max(call, network_memory()))
     largest = max(_unit_bytes(work, tile, info, config) for work in todo)
-    return _PROCESS + calls + workers * largest
+    return _PROCESS * (1 + capacity.processes) + calls + workers * largest
 
 
 def _unit_bytes(work: Work, tile: int, info: BundleInfo, config: PredictConfig) -> float:

@@ -1,0 +1,65 @@
+"""How many units of a prediction are done at once, and by whom: what its estimate is of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unetseg.config import PredictConfig
+from unetseg.share import cores
+
+__all__ = ["Capacity", "capacity_of"]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a prediction has.
+
+    Attributes:
+        at_once: units that are done at once.
+        here: threads of this machine that are as busy in a trial as they, or others like them, are then.
+        processes: that are started on this machine; 0: none but this one.
+        by: who that is, and what is taken for granted, as the end of a sentence.
+    """
+
+    at_once: int
+    here: int
+    processes: int
+    by: str
+
+    @property
+    def rounds(self) -> int:
+        """How many times the start of one process they all take to start, since they share the cores."""
+        return -(-self.processes // cores())
+
+
+def capacity_of(config: PredictConfig, cluster: str = "") -> Capacity:
+    """Who segments, as `unetseg.predict_workers` has it.
+
+    Processes share the cores of this machine. A thread of a cluster is taken to be as fast as one of this machine.
+
+    Args:
+        config: settings of the prediction.
+        cluster: address of a running Dask scheduler; empty: this machine.
+
+    Raises:
+        UsageError: the cluster does not answer, or has no workers for this.
+    """
+    if cluster:
+        threads = _cluster_threads(cluster, config.resource)
+        at_once = min(config.workers or threads, threads)
+        said = f"by {at_once} threads of the cluster, each taken to be as fast as one of this machine"
+        return Capacity(at_once, cores(), 0, said)
+    if config.processes:
+        threads = config.processes * max(1, cores() // config.processes)
+        at_once = min(config.workers or threads, threads)
+        said = f"by {config.processes} processes, which share the {cores()} cores of this machine"
+        return Capacity(at_once, at_once, config.processes, said)
+    at_once = config.workers or cores()
+    return Capacity(at_once, at_once, 0, f"by {at_once} threads of this machine")
+
+
+def _cluster_threads(address: str, resource: str) -> int:
+    from unetseg.cluster import existing_cluster
+
+    with existing_cluster(address, resource=resource) as found:
+        return found.room()
