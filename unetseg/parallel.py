@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from itertools import islice
 from pathlib import Path
@@ -123,7 +123,9 @@ def open_workers(
         from unetseg.cluster import existing_cluster, local_processes
 
         if cluster:
-            opened = existing_cluster(cluster, workers=workers, resource=resource, out=out, sees=sees)
+            opened: AbstractContextManager[Workers] = existing_cluster(
+                cluster, workers=workers, resource=resource, out=out, sees=sees
+            )
         else:
             opened = local_processes(processes, workers=workers)
         with opened as found:
