@@ -26,11 +26,6 @@ class Capacity:
     processes: int
     by: str
 
-    @property
-    def rounds(self) -> int:
-        """How many times the start of one process they all take to start, since they share the cores."""
-        return -(-self.processes // cores())
-
 
 def capacity_of(config: PredictConfig, cluster: str = "") -> Capacity:
     """Who segments, as `unetseg.predict_workers` has it.

@@ -22,7 +22,7 @@ from unetseg.memory import calls_at_once, network_memory
 from unetseg.predict_capacity import Capacity, capacity_of
 from unetseg.predict_open import Prediction, open_prediction
 from unetseg.predict_pieces import Work
-from unetseg.predict_trial import Rates, measure
+from unetseg.predict_trial import Rates, measure, starting_seconds
 from unetseg.readers import BadFile, ScanRef, read_header
 from unetseg.scan_rows import is_large
 from unetseg.stack_output import Stack, marker_of, stacks_of
@@ -32,7 +32,6 @@ __all__ = ["PredictEstimate", "estimate"]
 
 _PROCESS: Final = 350e6  # bytes: the interpreter, NumPy and OpenVINO with a network
 _OTHERS: Final = 10  # blocks of files and folders that are there once: run.json, tables beside their rows, records
-_STARTING: Final = 4.0  # seconds until a process of a pool has imported what it needs
 _NORMALISED: Final = 8  # bytes per pixel and channel: 32-bit intensities, twice
 
 
@@ -119,7 +118,8 @@ def _cost(
 ) -> tuple[float, float, tuple[str, ...]]:
     """Seconds and bytes of the disk, and why they cannot be told where that is so."""
     job = replace(prediction.job, config=replace(prediction.job.config, workers=capacity.here))
-    seconds, needed = 0.0, float(_OTHERS * disk.block) if todo else 0.0
+    seconds = starting_seconds(job, capacity.processes) if todo and capacity.processes else 0.0
+    needed = float(_OTHERS * disk.block) if todo else 0.0
     for stacked, works in enumerate(_scans_and_pages(todo)):
         if not works:
             continue
@@ -129,7 +129,7 @@ def _cost(
             return 0.0, 0.0, (f"time and disk are not known: {error}",)
         seconds += _seconds(rates, works, capacity)
         needed += rates.all_bytes(works)
-    return seconds + (_STARTING * capacity.rounds if todo else 0), needed, ()
+    return seconds, needed, ()
 
 
 def _scans_and_pages(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:
@@ -173,7 +173,7 @@ def _seconds(rates: Rates, todo: Sequence[Work], capacity: Capacity) -> float:
     workers = capacity.at_once
     busy = workers if any(rates.cutter.is_cut(work) for work in todo) else min(workers, len(todo))
     stacking = sum(rates.stacking_seconds(work) for work in todo) / min(workers, _count(todo))
-    return rates.start * max(capacity.rounds, 1) + sum(rates.seconds(work) for work in todo) / busy + stacking
+    return rates.start + sum(rates.seconds(work) for work in todo) / busy + stacking
 
 
 def _memory(prediction: Prediction, todo: Sequence[Work], capacity: Capacity) -> float:

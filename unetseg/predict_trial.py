@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -23,7 +24,7 @@ from unetseg.errors import BadFileError, BundleError, UsageError
 from unetseg.gallery import PICTURES, StoredMasks, write_gallery
 from unetseg.object_table import write_table
 from unetseg.outputs import FORMATS, Kind
-from unetseg.parallel import run_units
+from unetseg.parallel import open_workers, run_units
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
 from unetseg.predict_pieces import Cutter, Piece, Work, spread
@@ -33,7 +34,7 @@ from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.share import cores
 from unetseg.stack_trial import StackRates, measure_stacks
 
-__all__ = ["Rates", "measure"]
+__all__ = ["Rates", "measure", "starting_seconds"]
 
 _SECONDS: Final = 4.0  # no piece is begun later
 _WARMING: Final = 3.0  # no size is compiled for later
@@ -158,6 +159,25 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
             cutter=cutter,
             stack=stack,
         )
+
+
+def starting_seconds(job: Job, processes: int) -> float:
+    """Seconds that processes of this machine take to start, to open the model, and to end.
+
+    Args:
+        job: of the prediction.
+        processes: how many.
+    """
+    started = time.monotonic()
+    with open_workers(processes=processes) as workers:
+        for _, found in workers.run(partial(_opened, job), range(processes)):
+            if isinstance(found, Exception):
+                raise found
+    return time.monotonic() - started
+
+
+def _opened(job: Job, _: int) -> None:
+    job.segmenter()
 
 
 def _pieces(cutter: Cutter, works: Sequence[Work]) -> tuple[list[Piece], list[Piece]]:

@@ -12,21 +12,21 @@ from unetseg.share import sharing
 
 
 @pytest.mark.parametrize(
-    ("settings", "at_once", "rounds", "says"),
+    ("settings", "at_once", "processes", "says"),
     [
         pytest.param({}, 2, 0, "by 2 threads of this machine", id="threads"),
         pytest.param({"workers": 3}, 3, 0, "by 3 threads of this machine", id="more-threads"),
-        pytest.param({"processes": 2}, 2, 1, "by 2 processes, which share the 2 cores", id="processes"),
-        pytest.param({"processes": 5}, 5, 3, "by 5 processes, which share the 2 cores", id="more-processes-than-cores"),
-        pytest.param({"processes": 5, "workers": 1}, 1, 3, "by 5 processes", id="fewer-units"),
+        pytest.param({"processes": 2}, 2, 2, "by 2 processes, which share the 2 cores", id="processes"),
+        pytest.param({"processes": 5}, 5, 5, "by 5 processes, which share the 2 cores", id="more-processes-than-cores"),
+        pytest.param({"processes": 5, "workers": 1}, 1, 5, "by 5 processes", id="fewer-units"),
     ],
 )
 def test_processes_share_the_cores(
-    settings: dict[str, int], at_once: int, rounds: int, says: str, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, int], at_once: int, processes: int, says: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("unetseg.share._machine_cores", lambda: 2)
     found = capacity_of(PredictConfig(**settings))
-    assert (found.at_once, found.here, found.rounds) == (at_once, at_once, rounds)
+    assert (found.at_once, found.here, found.processes) == (at_once, at_once, processes)
     assert found.by.startswith(says)
 
 
@@ -38,7 +38,7 @@ def test_a_cluster_counts_by_its_threads_that_may_do_the_work():
     with distributed.SpecCluster(scheduler=scheduler, workers={"cpu": worker, "gpu": gpu}) as cluster, sharing(1):
         address = cluster.scheduler_address
         every, some = (capacity_of(PredictConfig(resource=name), address) for name in ("", "GPU"))
-    assert (every.at_once, some.at_once, every.here, every.rounds) == (6, 2, 1, 0)
+    assert (every.at_once, some.at_once, every.here, every.processes) == (6, 2, 1, 0)
     assert every.by == "by 6 threads of the cluster, each taken to be as fast as one of this machine"
 
 
