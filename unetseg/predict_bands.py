@@ -28,7 +28,7 @@ from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
 from unetseg.parallel import Workers, open_workers
 from unetseg.predict_job import Job, claim_scratch
 from unetseg.predict_marker import Marker, Segmented
-from unetseg.predict_scan import LargeScan, mask_kind, output_name, wanted_bands
+from unetseg.predict_scan import LargeScan, mask_kind, output_name, output_names, wanted_bands
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import open_rows
 from unetseg.sources import hashes
@@ -92,7 +92,7 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     for _, outcome in workers.run(unit, todo):
         if isinstance(outcome, Exception):
             raise outcome
-    marker.begin()
+    marker.begin(output_names(job.config, scan.ref))
     notes = [note for _, note in sorted(raw.written().items())]
     outputs, areas = _outputs(job, scan, kinds, notes)
     near = near_threshold(np.sum([note["levels"] for note in notes], axis=0), job.decision)

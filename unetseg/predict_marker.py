@@ -1,4 +1,8 @@
-"""The commit marker of a segmented scan: written last, it says what the outputs were made from."""
+"""The commit marker of a segmented scan: written last, it says what the outputs were made from.
+
+While outputs are made again, the marker has no signature: it keeps what the old ones are called and which model made
+them, so that whoever goes on after a kill removes those that are not made again.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,8 @@ __all__ = ["Marker", "Segmented"]
 
 logger = logging.getLogger(__name__)
 
+_NONE = ""
+"""The signature of outputs that are being made again."""
 
 Profiles = Mapping[str, Sequence[Profile]]
 
@@ -78,18 +84,30 @@ class Marker:
         return self._known or {}
 
     def discard(self) -> None:
-        """Remove marker and outputs, where there are any."""
+        """Remove outputs and marker, where there are any."""
         self.begin()
         for output in self.record.get("outputs", ()):
             remove_if_there(self._job.out / output)
+        remove_if_there(self._path)
 
     def sources(self) -> list[SourceFile]:
         """Scan and guides as they are now; to be asked for before they are read."""
         return [describe_file(path) for path in self._files]
 
-    def begin(self) -> None:
-        """From here until `finish`, what is there does not count as done."""
-        remove_if_there(self._path)
+    def begin(self, outputs: Sequence[str] = ()) -> None:
+        """From here until `finish`, what is there does not count as done.
+
+        A scan that has no outputs yet gets no marker for it, which would cost a write per scan.
+
+        Args:
+            outputs: that are about to be made, relative to the folder of the outputs; a kill may leave some of them.
+        """
+        if not self.record:
+            remove_if_there(self._path)  # one that is damaged
+            return
+        kept = {name: self.record[name] for name in ("schema_version", "model") if name in self.record}
+        names = dict.fromkeys([*self.record.get("outputs", ()), *outputs])
+        write_json(self._path, {**kept, "signature": _NONE, "outputs": list(names)})
 
     def finish(
         self,

@@ -28,7 +28,7 @@ from unetseg.survey import Preparation
 from unetseg.tile_size import band_height
 from unetseg.tiling import Span, bands_of, padded_size
 
-__all__ = ["LargeScan", "mask_kind", "output_kinds", "output_name", "segment_scan", "wanted_bands"]
+__all__ = ["LargeScan", "mask_kind", "output_kinds", "output_name", "output_names", "segment_scan", "wanted_bands"]
 
 Areas = NDArray[np.int64]
 
@@ -77,7 +77,7 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
         if rows.plane.streamed and not zoom:
             return LargeScan(ref, rows.shape, size, preparation, tuple(sources), note, job.segmenter().tile)
         found = _segmented(job, rows, preparation, zoom)
-    marker.begin()
+    marker.begin(output_names(job.config, ref))
     outputs, areas = _write(job, ref, found, size)
     near = near_threshold(found.levels, job.decision)
     table = object_rows(ref.id, areas, rows.shape, job.info.classes, near, size)
@@ -117,6 +117,11 @@ def output_name(config: PredictConfig, ref: ScanRef, kind: Kind) -> str:
     """The file of an output, relative to the folder of the outputs."""
     middle = "" if kind in (MASKS, LABELS) else f".{kind.name}"
     return f"{ref.id}{middle}{FORMATS[config.format].suffix}"
+
+
+def output_names(config: PredictConfig, ref: ScanRef) -> list[str]:
+    """All that is written of a scan, relative to the folder of the outputs."""
+    return [output_name(config, ref, kind) for kind in output_kinds(config)]
 
 
 def _segmented(job: Job, rows: ScanRows, preparation: Preparation, zoom: Size | None) -> Segmentation:

@@ -23,7 +23,7 @@ from unetseg.outputs import FORMATS, Kind
 from unetseg.pixel_size import Size
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Marker, Segmented
-from unetseg.predict_scan import output_kinds, output_name
+from unetseg.predict_scan import output_kinds, output_name, output_names
 from unetseg.readers import ScanRef, read_header
 from unetseg.sources import SourceFile
 
@@ -102,10 +102,10 @@ def finish_stack(job: Job, stack: Stack) -> Segmented:
     _check_unchanged(stack, sources, records)
     rows = [[ObjectRow(**row) for row in record["rows"]] for record in records]
     sizes = [(own[0].height, own[0].width) for own in rows]
-    marker.begin()
+    alike = len(set(sizes)) == 1
+    marker.begin([name for ref in ([stack.ref] if alike else stack.pages) for name in output_names(job.config, ref)])
     for ref in stack.pages:  # outputs of their own, of a time when the pages differed in size
         Marker(job, ref).discard()
-    alike = len(set(sizes)) == 1
     outputs = list((_write_stack if alike else _write_pages)(job, pages, stack, sizes))
     notes = [record["note"] for record in records if record["note"]]
     if not alike:
@@ -117,7 +117,9 @@ def finish_stack(job: Job, stack: Stack) -> Segmented:
 def _check_unchanged(stack: Stack, sources: Sequence[SourceFile], records: Sequence[Mapping[str, Any]]) -> None:
     now = {source.path: source.sha256 for source in sources}
     then = [(item["path"], item["sha256"]) for record in records for item in record.get("sources", ())]
-    if not all(records) or any(now.get(path) != content for path, content in then):
+    if not all(record.get("signature") for record in records) or any(
+        now.get(path) != content for path, content in then
+    ):
         raise DataError(
             f"{stack.ref.path}: it, or what was made of its pages, was changed meanwhile; run the same again"
         )

@@ -245,7 +245,8 @@ class Prediction:
 
     def markers(self, out: Path) -> dict[str, tuple[int, int]]:
         """The scans that are done: inode and time of each marker, which a second writing changes."""
-        found = [(path.name, path.stat()) for path in (out / "records").glob("**/*.json")]
+        done = [path for path in (out / "records").glob("**/*.json") if json.loads(path.read_text())["signature"]]
+        found = [(path.name, path.stat()) for path in done]
         return {name: (state.st_ino, state.st_mtime_ns) for name, state in found}
 
     def bands(self, out: Path) -> int:

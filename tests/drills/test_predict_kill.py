@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 pytestmark = pytest.mark.drill
 
 KILLS = 10
+KILLS_OVER_OTHERS = 4
+OTHERS = ("--set", "predict.format=tiff", "--set", "predict.probabilities=true")
 
 
 @dataclass(frozen=True)
@@ -57,4 +60,23 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_outputs(prepared: P
         again.append(counted["done"])
         bands.append(written)
     say(f"predict: {KILLS} kills; of {prediction.count} scans left to do: {again}; bands kept: {bands}")
+    assert any(0 < count < prediction.count for count in again)
+
+
+def test_killed_while_other_outputs_are_replaced_nothing_of_those_stays(prepared: Prepared, tmp_path: Path, say):
+    prediction, over, again = prepared.prediction, [], []
+    expected, others = prediction.contents(prepared.out), tmp_path / "others"
+    prediction.run(others, *OTHERS)
+    before = prediction.markers(others)
+    for number in range(KILLS_OVER_OTHERS):
+        out = tmp_path / str(number)
+        shutil.copytree(others, out)
+        process = prediction.start(out)
+        time.sleep(random.Random(number).uniform(0.3, 0.95) * prepared.seconds)
+        process.kill()
+        process.communicate()
+        over.append(len(before) - len(prediction.markers(out)))
+        again.append(prediction.run(out)["done"])
+        assert prediction.contents(out) == expected
+    say(f"predict: {KILLS_OVER_OTHERS} kills over other outputs; scans in the making: {over}; left to do: {again}")
     assert any(0 < count < prediction.count for count in again)
