@@ -78,7 +78,7 @@ def figures(name: str, outcome: Outcome) -> dict[str, Any]:
 def overlaps(bundle: Bundle, dataset: Dataset, tile: int) -> dict[str, list[float]]:
     """Shares of the pixels of a class that a second one covers too: in the masks, in what is found; by pair."""
     engine, names = open_engine(bundle.folder), dataset.index.classes
-    tile = tile_side(engine, halo=bundle.info.halo, stride=bundle.info.stride, wanted=tile)
+    tile = tile_side(bundle.info, tile)
     both = np.zeros((2, len(names), len(names)))
     for scan in dataset.scans("test"):
         masks = dataset.masks(scan)

@@ -546,7 +546,8 @@ class PredictConfig:
     tile: Annotated[
         int,
         Field(
-            description="Side of a tile in pixels, halo included; smaller scans are not tiled. 0: by memory and halo.",
+            description="Side of a tile in pixels, halo included; smaller scans are not tiled. 0: by halo, cores and "
+            "memory; by the network alone where tiles are blended.",
             ge=0,
             le=16384,
         ),

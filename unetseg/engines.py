@@ -21,6 +21,7 @@ from unetseg.engine_choice import Precision, has_bfloat16, has_openvino, keras_s
 from unetseg.engine_openvino import OpenVinoEngine
 from unetseg.errors import BundleError
 from unetseg.flips import Flipped
+from unetseg.memory import pixel_bytes
 from unetseg.network_file import check_network_file
 from unetseg.storage import file_hash, local_copy
 
@@ -37,7 +38,6 @@ use, and two threads that do so at once wait for each other for ever."""
 
 Inputs = Mapping[str, NDArray[np.float32]]
 
-_BYTES_PER_FILTER = 20  # and pixel, of the first level: what OpenVINO takes, TensorFlow takes no less
 # Of a probability: engines order their sums differently, damaged weights differ far more.
 _MOST_OFF = 1e-3  # of any pixel, in float32
 _MEAN_OFF = 0.02  # in bfloat16, in which trained networks differ by 0.002, and single pixels by 0.05
@@ -84,7 +84,7 @@ class KerasEngine:
         model = main_output(load_network(bundle.folder))
         self._model = model if precision == "float32" else _in_bfloat16(model)
         self.precision = precision
-        self.pixel_bytes = float(_BYTES_PER_FILTER * bundle.info.settings.model.width)
+        self.pixel_bytes = pixel_bytes(bundle.info.settings.model.width)
         # Keras builds its prediction function at the first call, which two threads must not do at once.
         self._lock = threading.Lock()
 

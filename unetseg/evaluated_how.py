@@ -42,7 +42,7 @@ def bfloat16_change(bundle: Bundle, dataset: Dataset, config: PredictConfig) -> 
         ``max`` and ``mean`` of the absolute differences over all pixels and classes, and the number of ``scans``.
     """
     exact, rounded = (engine_for(bundle.folder, replace(config, precision=name)) for name in ("float32", "bfloat16"))
-    tile = tile_side(exact, halo=bundle.info.halo, stride=bundle.info.stride, wanted=config.tile)
+    tile = tile_side(bundle.info, config.tile)
     largest, total, pixels = 0.0, 0.0, 0
     scans = dataset.scans("validation")
     for scan in scans:

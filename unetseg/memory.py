@@ -10,18 +10,39 @@ from typing import Final
 
 from unetseg.share import cores, memory_share
 
-__all__ = ["calls_at_once", "network_memory"]
+__all__ = ["calls_at_once", "memory_set_aside", "network_memory", "physical_memory", "pixel_bytes"]
 
 _LEAST: Final = 1.3e9  # bytes: with it, default networks segment any scan in less than 2 GB
 _SHARE: Final = 1 / 24  # of larger machines
+_BYTES_PER_FILTER: Final = 20  # and pixel, of the first level: what OpenVINO takes, TensorFlow takes no less
+_LEAST_FILTERS: Final = 16  # of what is reckoned with: bundles made by hand may not say how many
+
+
+def physical_memory() -> float:
+    """Bytes that this machine has."""
+    return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+def memory_set_aside() -> float:
+    """Bytes that are set aside for all calls of a network that run at once on this machine."""
+    return max(_LEAST, _SHARE * physical_memory())
 
 
 def network_memory() -> float:
-    """Bytes that are set aside for all calls of a network that run at once in this process.
+    """Bytes of those that are this process's: of several that work together, each has its share."""
+    return memory_set_aside() * memory_share()
 
-    Of several processes that work together, each has its share.
+
+def pixel_bytes(filters: int) -> float:
+    """Memory that a call takes per pixel, about, which can be told without opening the network.
+
+    Within 5 % of what `unetseg.engines.OpenVinoEngine` reckons from the graph of plain and residual networks, attention
+    and several outputs included; half of it where encoder levels are fused.
+
+    Args:
+        filters: of the first level.
     """
-    return max(_LEAST, _SHARE * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) * memory_share()
+    return float(_BYTES_PER_FILTER * max(filters, _LEAST_FILTERS))
 
 
 def calls_at_once(call_bytes: float) -> int:

@@ -79,9 +79,9 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     Raises:
         BadFileError: it cannot be used.
     """
-    marker, spans = Marker(job, scan.ref), wanted_bands(job.info, scan.tile, scan.shape[0])
+    marker, spans = Marker(job, scan.ref), wanted_bands(job.info, job.config.tile, scan.shape[0])
     raw = _bands(job, scan, spans, MASKS)
-    key = text_hash(job.signature, job.renewal, hashes(scan.sources), scan.tile)
+    key = text_hash(job.signature, job.renewal, hashes(scan.sources), job.config.tile)
     kinds = [raw, _bands(job, scan, spans, PROBABILITIES)] if job.config.probabilities else [raw]
     claim_scratch(job)
     for bands in kinds:
@@ -117,7 +117,7 @@ def _segment_band(job: Job, scan: LargeScan, kinds: list[Bands], span: Span) -> 
     """One unit: the masks are written last, since their note says that the band is done."""
     with open_rows(job, scan.ref) as rows:
         image, guides = rows.read(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
-    found = job.segmenter(scan.tile).band(image, guides, span, probabilities=len(kinds) > 1)
+    found = job.segmenter().band(image, guides, span, probabilities=len(kinds) > 1)
     if found.probabilities is not None:
         kinds[1].write(span.inner[0], found.probabilities)
     parts = [_to_plain(band_components(mask)) for mask in found.masks]

@@ -26,7 +26,6 @@ from unetseg.predict_trial import Rates, measure, starting_seconds
 from unetseg.readers import BadFile, ScanRef, read_header
 from unetseg.scan_rows import is_large
 from unetseg.stack_output import Stack, marker_of, stacks_of
-from unetseg.tile_size import tile_side
 
 __all__ = ["PredictEstimate", "estimate"]
 
@@ -180,8 +179,7 @@ def _memory(prediction: Prediction, todo: Sequence[Work], capacity: Capacity) ->
     """Of the processes, of the calls of the network that run at once, and of the largest scans or bands in flight."""
     info, config = prediction.job.info, prediction.job.config
     engine = engine_for(prediction.job.bundle, config)
-    tile = tile_side(engine, halo=info.halo, stride=info.stride, wanted=config.tile)
-    workers = capacity.here
+    tile, workers = config.tile, capacity.here
     call = max(min(work.shape[0], tile) * min(work.shape[1], tile) for work in todo) * engine.pixel_bytes
     calls = min(call * min(calls_at_once(call), workers), max(call, network_memory()))
     largest = max(_unit_bytes(work, tile, info, config) for work in todo)

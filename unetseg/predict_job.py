@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from unetseg.bundle import Bundle, BundleInfo
@@ -22,12 +22,13 @@ SCHEMA_VERSION = 3
 
 LEAVES_OUTPUTS = frozenset(
     {
-        *("engine", "pattern", "exclude", "guides", "workers", "batch", "processes", "resource", "scratch"),
+        *("engine", "pattern", "exclude", "guides", "workers", "batch", "processes", "resource", "scratch", "tile"),
         *("max_failed_fraction", "max_scan_gigabytes"),
     }
 )
 """Settings that say which scans are segmented, and how fast: with any other one changed, outputs are out of date.
-Another engine gives the same but for rounding; the files of guides are known by their content."""
+Another engine or tile gives the same but for rounding, unless tiles are blended: then their size does count. The files
+of guides are known by their content."""
 
 _DIGITS = 16  # of a hash: names of scans may be too long for one folder, or mean several
 
@@ -44,7 +45,7 @@ class Job:
         scratch: folder on a disk for what is made of a scan in parts, until all are there.
         shared: whether all workers of a cluster see that folder.
         guides: where the guides of the scans are.
-        config: the settings, with the precision that all workers are to use.
+        config: the settings, with the precision and the tile that all workers are to use.
         signature: hash of all that an output depends on besides its scan.
         digest: of the bundle; empty before its schema 3.
         renewal: name of the overwriting that goes on (`unetseg.predict_folder`); empty: what is up to date stays.
@@ -66,15 +67,9 @@ class Job:
         """Where parts of a scan, or the pages of a stack, are until all of it is there."""
         return self.scratch / text_hash(scan)[:_DIGITS]
 
-    def segmenter(self, tile: int = 0) -> Segmenter:
-        """The model, opened once in each process.
-
-        Args:
-            tile: side of a tile in pixels, where that is known; 0: as the settings say, or by this machine's memory.
-        """
-        engine, info = engine_for(self.bundle, self.config), self.info
-        side = tile_side(engine, halo=info.halo, stride=info.stride, wanted=tile or self.config.tile)
-        return Segmenter(engine, info, self.decision, side)
+    def segmenter(self) -> Segmenter:
+        """The model, opened once in each process."""
+        return Segmenter(engine_for(self.bundle, self.config), self.info, self.decision, self.config.tile)
 
 
 def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
@@ -85,7 +80,7 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
         out: folder of the outputs.
         config: the settings.
     """
-    config = settled(config, model.folder)
+    config = replace(settled(config, model.folder), tile=tile_side(model.info, config.tile))
     guides = tuple(GuideSource(name=name, path=str(locate(config.guides) / name)) for name in model.info.guides)
     return Job(
         bundle=model.folder.absolute(),
@@ -114,5 +109,7 @@ def claim_scratch(job: Job) -> None:
 def _signature(model: Bundle, config: PredictConfig) -> str:
     plain = to_plain(config)
     settings = {name: value for name, value in plain.items() if name not in LEAVES_OUTPUTS}
+    if not model.info.exact:
+        settings["tile"] = config.tile
     decision = asdict(model.decision) if model.decision.rule == "thresholds" else "argmax"
     return text_hash(SCHEMA_VERSION, file_hash(model.folder / "bundle.json"), decision, settings)

@@ -46,7 +46,6 @@ class LargeScan:
         preparation: how its rows become the network's input.
         sources: the files, as they were when it was looked at.
         note: what is odd about it, or nothing.
-        tile: side of a tile in pixels, which all take that segment its bands, whatever memory they have.
     """
 
     ref: ScanRef
@@ -55,7 +54,6 @@ class LargeScan:
     preparation: Preparation
     sources: tuple[SourceFile, ...]
     note: str
-    tile: int
 
 
 def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
@@ -75,7 +73,7 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
         note = "; ".join(filter(None, [note, _blending_note(job, rows.shape, zoom)]))
         preparation = prepare(job, ref, rows)
         if rows.plane.streamed and not zoom:
-            return LargeScan(ref, rows.shape, size, preparation, tuple(sources), note, job.segmenter().tile)
+            return LargeScan(ref, rows.shape, size, preparation, tuple(sources), note)
         found = _segmented(job, rows, preparation, zoom)
     marker.begin(output_names(job.config, ref))
     outputs, areas = _write(job, ref, found, size)
@@ -87,7 +85,7 @@ def segment_scan(job: Job, ref: ScanRef) -> Segmented | LargeScan:
 def _blending_note(job: Job, shape: tuple[int, int], zoom: Size | None) -> str:
     """Says that a scan is not segmented as in one piece, or nothing."""
     sides = (side * factor for side, factor in zip(shape, zoom or (1, 1), strict=True))
-    return BLENDED if not job.info.exact and max(sides) > job.segmenter().tile else ""
+    return BLENDED if not job.info.exact and max(sides) > job.config.tile else ""
 
 
 def wanted_bands(info: BundleInfo, tile: int, height: int) -> list[Span]:

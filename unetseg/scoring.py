@@ -186,11 +186,10 @@ def scan_probabilities(
         bundle: the model.
         dataset: that has the scan.
         scan: one of its scans.
-        tile: side of a tile in pixels; 0: chosen by memory.
+        tile: side of a tile in pixels; 0: chosen (`unetseg.tile_size`).
     """
     image, info = model_image(bundle, dataset, scan), bundle.info
-    side = tile_side(engine, halo=info.halo, stride=info.stride, wanted=tile)
-    return predict_tiles(engine, info, image, dataset.guides(scan), tile=side)
+    return predict_tiles(engine, info, image, dataset.guides(scan), tile=tile_side(info, tile))
 
 
 def _check_match(bundle: Bundle, dataset: Dataset) -> None:

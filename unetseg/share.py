@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["cores", "is_shared", "memory_share", "sharing"]
+__all__ = ["cores", "is_shared", "machine_cores", "memory_share", "sharing"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def sharing(threads: int, processes: int = 1) -> Iterator[None]:
         threads: units that this process does at once.
         processes: how many there are, at least, that do as many.
     """
-    machine = _machine_cores()
+    machine = machine_cores()
     mine = max(1, min(threads, machine))
     token = _share.set(_Share(mine, min(mine / machine, 1 / max(1, processes))))
     try:
@@ -47,7 +47,7 @@ def sharing(threads: int, processes: int = 1) -> Iterator[None]:
 def cores() -> int:
     """Processor cores that this process may use."""
     share = _share.get()
-    return share.cores if share else _machine_cores()
+    return share.cores if share else machine_cores()
 
 
 def memory_share() -> float:
@@ -61,5 +61,6 @@ def is_shared() -> bool:
     return memory_share() < 1
 
 
-def _machine_cores() -> int:
+def machine_cores() -> int:
+    """Processor cores that all processes on this machine may use together."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

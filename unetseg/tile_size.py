@@ -1,6 +1,9 @@
 """How large the tiles of large scans are.
 
-Tiles overlap by twice the halo, so small ones compute much twice, and large ones take much memory.
+Tiles overlap by twice the halo, so small ones compute much twice, and large ones take much memory. Where tiles are
+exact their size is a matter of the machine; where they are blended it changes what is found, so it follows from the
+network alone (docs/adr/0013-tiles-are-settled-once.md). Either way it is told without opening the network, and does not
+depend on how many processes share the machine: so a run that was killed goes on with any number of them.
 """
 
 from __future__ import annotations
@@ -8,9 +11,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from unetseg.engines import Engine
-from unetseg.memory import network_memory
-from unetseg.share import cores
+from unetseg.bundle import BundleInfo
+from unetseg.memory import memory_set_aside, physical_memory, pixel_bytes
+from unetseg.share import machine_cores
 from unetseg.tiling import padded_size
 
 __all__ = ["band_height", "tile_side", "waste"]
@@ -19,27 +22,41 @@ _MOST_WASTE: Final = 0.35  # of the pixels that are kept
 _LARGEST: Final = 4096  # pixels: beyond, nothing is gained
 _LEAST_KEPT: Final = 256  # pixels of a tile's side, however little memory there is
 _BEYOND: Final = 4  # times the memory set aside: what a call may take so that little is computed twice
+_FOR_PROCESSES: Final = 1 / 2  # of the machine's memory: what calls may take, one in each of a process per core
+_BLENDED: Final = 0.65e9  # bytes of a call: half of what the smallest machine sets aside, for either of two cores
 
 
-def tile_side(engine: Engine, *, halo: int, stride: int, wanted: int = 0) -> int:
+def tile_side(info: BundleInfo, wanted: int = 0) -> int:
     """Side of a tile in pixels, halo included: a multiple of the stride.
 
-    Such that every processor core has a tile within the memory that is set aside for networks; larger where more than
-    35 % would be computed twice.
-
     Args:
-        engine: that runs the network.
-        halo: pixels that the network sees on each side.
-        stride: of the network.
+        info: of the bundle.
         wanted: what the settings say, which holds; 0: chosen here.
     """
     if wanted:
         return wanted
-    pixels = network_memory() / engine.pixel_bytes
-    frugal = math.ceil(_side_for(_MOST_WASTE, padded_size(halo, stride)) / stride) * stride
-    side = min(max(math.sqrt(pixels / cores()), frugal), math.sqrt(_BEYOND * pixels), _LARGEST)
-    least = 2 * padded_size(halo, stride) + padded_size(_LEAST_KEPT, stride)
+    halo, stride = padded_size(info.halo, info.stride), info.stride
+    side = _exact_side(info) if info.exact else _blended_side(info)
+    least = 2 * halo + padded_size(_LEAST_KEPT, stride)
     return max(int(side) // stride * stride, least)
+
+
+def _exact_side(info: BundleInfo) -> float:
+    """Such that every processor core has a tile within the memory that is set aside for networks.
+
+    Larger where more than 35 % would be computed twice, unless a process per core would take too much then.
+    """
+    size, cores, stride = pixel_bytes(info.settings.model.width), machine_cores(), info.stride
+    pixels = memory_set_aside() / size
+    most = min(_BEYOND * pixels, _FOR_PROCESSES * physical_memory() / cores / size)
+    frugal = math.ceil(_side_for(_MOST_WASTE, padded_size(info.halo, stride)) / stride) * stride
+    return min(max(math.sqrt(pixels / cores), frugal), math.sqrt(most), _LARGEST)
+
+
+def _blended_side(info: BundleInfo) -> float:
+    """The same on all machines; no smaller than the patches whose statistics the network was trained with."""
+    settings = info.settings
+    return max(math.sqrt(_BLENDED / pixel_bytes(settings.model.width)), padded_size(settings.train.patch, info.stride))
 
 
 def band_height(side: int, *, halo: int, multiple: int) -> int:

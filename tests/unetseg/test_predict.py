@@ -128,13 +128,27 @@ def test_every_setting_but_those_that_leave_outputs_as_they_are_makes_them_out_o
     trained: Project, tmp_path: Path
 ):
     other = {
-        "format": "tiff", "masks": "labels", "objects": True, "min_object": 5, "fill_holes": 5, "tile": 512,
+        "format": "tiff", "masks": "labels", "objects": True, "min_object": 5, "fill_holes": 5,
         "probabilities": True, "pixel_size": "rescale", "flips": "both", "precision": "bfloat16",
     }  # fmt: skip
     assert set(other) | LEAVES_OUTPUTS == {item.name for item in fields(PredictConfig)}
     bundle = load_bundle(trained.models / "0001")
     made = [make_job(bundle, tmp_path, PredictConfig(**{name: value})).signature for name, value in other.items()]
     assert len({*made, make_job(bundle, tmp_path, PredictConfig()).signature}) == len(other) + 1
+
+
+@pytest.mark.parametrize("exact", [True, False], ids=["exact", "blended"])
+def test_the_tile_is_settled_by_who_starts_and_counts_only_where_tiles_are_blended(
+    exact: bool, trained: Project, tmp_path: Path
+):
+    bundle = load_bundle(trained.models / "0001")
+    bundle = replace(bundle, info=replace(bundle.info, exact=exact))
+    auto, other = make_job(bundle, tmp_path, PredictConfig()), make_job(bundle, tmp_path, PredictConfig(tile=512))
+    same = make_job(bundle, tmp_path, PredictConfig(tile=auto.config.tile))
+    assert auto.config.tile > 512
+    assert other.config.tile == 512
+    assert auto.signature == same.signature
+    assert (auto.signature == other.signature) == exact
 
 
 def test_new_thresholds_make_outputs_out_of_date(trained: Project, scans: Path, tmp_path: Path):

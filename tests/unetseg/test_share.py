@@ -9,7 +9,7 @@ from unetseg.share import cores, is_shared, memory_share, sharing
 
 @pytest.fixture
 def eight_cores(monkeypatch):
-    monkeypatch.setattr(share, "_machine_cores", lambda: 8)
+    monkeypatch.setattr(share, "machine_cores", lambda: 8)
 
 
 def test_alone_a_process_has_the_whole_machine(eight_cores):
