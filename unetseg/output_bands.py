@@ -3,7 +3,7 @@
 ::
 
     FOLDER/               of the caller's choosing, on the disk of the outputs; found again after a kill
-      bands.json          what it was begun for
+      bands.json          what was begun
       image/0/            the array of full resolution
       written/<start>.json    one per band, written after its rows: the commit marker, with what the caller notes
 
@@ -35,7 +35,8 @@ class Bands:
     """An output in the making. It holds no open file, so it can travel to other processes.
 
     Attributes:
-        folder: where it is made; local, and seen by all processes that write.
+        folder: where it is made, for these bands alone: its name tells the scan's content, the model and the settings;
+            local, and seen by all processes that write.
         shape: of the planes, ``(K, H, W)``.
         names: of the classes.
         pixel_size: ``(y, x)`` in micrometres, or None.
@@ -54,15 +55,12 @@ class Bands:
         if self.rows < 1 or (self.rows % CHUNK and self.rows < self.shape[1]):
             raise UsageError(f"rows: bands must be a multiple of {CHUNK} rows high, found {self.rows}")
 
-    def begin(self, key: str = "") -> None:
+    def begin(self) -> None:
         """Make the folder; one that was begun for the same is gone on with, any other is thrown away.
 
         To be called once, before any process writes.
-
-        Args:
-            key: hash of what the bands are made from besides: the scan's content, the model, the settings.
         """
-        wanted = {"key": key, "shape": list(self.shape), "kind": self.kind.name, "rows": self.rows}
+        wanted = {"shape": list(self.shape), "kind": self.kind.name, "rows": self.rows}
         marker = self.folder / "bands.json"
         if marker.exists() and read_json(marker) == wanted:
             return

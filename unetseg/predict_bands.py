@@ -2,10 +2,11 @@
 
 ::
 
-    OUT/.unfinished/<scan>/masks/            what the network marked (unetseg.output_bands)
-    OUT/.unfinished/<scan>/<kind>/           further outputs, and masks whose objects were filtered
+    OUT/.unfinished/<scan>/<hash>/masks/     what the network marked (unetseg.output_bands)
+    OUT/.unfinished/<scan>/<hash>/<kind>/    further outputs, and masks whose objects were filtered
 
-All of it goes when the scan's commit marker is written.
+The hash is of all that a band depends on: content of the scan, model, settings, tile. So what is there is of this run,
+even when a worker of a killed one goes on for a while. All of it goes when the scan's commit marker is written.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,8 +33,8 @@ from unetseg.predict_marker import Marker, Segmented
 from unetseg.predict_scan import LargeScan, mask_kind, output_name, output_names, wanted_bands
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import open_rows
+from unetseg.scratch import keep_only
 from unetseg.sources import hashes
-from unetseg.storage import text_hash
 from unetseg.tiling import Span
 
 __all__ = ["segment_large", "segment_large_scans"]
@@ -80,12 +82,13 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
         BadFileError: it cannot be used.
     """
     marker, spans = Marker(job, scan.ref), wanted_bands(job.info, job.config.tile, scan.shape[0])
-    raw = _bands(job, scan, spans, MASKS)
-    key = text_hash(job.signature, job.renewal, hashes(scan.sources), job.config.tile)
-    kinds = [raw, _bands(job, scan, spans, PROBABILITIES)] if job.config.probabilities else [raw]
+    folder = job.parts(scan.ref.id, hashes(scan.sources), job.config.tile)
+    raw = _bands(job, scan, spans, folder, MASKS)
+    kinds = [raw, _bands(job, scan, spans, folder, PROBABILITIES)] if job.config.probabilities else [raw]
     claim_scratch(job)
+    keep_only(folder)
     for bands in kinds:
-        bands.begin(key)
+        bands.begin()
     missing = set(raw.missing())
     todo = [span for span in spans if span.inner[0] in missing]
     unit = partial(_segment_band, job, scan, kinds)
@@ -100,11 +103,11 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
     return marker.finish(scan.sources, outputs, table, scan.note, {scan.ref.id: scan.preparation.profiles})
 
 
-def _bands(job: Job, scan: LargeScan, spans: list[Span], kind: Kind) -> Bands:
+def _bands(job: Job, scan: LargeScan, spans: list[Span], folder: Path, kind: Kind) -> Bands:
     """An output in the making."""
     names = job.info.classes
     return Bands(
-        folder=job.unfinished(scan.ref.id) / kind.name,
+        folder=folder / kind.name,
         shape=(len(names), *scan.shape),
         names=names,
         pixel_size=scan.pixel_size,

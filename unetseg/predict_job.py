@@ -64,8 +64,19 @@ class Job:
     renewal: str = ""
 
     def unfinished(self, scan: str) -> Path:
-        """Where parts of a scan, or the pages of a stack, are until all of it is there."""
+        """Where all parts of a scan, or the pages of a stack, are until all of it is there."""
         return self.scratch / text_hash(scan)[:_DIGITS]
+
+    def parts(self, scan: str, *of: object) -> Path:
+        """Where those parts are that this model and these settings make.
+
+        In a folder of their own, since a worker may still be at work that a killed command has left behind.
+
+        Args:
+            scan: its id.
+            of: what the parts are made from besides.
+        """
+        return self.unfinished(scan) / text_hash(self.signature, self.renewal, of)[:_DIGITS]
 
     def segmenter(self) -> Segmenter:
         """The model, opened once in each process."""

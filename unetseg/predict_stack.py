@@ -18,6 +18,7 @@ from unetseg.predict_job import Job, claim_scratch
 from unetseg.predict_marker import Segmented
 from unetseg.predict_scan import LargeScan, segment_scan
 from unetseg.readers import ScanRef
+from unetseg.scratch import keep_only
 from unetseg.stack_output import Stack, finish_stack, finished_stack, page_job
 
 __all__ = ["segment_stacks"]
@@ -47,22 +48,24 @@ def segment_stacks(job: Job, stacks: Sequence[Stack], workers: Workers) -> Itera
         for stack, outcome in workers.run(partial(_segment_alone, job), todo):
             yield stack.ref, outcome
     elif todo:
-        claim_scratch(job)
-        yield from _segment_pages(job, _Queue(todo), workers)
+        yield from _segment_pages(job, todo, workers)
 
 
 def _segment_alone(job: Job, stack: Stack) -> Segmented:
     """All of a stack, by one of many workers that share no folder."""
-    claim_scratch(job)
     with open_workers(workers=1) as own:
-        outcome = next(found for _, found in _segment_pages(job, _Queue([stack]), own))
+        outcome = next(found for _, found in _segment_pages(job, [stack], own))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
 
 
-def _segment_pages(job: Job, queue: _Queue, workers: Workers) -> Iterator[tuple[ScanRef, Outcome]]:
+def _segment_pages(job: Job, stacks: Sequence[Stack], workers: Workers) -> Iterator[tuple[ScanRef, Outcome]]:
     """Pages, and finished stacks between them; then large pages, each by all workers."""
+    claim_scratch(job)
+    for stack in stacks:
+        keep_only(page_job(job, stack.ref.id).out)
+    queue = _Queue(stacks)
     large: list[LargeScan] = []
     for unit, outcome in workers.run(partial(_unit, job), queue.units()):
         if isinstance(outcome, LargeScan):
@@ -73,8 +76,8 @@ def _segment_pages(job: Job, queue: _Queue, workers: Workers) -> Iterator[tuple[
             yield from queue.note(unit, outcome)
     yield from _finish(job, queue, workers)
     large.sort(key=lambda scan: scan.ref)
-    for stack, pages in groupby(large, key=lambda scan: scan.ref.stack):
-        for page, found in segment_large_scans(page_job(job, stack), list(pages), workers):
+    for name, pages in groupby(large, key=lambda scan: scan.ref.stack):
+        for page, found in segment_large_scans(page_job(job, name), list(pages), workers):
             yield from queue.note(page, found)
         yield from _finish(job, queue, workers)
 

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from unetseg.errors import UsageError
-from unetseg.storage import is_remote, locate, text_hash
+from unetseg.storage import is_remote, locate, remove, text_hash
 
-__all__ = ["claim_folder", "is_shared", "scratch_folder"]
+__all__ = ["claim_folder", "is_shared", "keep_only", "scratch_folder"]
 
 _DIGITS = 16  # of a hash
 
@@ -54,6 +54,13 @@ def claim_folder(folder: Path) -> None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def keep_only(folder: Path) -> None:
+    """Remove what lies beside a folder: parts of the same scan that were begun with something else."""
+    others = [path for path in folder.parent.iterdir() if path != folder] if folder.parent.exists() else []
+    for path in others:
+        remove(path)
 
 
 def _user() -> int:

@@ -2,10 +2,11 @@
 
 The pages are segmented as scans of their own, below the folder for what is unfinished; large ones in bands there::
 
-    OUT/.unfinished/<stack>/<scan>.p0007.ome.zarr
-    OUT/.unfinished/<stack>/records/<scan>.p0007.json
-    OUT/.unfinished/<stack>/.unfinished/<page>/      bands of a large page
+    OUT/.unfinished/<stack>/<hash>/<scan>.p0007.ome.zarr
+    OUT/.unfinished/<stack>/<hash>/records/<scan>.p0007.json
+    OUT/.unfinished/<stack>/<hash>/.unfinished/<page>/       bands of a large page
 
+The hash is of model and settings (`unetseg.predict_job.Job.parts`).
 A band of one page is in memory at a time, however many pages there are.
 """
 
@@ -72,7 +73,7 @@ def page_job(job: Job, stack: str) -> Job:
         job: of the prediction.
         stack: its id.
     """
-    folder = job.unfinished(stack)
+    folder = job.parts(stack)
     return replace(job, out=folder, scratch=folder / ".unfinished", config=replace(job.config, format=_BETWEEN))
 
 

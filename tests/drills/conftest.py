@@ -251,7 +251,7 @@ class Prediction:
 
     def bands(self, out: Path) -> int:
         """Bands of the large scan that are done, while it is not."""
-        return len(list((out / ".unfinished").glob("*/masks/written/*.json")))
+        return len(list((out / ".unfinished").glob("*/*/masks/written/*.json")))
 
     def contents(self, out: Path) -> dict[str, bytes]:
         """Every output; the records tell of times, too, but of the same ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,31 @@ def test_a_scan_that_breaks_in_the_middle_is_set_aside(trained: Project, large: 
     result = run(trained, scans, tmp_path / "out")
     assert (result.done, [Path(item.path).name for item in result.quarantined]) == (1, ["broken.tif"])
     assert read_json(tmp_path / "out/run.json")["schema_version"] == 3
+
+
+@pytest.mark.usefixtures("in_bands")
+def test_a_worker_that_a_killed_command_left_behind_writes_into_no_other_run(
+    trained: Project, large: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real, units = predict_bands._segment_band, []
+
+    def killed(*unit: Any) -> None:
+        if len(units) == 1:
+            raise OSError(28, "No space left on device")
+        units.append(unit)
+        real(*unit)
+
+    def late(*unit: Any) -> None:
+        real(*unit)
+        with suppress(ValueError):  # of TensorStore: its folder is gone
+            real(*units[0])
+
+    monkeypatch.setattr(predict_bands, "_segment_band", killed)
+    with pytest.raises(OSError, match="No space"):  # flips change what is found
+        run(trained, large, tmp_path, replace(ALL, flips="both"))
+    monkeypatch.setattr(predict_bands, "_segment_band", late)
+    run(trained, large, tmp_path)
+    for kind in (MASKS, OBJECTS, PROBABILITIES):
+        np.testing.assert_array_equal(planes(tmp_path, "ome-zarr", kind), planes(whole, "ome-zarr", kind))
+    assert run(trained, large, tmp_path).skipped == 1
+    assert not list((tmp_path / ".unfinished").iterdir())
