@@ -24,7 +24,7 @@ from unetseg.share import sharing
 def test_processes_share_the_cores(
     settings: dict[str, int], at_once: int, processes: int, says: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("unetseg.share._machine_cores", lambda: 2)
+    monkeypatch.setattr("unetseg.share.machine_cores", lambda: 2)
     found = capacity_of(PredictConfig(**settings))
     assert (found.at_once, found.here, found.processes) == (at_once, at_once, processes)
     assert found.by.startswith(says)
