@@ -7,14 +7,14 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from unetseg.init import init
 from unetseg.project import Project, load_project
-from unetseg.storage import locate
+from unetseg.storage import locate, locked
 from unetseg.synth import write_eyes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -48,22 +48,43 @@ def tiny() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with scans, masks and guides of eight people, two scans each."""
-    folder = tmp_path_factory.mktemp("eyes")
-    write_eyes(folder, subjects=8, scans_per_subject=2, size=(80, 112))
-    return folder
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Makes a folder in the first process of the run that asks for it; the others wait, and find it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def find(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = base / name, base / f"{name}.done"
+        with locked(base / f"{name}.making"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return find
 
 
 @pytest.fixture(scope="session")
-def trained_folder(eyes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that one night has passed over. Read only: take `trained` to change something."""
-    from unetseg.nightly import nightly
+def eyes(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """Folder with scans, masks and guides of eight people, two scans each. Read only."""
+    return made_once("eyes", lambda folder: write_eyes(folder, subjects=8, scans_per_subject=2, size=(80, 112)))
 
-    folder = tmp_path_factory.mktemp("trained")
-    init(eyes / "scans", eyes / "masks", project=folder, overrides=TINY)
-    nightly(load_project(folder))
-    return folder
+
+@pytest.fixture(scope="session")
+def trained_folder(
+    eyes: Path, made_once: Callable[[str, Callable[[Path], object]], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A project that one night has passed over, this process' copy. Read only: take `trained` to change something."""
+
+    def train(folder: Path) -> None:
+        from unetseg.nightly import nightly
+
+        init(eyes / "scans", eyes / "masks", project=folder, overrides=TINY)
+        nightly(load_project(folder))
+
+    return shutil.copytree(made_once("trained", train), tmp_path_factory.mktemp("own") / "trained")
 
 
 @pytest.fixture
