@@ -19,7 +19,7 @@ ON_BACKENDS := any_size blending blocks bundle devices engine_choice engines eva
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test drills test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
+.PHONY: help setup demo test test-servers drills test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -32,6 +32,9 @@ demo: setup      ## Synthetic eyes through everything; ends by printing what to 
 test: $(VENV)/.dev  ## Checks and tests; the README's test command.
 	$(MAKE) --no-print-directory check
 	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-servers: $(VENV)/.dev  ## Tests that start a Prefect server, an S3 or a Dask cluster on this machine.
+	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) -m "server and not drill" tests/unetseg tests/flows
 
 drills: $(VENV)/.dev  ## Kill runs, lose workers, count files, run the recipes of the docs; takes minutes.
 	$(BIN)/python -m pytest -m drill tests/drills tests/test_docs.py

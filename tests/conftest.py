@@ -32,6 +32,17 @@ TINY = (
 )
 
 
+_SERVERS = frozenset({"object_store", "prefect_server", "dask_cluster"})  # fixtures that start one
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest looks at what is marked
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a server, directly or not; others do so with `pytest.mark.server`."""
+    for item in items:
+        if _SERVERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
+
+
 @pytest.fixture(scope="session")
 def real_scans() -> Path:
     """The folder of real scans, where there is one."""

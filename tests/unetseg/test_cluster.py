@@ -30,8 +30,8 @@ def where(_):
     return distributed.get_worker().address
 
 
-@pytest.fixture(scope="module")
-def cluster():
+@pytest.fixture(scope="module", name="dask_cluster")
+def running_cluster():
     """A scheduler with two workers in this process, reached over a real socket; the second has a GPU."""
     here = {"host": "127.0.0.1", "dashboard": False}
     worker = {"cls": distributed.Worker, "options": here | {"nthreads": 1}}
@@ -43,9 +43,9 @@ def cluster():
 
 
 @pytest.fixture
-def address(cluster):
-    assert cluster.scheduler_address.startswith("tcp://127.0.0.1:")
-    return cluster.scheduler_address
+def address(dask_cluster):
+    assert dask_cluster.scheduler_address.startswith("tcp://127.0.0.1:")
+    return dask_cluster.scheduler_address
 
 
 # --------------------------------------------------------------------------- a cluster that runs
@@ -58,17 +58,17 @@ def test_a_running_cluster_does_the_work(address):
     assert all(str(found[number]) == f"{number} is odd" for number in range(1, 30, 2))
 
 
-def test_units_run_on_all_workers(cluster, address):
+def test_units_run_on_all_workers(dask_cluster, address):
     found = dict(run_units(where, range(30), cluster=address))
-    assert set(found.values()) == {worker.address for worker in cluster.workers.values()}
+    assert set(found.values()) == {worker.address for worker in dask_cluster.workers.values()}
 
 
 @pytest.mark.parametrize("resource", ["GPU", "GPU=1", "GPU=2", "GPU=0.5"])
-def test_units_that_need_a_resource_go_where_it_is(cluster, address, resource):
+def test_units_that_need_a_resource_go_where_it_is(dask_cluster, address, resource):
     with open_workers(cluster=address, resource=resource) as workers:
         assert workers.room() == 1
         found = dict(workers.run(where, range(10)))
-    assert set(found.values()) == {cluster.workers["gpu"].address}
+    assert set(found.values()) == {dask_cluster.workers["gpu"].address}
 
 
 def test_a_resource_that_no_worker_has_is_not_waited_for_without_end(address, monkeypatch):
@@ -162,13 +162,13 @@ def test_a_folder_of_the_same_name_is_not_the_same_folder(address, tmp_path, mon
         pytest.fail("opened")
 
 
-def test_only_workers_that_will_work_are_asked(cluster, address, monkeypatch):
+def test_only_workers_that_will_work_are_asked(dask_cluster, address, monkeypatch):
     asked, ask = [], distributed.Client.run
     monkeypatch.setattr(
         distributed.Client, "run", lambda *given, **how: asked.append(how["workers"]) or ask(*given, **how)
     )
     with open_workers(cluster=address, resource="GPU"):
-        assert asked == [[cluster.workers["gpu"].address]]
+        assert asked == [[dask_cluster.workers["gpu"].address]]
 
 
 def test_the_folder_is_made_and_left_as_it_was(address, tmp_path):
@@ -279,6 +279,7 @@ def test_the_time_without_workers_counts_from_the_last_result(monkeypatch):
     assert len(looks) > 10
 
 
+@pytest.mark.server
 def test_a_scheduler_that_is_lost_ends_the_run_with_a_way_out():
     quick = dask.config.set({"distributed.comm.timeouts.connect": "500ms"})  # the cluster looks for it as well
     how = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "dashboard_address": None}

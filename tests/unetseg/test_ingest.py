@@ -541,6 +541,7 @@ def test_workers_and_cluster_are_passed_on(lab, monkeypatch):
     assert passed == {"workers": 7, "cluster": "tcp://somewhere"}
 
 
+@pytest.mark.server
 def test_a_cluster_stores_what_threads_store(lab):
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None, protocol="tcp", host="127.0.0.1"

@@ -193,6 +193,7 @@ def test_sixteen_bit_scans_of_the_same_eye_give_nearly_the_same_masks(trained: P
     assert (both[0] != both[1]).mean() < 1e-3
 
 
+@pytest.mark.server
 def test_a_dask_cluster_gives_the_same_files(trained: Project, scans: Path, tmp_path: Path):
     from distributed import LocalCluster
 
