@@ -9,12 +9,15 @@ BACKENDS := .venv-backends
 
 # The tests of a file stay in one process, since they share datasets; the tiny model is trained in one for all.
 # A thread each: processes that all take every core only get in each other's way.
-PARALLEL := -n auto --maxprocesses=4 --dist loadfile
+PARALLEL := -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 ALONE    := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
 # What computes with Keras, by subject; the rest concerns files, tables and markers, which no backend changes.
 ON_BACKENDS := any_size blending blocks bundle devices engine_choice engines evaluate field_of_view flips heads losses \
 	metrics model network_drawing patches precision predict probes train
+
+# With COVERAGE=yes, as CI has it, a sixth slower.
+COUNTED  := --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
@@ -31,7 +34,7 @@ demo: setup      ## Synthetic eyes through everything; ends by printing what to 
 
 test: $(VENV)/.dev  ## Checks and tests; the README's test command.
 	$(MAKE) --no-print-directory check
-	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) $(if $(COVERAGE),$(COUNTED))
 
 test-servers: $(VENV)/.dev  ## Tests that start a Prefect server, an S3 or a Dask cluster on this machine.
 	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) -m "server and not drill" tests/unetseg tests/flows

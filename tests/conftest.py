@@ -33,14 +33,23 @@ TINY = (
 
 
 _SERVERS = frozenset({"object_store", "prefect_server", "dask_cluster"})  # fixtures that start one
+_LONGEST = ("test_train", "test_nightly", "test_evaluate", "test_model", "test_predict_estimate", "test_losses")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest looks at what is marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start a server, directly or not; others do so with `pytest.mark.server`."""
+    """Mark the tests that start a server, and begin with the files that take longest: the last one runs alone."""
     for item in items:
-        if _SERVERS.intersection(getattr(item, "fixturenames", ())):
+        if _starts_a_server(item):
             item.add_marker(pytest.mark.server)
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+
+
+def _starts_a_server(item: pytest.Item) -> bool:
+    """Whether it needs one, directly or not, or is told to take an object store; others are marked by hand."""
+    told = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    in_store = any(isinstance(value, str) and value == "store" for value in told)
+    return in_store or bool(_SERVERS.intersection(getattr(item, "fixturenames", ())))
 
 
 @pytest.fixture(scope="session")

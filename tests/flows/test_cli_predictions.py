@@ -99,6 +99,7 @@ def test_a_folder_of_guides_is_below_the_folder_in_which_it_is_typed(
     assert line["settings"]["guides"] == str(tmp_path / "more")
 
 
+@pytest.mark.server
 def test_the_flow_remembers_too(trained: Project, scans: Path, tmp_path: Path):
     from flows.predict import predict
     from unetseg.predictions import remembered

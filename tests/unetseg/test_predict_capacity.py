@@ -30,6 +30,7 @@ def test_processes_share_the_cores(
     assert found.by.startswith(says)
 
 
+@pytest.mark.server
 def test_a_cluster_counts_by_its_threads_that_may_do_the_work():
     here = {"host": "127.0.0.1", "dashboard": False}
     worker = {"cls": distributed.Worker, "options": here | {"nthreads": 3}}
@@ -42,6 +43,7 @@ def test_a_cluster_counts_by_its_threads_that_may_do_the_work():
     assert every.by == "by 6 threads of the cluster, each taken to be as fast as one of this machine"
 
 
-def test_a_cluster_that_does_not_answer_is_told_of():
+def test_a_cluster_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("unetseg.cluster._ANSWER", 0.5)
     with pytest.raises(UsageError, match="no Dask scheduler"):
         capacity_of(PredictConfig(), "tcp://127.0.0.1:1")
