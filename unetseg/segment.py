@@ -107,7 +107,8 @@ class Segmenter:
         return self._collected(windows, (rows.inner[1] - rows.inner[0], image.shape[1]), probabilities)
 
     def _collected(self, windows: Windows, shape: tuple[int, int], probabilities: bool) -> Segmentation:
-        masks, steps = np.zeros((2, len(self.info.classes), *shape), np.uint8)
+        masks = np.zeros((len(self.info.classes), *shape), np.uint8)
+        steps = np.zeros_like(masks)  # memory of their own, which ends here where nobody keeps them
         for window, planes in _few_rows(windows):
             masks[:, *window] = np.moveaxis(self.decision(np.moveaxis(planes, 0, -1)), -1, 0)
             steps[:, *window] = _in_steps(planes)

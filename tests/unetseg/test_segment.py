@@ -52,6 +52,12 @@ def test_levels_count_the_pixels_by_their_probability():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("kept", [False, True], ids=["masks", "probabilities-too"])
+def test_masks_keep_no_memory_but_their_own(kept: bool):
+    masks = segmenter(Echo())(np.zeros((8, 12, 1), np.float32), probabilities=kept).masks
+    assert (masks if masks.base is None else masks.base).nbytes == 1 * 8 * 12
+
+
 @pytest.mark.parametrize("rows", [4, 20, 64])
 def test_bands_put_together_are_the_whole(rows: int):
     image = np.random.default_rng(1).random((61, 70, 1)).astype(np.float32)
