@@ -36,10 +36,11 @@ def dry_run_predict(
 
     found = estimate(scans, out, bundle=bundle, config=config, cluster=cluster, overwrite=overwrite)
     stacks = f" ({found.stacks} of them stacks of {found.pages} pages)" if found.stacks else ""
+    whose = " for this process, which hands the work to the cluster" if cluster else ""
     console.say(
         f"{found.scans} scans{stacks}, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; "
         f"the others take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
-        f"{found.memory_bytes / 1e6:.0f} MB of memory"
+        f"{found.memory_bytes / 1e6:.0f} MB of memory{whose}"
     )
     console.say(f"time is of the work done {found.by}")
     for warning in found.warnings:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from unetseg.config import PredictConfig
-from unetseg.share import cores
+from unetseg.memory import calls_at_once
+from unetseg.share import cores, sharing
 
 __all__ = ["Capacity", "capacity_of"]
 
@@ -19,12 +20,28 @@ class Capacity:
         here: threads of this machine that are as busy in a trial as they, or others like them, are then.
         processes: that are started on this machine; 0: none but this one.
         by: who that is, and what is taken for granted, as the end of a sentence.
+        elsewhere: whether others than this machine do them.
     """
 
     at_once: int
     here: int
     processes: int
     by: str
+    elsewhere: bool = False
+
+    def calls(self, call_bytes: float) -> int:
+        """Calls of the network whose memory is taken at once on this machine: of each process one at least.
+
+        However small its share of the memory, a process runs one call; and it keeps that memory for the next one.
+
+        Args:
+            call_bytes: that one takes.
+        """
+        if not self.processes:
+            return min(calls_at_once(call_bytes), self.at_once)
+        with sharing(_threads(self.processes), self.processes):
+            each = calls_at_once(call_bytes)
+        return max(min(self.processes * each, self.at_once), self.processes)
 
 
 def capacity_of(config: PredictConfig, cluster: str = "") -> Capacity:
@@ -43,14 +60,19 @@ def capacity_of(config: PredictConfig, cluster: str = "") -> Capacity:
         threads = _cluster_threads(cluster, config.resource)
         at_once = min(config.workers or threads, threads)
         said = f"by {at_once} threads of the cluster, each taken to be as fast as one of this machine"
-        return Capacity(at_once, cores(), 0, said)
+        return Capacity(at_once, cores(), 0, said, elsewhere=True)
     if config.processes:
-        threads = config.processes * max(1, cores() // config.processes)
+        threads = config.processes * _threads(config.processes)
         at_once = min(config.workers or threads, threads)
         said = f"by {config.processes} processes, which share the {cores()} cores of this machine"
         return Capacity(at_once, at_once, config.processes, said)
     at_once = config.workers or cores()
     return Capacity(at_once, at_once, 0, f"by {at_once} threads of this machine")
+
+
+def _threads(processes: int) -> int:
+    """Of each process."""
+    return max(1, cores() // processes)
 
 
 def _cluster_threads(address: str, resource: str) -> int:

@@ -13,25 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from unetseg.bundle import BundleInfo
 from unetseg.config import PredictConfig
 from unetseg.disk_usage import Disk, disk_at
-from unetseg.engines import engine_for
 from unetseg.errors import BadFileError
-from unetseg.memory import calls_at_once, network_memory
 from unetseg.predict_capacity import Capacity, capacity_of
+from unetseg.predict_memory import memory_bytes
 from unetseg.predict_open import Prediction, open_prediction
 from unetseg.predict_pieces import Work
 from unetseg.predict_trial import Rates, measure, starting_seconds
 from unetseg.readers import BadFile, ScanRef, read_header
-from unetseg.scan_rows import is_large
 from unetseg.stack_output import Stack, marker_of, stacks_of
 
 __all__ = ["PredictEstimate", "estimate"]
 
-_PROCESS: Final = 350e6  # bytes: the interpreter, NumPy and OpenVINO with a network
 _OTHERS: Final = 10  # blocks of files and folders that are there once: run.json, tables beside their rows, records
-_NORMALISED: Final = 8  # bytes per pixel and channel: 32-bit intensities, twice
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,8 @@ class PredictEstimate:
         by: who takes that time, and what was taken for granted, as the end of a sentence.
         disk_bytes: that their outputs take, in whole blocks of the disk.
         free_bytes: of that disk; None where nobody knows, as of object stores.
-        memory_bytes: of the process, or of all of them on this machine.
+        memory_bytes: of the process, or of all of them on this machine; where a cluster segments, of this process
+            alone, which only hands out the work.
         quarantined: files that will fail, with reasons.
         warnings: that the disk is too small, or that none of the scans that were tried can be segmented.
     """
@@ -101,7 +97,7 @@ def estimate(
         by=capacity.by,
         disk_bytes=round(needed),
         free_bytes=disk.free,
-        memory_bytes=round(_memory(prediction, todo, capacity)) if todo else 0,
+        memory_bytes=round(memory_bytes(prediction.job, todo, capacity)) if todo else 0,
         quarantined=unreadable,
         warnings=(*warnings, *_too_small(out, needed, disk.free)),
     )
@@ -173,27 +169,6 @@ def _seconds(rates: Rates, todo: Sequence[Work], capacity: Capacity) -> float:
     busy = workers if any(rates.cutter.is_cut(work) for work in todo) else min(workers, len(todo))
     stacking = sum(rates.stacking_seconds(work) for work in todo) / min(workers, _count(todo))
     return rates.start + sum(rates.seconds(work) for work in todo) / busy + stacking
-
-
-def _memory(prediction: Prediction, todo: Sequence[Work], capacity: Capacity) -> float:
-    """Of the processes, of the calls of the network that run at once, and of the largest scans or bands in flight."""
-    info, config = prediction.job.info, prediction.job.config
-    engine = engine_for(prediction.job.bundle, config)
-    tile, workers = config.tile, capacity.here
-    call = max(min(work.shape[0], tile) * min(work.shape[1], tile) for work in todo) * engine.pixel_bytes
-    calls = min(call * min(calls_at_once(call), workers), max(call, network_memory()))
-    largest = max(_unit_bytes(work, tile, info, config) for work in todo)
-    return _PROCESS * (1 + capacity.processes) + calls + workers * largest
-
-
-def _unit_bytes(work: Work, tile: int, info: BundleInfo, config: PredictConfig) -> float:
-    """Of a scan, or of a band of a large one: pixels as they are read and normalised, masks and probabilities."""
-    height, width = work.shape
-    bands = max(height // tile, 1) if is_large(work.header) else 1
-    read = work.header.nbytes / bands
-    planes = len(info.classes) * (2 if config.probabilities else 1)
-    most = height * width / bands * (_NORMALISED * (len(info.channels) + len(info.guides)) + planes)
-    return read + most
 
 
 def _too_small(out: Path, needed: float, free: int | None) -> tuple[str, ...]:

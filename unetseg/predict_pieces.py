@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetseg.blending import overlapping
+from unetseg.bundle import BundleInfo
 from unetseg.config import GuideSource
 from unetseg.planes import ScanHeader
 from unetseg.predict_job import Job
@@ -21,7 +22,7 @@ from unetseg.scan_rows import is_large, open_rows
 from unetseg.stack_output import page_job
 from unetseg.tiling import padded_size, spans
 
-__all__ = ["Cutter", "Piece", "Work", "spread"]
+__all__ = ["Cutter", "Piece", "Work", "spread", "tile_sides"]
 
 Size = tuple[int, int]
 
@@ -92,7 +93,7 @@ class Cutter:
 
     def computed(self, shape: Size) -> int:
         """Pixels that the network computes for a scan: halos are computed twice, and where tiles are blended all is."""
-        rows, columns = self._outer(shape)
+        rows, columns = tile_sides(self.job.info, self._tile, shape)
         return sum(rows) * sum(columns)
 
     def piece(self, work: Work, place: tuple[float, float]) -> Piece:
@@ -109,7 +110,7 @@ class Cutter:
             pixels = work.shape[0] * work.shape[1]
             return Piece(self._own(self.job, work.ref), work.ref, pixels, self.computed(work.shape), cut=False)
         if not self._size:  # one for all, for which the engine is compiled once
-            rows, columns = self._outer(work.shape)
+            rows, columns = tile_sides(self.job.info, self._tile, work.shape)
             most = _MOST_BYTES * work.shape[0] // (work.header.nbytes * columns[0] // work.shape[1])
             self._size = min(rows[0], most, self._tile), min(columns[0], self._tile)
         return self.cut_out(work, place, self._size)
@@ -141,19 +142,6 @@ class Cutter:
         """The job that segments a scan, or a page: into the folder of a stack that has no other pages."""
         return page_job(job, ref.id) if self._stacked else job
 
-    def _outer(self, shape: Size) -> tuple[list[int], list[int]]:
-        """Heights and widths of the tiles as the network sees them: of all bands, and of any one."""
-        info, tile = self.job.info, self._tile
-        bands = [span.outer for span in wanted_bands(info, tile, shape[0])]
-        if info.exact:
-            across = [span.outer for span in spans(shape[1], tile=tile, halo=info.halo, stride=info.stride)]
-        else:
-            cut = {"tile": tile, "halo": info.halo, "stride": info.stride}
-            bands = [window for band in bands for window in overlapping(band, **cut)]
-            across = overlapping((0, padded_size(shape[1], info.stride)), **cut)
-        rows, columns = ([stop - start for start, stop in found] for found in (bands, across))
-        return rows, columns
-
     def _with_guides(self, fields: NDArray[Any], name: str) -> Job:
         """The job with the guides of a cut-out, which are files of their own."""
         folder = self._folder / "guides"
@@ -163,6 +151,25 @@ class Cutter:
             tifffile.imwrite(path, np.uint8(255) * (fields >> bit & 1).astype(np.uint8))
         guides = (GuideSource(name=guide.name, path=str(folder / guide.name)) for guide in self.job.guides)
         return replace(self.job, guides=tuple(guides))
+
+
+def tile_sides(info: BundleInfo, tile: int, shape: Size) -> tuple[list[int], list[int]]:
+    """Heights and widths of the tiles of a scan as the network sees them: of all bands, and of any one.
+
+    Args:
+        info: of the bundle.
+        tile: side of a tile in pixels.
+        shape: of the scan.
+    """
+    bands = [span.outer for span in wanted_bands(info, tile, shape[0])]
+    cut = {"tile": tile, "halo": info.halo, "stride": info.stride}
+    if info.exact:
+        across = [span.outer for span in spans(shape[1], **cut)]
+    else:
+        bands = [window for band in bands for window in overlapping(band, **cut)]
+        across = overlapping((0, padded_size(shape[1], info.stride)), **cut)
+    rows, columns = ([stop - start for start, stop in found] for found in (bands, across))
+    return rows, columns
 
 
 def _write_scan(path: Path, pixels: NDArray[Any], header: ScanHeader) -> None:

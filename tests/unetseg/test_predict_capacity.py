@@ -30,6 +30,28 @@ def test_processes_share_the_cores(
     assert found.by.startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("settings", "gigabytes", "calls"),
+    [
+        pytest.param({}, 0.6, 6, id="threads-share-the-memory"),
+        pytest.param({"workers": 3}, 0.6, 3, id="as-many-as-units"),
+        pytest.param({}, 5, 1, id="one-at-least"),
+        pytest.param({"processes": 4}, 0.3, 8, id="each-process-as-many-as-it-has-threads"),
+        pytest.param({"processes": 4}, 0.6, 4, id="each-process-what-its-share-holds"),
+        pytest.param({"processes": 4}, 2, 4, id="each-process-one-at-least"),
+        pytest.param({"processes": 64}, 2, 64, id="more-processes-than-cores"),
+        pytest.param({"processes": 4, "workers": 6}, 0.3, 6, id="as-many-as-units-of-all-processes"),
+        pytest.param({"processes": 4, "workers": 1}, 0.3, 4, id="each-process-keeps-its-last"),
+    ],
+)
+def test_calls_whose_memory_is_taken_at_once(
+    settings: dict[str, int], gigabytes: float, calls: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("unetseg.share.machine_cores", lambda: 8)
+    monkeypatch.setattr("unetseg.memory.physical_memory", lambda: 96e9)  # a 24th, 4 GB, is for networks
+    assert capacity_of(PredictConfig(**settings)).calls(gigabytes * 1e9) == calls
+
+
 @pytest.mark.server
 def test_a_cluster_counts_by_its_threads_that_may_do_the_work():
     here = {"host": "127.0.0.1", "dashboard": False}
@@ -39,7 +61,7 @@ def test_a_cluster_counts_by_its_threads_that_may_do_the_work():
     with distributed.SpecCluster(scheduler=scheduler, workers={"cpu": worker, "gpu": gpu}) as cluster, sharing(1):
         address = cluster.scheduler_address
         every, some = (capacity_of(PredictConfig(resource=name), address) for name in ("", "GPU"))
-    assert (every.at_once, some.at_once, every.here, every.processes) == (6, 2, 1, 0)
+    assert (every.at_once, some.at_once, every.here, every.processes, every.elsewhere) == (6, 2, 1, 0, True)
     assert every.by == "by 6 threads of the cluster, each taken to be as fast as one of this machine"
 
 

@@ -173,7 +173,7 @@ def test_memory_is_that_of_the_network_and_of_what_is_in_flight(trained: Project
         )
         for n in (1, 2)
     )
-    in_flight = 1000 * 1000 * (1 + 8 + 3)  # bytes: as read, normalised twice, a plane per class
+    in_flight = 1000 * 1000 * (1 + 8 + 2 * 3)  # bytes: as read, normalised twice, two planes per class
     assert two.memory_bytes - one.memory_bytes >= in_flight
     assert two.memory_bytes <= 350e6 + network_memory() + 2 * in_flight
 
