@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import distributed
 import pytest
 
-from unetseg.config import PredictConfig
+from unetseg import predict_workers
+from unetseg.config import ModelConfig, PredictConfig, Settings
 from unetseg.errors import UsageError
 from unetseg.predict_capacity import capacity_of
 from unetseg.share import sharing
@@ -69,3 +75,31 @@ def test_a_cluster_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("unetseg.cluster._ANSWER", 0.5)
     with pytest.raises(UsageError, match="no Dask scheduler"):
         capacity_of(PredictConfig(), "tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("processes", "gigabytes", "cluster", "warned"),
+    [
+        pytest.param(64, 80, "", True, id="too-many"),
+        pytest.param(64, 90, "", False, id="they-fit"),
+        pytest.param(0, 1, "", False, id="threads"),
+        pytest.param(64, 80, "tcp://here:1", False, id="cluster"),
+    ],
+)
+def test_processes_whose_networks_take_more_than_half_of_the_memory_are_warned_of(
+    processes: int,
+    gigabytes: float,
+    cluster: str,
+    warned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+):
+    monkeypatch.setattr(predict_workers, "physical_memory", lambda: gigabytes * 1e9)
+    monkeypatch.setattr(predict_workers, "open_workers", lambda **_: nullcontext())
+    config = PredictConfig(processes=processes, tile=1424)
+    info = SimpleNamespace(settings=Settings(model=ModelConfig(width=16)))
+    job = SimpleNamespace(config=config, info=info, out=Path("out"), bundle=Path("model"))
+    prediction: Any = SimpleNamespace(job=job, cluster=cluster, refs=())
+    predict_workers.workers_for(prediction)
+    said = [record.getMessage() for record in caplog.records]  # 64 x 1424 x 1424 x 20 x 16 bytes
+    assert [" take about 41.5 GB together" in text for text in said] == [True] * warned
