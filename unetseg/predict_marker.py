@@ -1,7 +1,8 @@
 """The commit marker of a segmented scan: written last, it says what the outputs were made from.
 
-While outputs are made again, the marker has no signature: it keeps what the old ones are called and which model made
-them, so that whoever goes on after a kill removes those that are not made again.
+While outputs are made again, the marker has no signature: it keeps what the old ones are called and made from, so that
+whoever goes on after a kill removes those that are not made again. It names a model only where that of the old ones
+makes the new ones too: else the files may be of either.
 """
 
 from __future__ import annotations
@@ -97,15 +98,17 @@ class Marker:
     def begin(self, outputs: Sequence[str] = ()) -> None:
         """From here until `finish`, what is there does not count as done.
 
-        A scan that has no outputs yet gets no marker for it, which would cost a write per scan.
+        A scan that has no outputs yet gets no marker for it, which would cost a write per scan; one whose marker is
+        damaged may have some.
 
         Args:
             outputs: that are about to be made, relative to the folder of the outputs; a kill may leave some of them.
         """
-        if not self.record:
-            remove_if_there(self._path)  # one that is damaged
+        if not self.record and not self._path.exists():
             return
-        kept = {name: self.record[name] for name in ("schema_version", "model") if name in self.record}
+        kept = {name: self.record[name] for name in ("schema_version", "sources") if name in self.record}
+        if self.record.get("model") == self._model:
+            kept["model"] = self._model
         names = dict.fromkeys([*self.record.get("outputs", ()), *outputs])
         write_json(self._path, {**kept, "signature": _NONE, "outputs": list(names)})
 
@@ -131,7 +134,7 @@ class Marker:
         found = Segmented(tuple(rows), True, note, profiles, tuple(hashes(sources)))
         record = {
             "schema_version": SCHEMA_VERSION,
-            "model": {"version": self._job.bundle.name, "digest": self._job.digest},
+            "model": self._model,
             "signature": self._job.signature,
             "sources": [asdict(source) for source in sources],
             "outputs": list(outputs),
@@ -146,6 +149,11 @@ class Marker:
     def drop_parts(self) -> None:
         """Parts of a scan that is done are of no use, whatever tiles or settings they were begun with."""
         remove_if_there(self._job.unfinished(self._scan))
+
+    @property
+    def _model(self) -> dict[str, str]:
+        """The one that makes the outputs now."""
+        return {"version": self._job.bundle.name, "digest": self._job.digest}
 
     def _is_up_to_date(self, known: dict[str, Any]) -> bool:
         """Whether all outputs are there and the files what they were: by size and time, else by content."""

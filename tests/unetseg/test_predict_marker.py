@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from unetseg.outputs import FORMATS, OBJECTS
 from unetseg.predict import PredictResult, predict
 from unetseg.predictions_redo import list_predictions, redo
 from unetseg.project import Project
+from unetseg.records import write_record
+from unetseg.registry import promote, rollback
 from unetseg.storage import read_json
 
 BEFORE = PredictConfig(engine="keras", probabilities=True, tile=512)
@@ -42,8 +45,8 @@ def scans(how: str, tmp_path: Path, eyes: Path) -> Path:
     return folder
 
 
-def run(project: Project, scans: Path, out: Path, config: PredictConfig) -> PredictResult:
-    return predict(scans, out, bundle=project.models / "0001", config=config, project=project.folder)
+def run(project: Project, scans: Path, out: Path, config: PredictConfig, model: str = "0001") -> PredictResult:
+    return predict(scans, out, bundle=project.models / model, config=config, project=project.folder)
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -51,7 +54,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
-def kill(project: Project, scans: Path, out: Path, how: str) -> None:
+def kill(project: Project, scans: Path, out: Path, how: str, model: str = "0001") -> None:
     """Stop a run where the masks of a scan are there, and its objects are not."""
     form = type(FORMATS["tiff"])
     real = getattr(form, how)
@@ -64,7 +67,7 @@ def kill(project: Project, scans: Path, out: Path, how: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(form, how, killed)
         with pytest.raises(OSError, match="No space"):
-            run(project, scans, out, KILLED)
+            run(project, scans, out, KILLED, model)
     assert (out / "a.ome.tif").exists()
 
 
@@ -80,7 +83,7 @@ def test_what_was_there_before_a_kill_does_not_stay_beside_what_is_made_after_it
 
 
 @pytest.mark.parametrize("how", HOW[:1], ids=["small"], indirect=True)
-def test_outputs_that_were_being_made_again_are_the_old_model_s_and_out_of_date(
+def test_outputs_that_the_same_model_was_making_again_are_its_own_and_out_of_date(
     trained: Project, scans: Path, tmp_path: Path, how: str
 ):
     run(trained, scans, tmp_path / "out", BEFORE)
@@ -104,3 +107,31 @@ def test_a_scan_that_has_no_outputs_yet_gets_no_marker_before_it_is_done(
 ):
     kill(trained, scans, tmp_path / "out", how)
     assert not (tmp_path / "out/records").exists()
+
+
+@pytest.mark.parametrize("how", HOW[:1], ids=["small"], indirect=True)
+@pytest.mark.parametrize(
+    ("damaged", "asked"),
+    [pytest.param(False, {"model": "2"}, id="marker-whole"), pytest.param(True, {}, id="marker-damaged")],
+)
+def test_outputs_that_a_bad_model_had_begun_to_replace_are_made_again_after_a_rollback(
+    trained: Project, scans: Path, tmp_path: Path, how: str, damaged: bool, asked: dict[str, str]
+):
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    bundle = trained.models / "0002" / "bundle.json"
+    write_record(bundle, read_json(bundle) | {"created": "2030-01-02T03:04:05+00:00"})
+    promote(trained.models, "0002", why="better")
+    marker = tmp_path / "out/records/a.json"
+    run(trained, scans, tmp_path / "out", BEFORE)
+    made_from = read_json(marker)["sources"]
+    if damaged:
+        marker.write_text("{")
+    for _ in range(2):  # the second one finds what the first one left
+        kill(trained, scans, tmp_path / "out", how, "0002")
+    assert read_json(marker).get("sources") == (None if damaged else made_from)
+    rollback(trained.models)
+    (found,) = list_predictions(trained)
+    assert (dict(found.models), found.holds("0002"), found.holds_others_than("0001")) == ({"unknown": 1}, True, True)
+    assert [item.result and (item.result.model, item.result.done) for item in redo(trained, **asked)] == [("0001", 1)]
+    assert dict(list_predictions(trained)[0].models) == {"0001": 1}
+    assert redo(trained, **asked) == []
