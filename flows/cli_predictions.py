@@ -47,7 +47,7 @@ def list_(project: str, model: str, as_json: bool) -> None:
     for item in found:
         if item.problem:
             forget = f"unetseg predictions forget {item.about.out} --scans {item.about.folder} --project {project}"
-            console.say(f"{_named(item)}: {item.problem}; to forget it: {forget}")
+            console.say(f"{_named(item)}: {item.problem}{f'; to forget it: {forget}' if item.folder_gone else ''}")
     console.finish({"predictions": [_plain(item) for item in found]})
 
 

@@ -40,9 +40,17 @@ _TEMPORARY = ".tmp-"
 _CLOCK_TICK = 2_000_000_000  # nanoseconds: the coarsest that file systems use
 
 
-def find(root: Path, pattern: str) -> Iterable[Path]:
-    """What a pattern means below a folder."""
+def find(root: Path, pattern: str, *, strict: bool = False) -> Iterable[Path]:
+    """What a pattern means below a folder; if strict, listed first: `Path.glob` passes over what it may not read."""
+    if strict:
+        for _ in os.walk(root, onerror=_refuse):
+            pass
     return root.glob(pattern)
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def refresh(folder: Path) -> None:

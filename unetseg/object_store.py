@@ -84,8 +84,8 @@ def locate(url: str) -> Path:
     return cast("Path", path)
 
 
-def find(root: Path, pattern: str) -> Iterable[Path]:
-    """What a pattern means below a folder."""
+def find(root: Path, pattern: str, *, strict: bool = False) -> Iterable[Path]:
+    """What a pattern means below a folder; what the store refuses is an error, ``strict`` or not."""
     base = key_of(root)
     with reaching(root):
         found = sorted(file_system(root).glob(f"{escape(base)}/{pattern}"))

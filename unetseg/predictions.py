@@ -14,6 +14,7 @@ Schema version 2. Version 1 had one note of each OUT, of the folder that was pre
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,9 +35,12 @@ from unetseg.storage import find, locate, modified, read_json, remove, text_hash
 
 __all__ = ["Prediction", "Remembered", "forget", "look_at", "remember", "remembered"]
 
+logger = logging.getLogger(__name__)
+
 SCHEMA_VERSION = 2
 UNKNOWN = "unknown"
-"""The model of outputs whose commit markers name none, as those before schema 3."""
+"""The model of outputs whose commit markers name none: it may be any. Those are damaged, or from before schema 3, or
+another model had begun to replace the outputs and was stopped."""
 
 _DIGITS = 16  # of a hash in a name
 
@@ -77,6 +81,7 @@ class Prediction:
         gone: scans that have outputs and are not in the folder any more; they cannot be done again.
         problem: why something cannot be told, or nothing.
         unreadable: whether the outputs could not be looked at, so that any model may have made them.
+        folder_gone: whether the folder of scans, or that of outputs, is not there: it may be forgotten.
     """
 
     about: Remembered
@@ -86,10 +91,11 @@ class Prediction:
     gone: int = 0
     problem: str = ""
     unreadable: bool = False
+    folder_gone: bool = False
 
     def holds(self, version: str) -> bool:
         """Whether there are, or may be, outputs of a model."""
-        return self.unreadable or version in self.models
+        return self.unreadable or bool({version, UNKNOWN} & set(self.models))
 
     def holds_others_than(self, version: str) -> bool:
         """Whether there are, or may be, outputs of any other model."""
@@ -98,11 +104,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Scans:
-    """The scans of a note as they are now: paths by id, their markers, and why they are not known."""
+    """The scans of a note as they are now: paths by id, their markers, and why they are not known or gone."""
 
     paths: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, Marker] = field(default_factory=dict)
     problem: str = ""
+    gone: bool = False
 
 
 def remember(
@@ -129,8 +136,8 @@ def remember(
     path = _place(project, about)
     before = read_json(path) if counts is not None and path.exists() else {}
     write_json(path, {"schema_version": SCHEMA_VERSION, **to_plain(about), **_began(before)})
-    old = project / "predictions" / f"{text_hash(about.out)[:_DIGITS]}.json"  # of version 1
-    if old.exists() and _place(project, _read(old)) == path:
+    old = _old_place(project, about.out)
+    if old.exists() and _is_replaced(old, by=path):
         remove(old)
 
 
@@ -140,13 +147,17 @@ def remembered(project: Path) -> list[Remembered]:
     Raises:
         DamagedFileError: a note cannot be read.
     """
-    notes = _notes(project)
+    notes, damaged = _notes(project)
+    for error in damaged.values():
+        raise error
     order = sorted(notes, key=lambda path: (notes[path].out, notes[path].began, modified(path)))  # began: in seconds
     return [notes[path] for path in order]
 
 
 def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
     """Remember a folder of outputs no more; its files stay.
+
+    Notes that cannot be read stay too, with a warning, but for that of version 1, whose name tells of which OUT it is.
 
     Args:
         project: its folder.
@@ -156,8 +167,13 @@ def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
     Raises:
         UsageError: nothing is remembered of it.
     """
-    notes = _notes(project)
+    notes, damaged = _notes(project)
     paths = [path for path, item in notes.items() if item.out == str(out) and str(folder or item.folder) == item.folder]
+    if folder is None and (old := _old_place(project, str(out))) in damaged:
+        del damaged[old]
+        paths.append(old)
+    for error in damaged.values():
+        logger.warning("%s", error)
     if not paths:
         what = f"{folder} -> {out}" if folder else str(out)
         known = ", ".join(f"{item.folder} -> {item.out}" for item in notes.values()) or "none"
@@ -179,7 +195,8 @@ def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
     out = locate(notes[0].out)
     try:
         if not out.exists():
-            return [Prediction(about, {}, problem="the folder of outputs is gone") for about in notes]
+            gone = "the folder of outputs is gone"
+            return [Prediction(about, {}, problem=gone, folder_gone=True) for about in notes]
         found, damaged = _markers(out)
     except (UnetsegError, OSError) as error:  # one folder must not hide the others
         return [Prediction(about, {}, problem=str(error), unreadable=True) for about in notes]
@@ -190,10 +207,10 @@ def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
     return [_compared(*given, damaged) for given in zip(notes, scans, own, strict=True)]
 
 
-def _compared(about: Remembered, scans: _Scans, made_by: Mapping[str, str], damaged: str) -> Prediction:
+def _compared(about: Remembered, scans: _Scans, made_by: Mapping[str, str], damaged: Mapping[str, str]) -> Prediction:
     """The scans that are there now against the outputs."""
     if scans.problem:
-        return Prediction(about, Counter(made_by.values()), problem=scans.problem)
+        return Prediction(about, Counter(made_by.values()), problem=scans.problem, folder_gone=scans.gone)
     there = [scan for scan in scans.markers if scan in made_by]
     return Prediction(
         about,
@@ -201,7 +218,7 @@ def _compared(about: Remembered, scans: _Scans, made_by: Mapping[str, str], dama
         missing=len(scans.markers) - len(there),
         out_of_date=sum(scans.markers[scan].done() is None for scan in there),
         gone=len(set(made_by) - set(scans.markers)),
-        problem=damaged,
+        problem=next((damaged[scan] for scan in made_by if scan in damaged), ""),
     )
 
 
@@ -215,7 +232,15 @@ def _scans(about: Remembered, models: Path) -> _Scans:
         job = make_job(load_bundle(models / about.model), locate(about.out), config)
         return _Scans(paths, {scan: marker_of(job, ref) for scan, ref in found.items()})
     except (UnetsegError, OSError) as error:
-        return _Scans(paths, problem=str(error))
+        return _Scans(paths, problem=str(error), gone=_is_gone(about.folder))
+
+
+def _is_gone(folder: str) -> bool:
+    """Whether it is known not to be there."""
+    try:
+        return not locate(folder).exists()
+    except (UnetsegError, OSError):
+        return False
 
 
 def _owners(
@@ -229,22 +254,25 @@ def _owners(
     return same or holding[-1:] or below or [len(notes) - 1]
 
 
-def _markers(out: Path) -> tuple[dict[str, dict[str, Any]], str]:
-    """The commit markers of all scans that have outputs, by their ids, empty where damaged; and what is damaged."""
-    found, damaged = {}, ""
+def _markers(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The commit markers of all scans that have outputs, by id, empty where damaged; and what is said of those."""
+    found, damaged = {}, {}
     for scan, path in _marker_files(out):
         try:
             found[scan] = read_json(path)
         except FileNotFoundError:  # a prediction that runs now is making it again
             continue
-        except DamagedFileError as error:
-            found[scan], damaged = {}, str(error)
+        except DamagedFileError:
+            found[scan], damaged[scan] = (
+                {},
+                f"{path}: damaged; the next predict or redo makes the outputs of its scan again",
+            )
     return found, damaged
 
 
 def _marker_files(out: Path) -> Iterator[tuple[str, Path]]:
     records = out / "records"
-    for path in find(records, "**/*.json"):
+    for path in find(records, "**/*.json", strict=True):
         if ".zarr/" in path.relative_to(records).as_posix():  # outputs of scans in a folder of that name
             continue
         yield path.relative_to(records).as_posix().removesuffix(".json"), path
@@ -270,8 +298,16 @@ def _digest(bundle: Path) -> str:
         return ""
 
 
-def _notes(project: Path) -> dict[Path, Remembered]:
-    return {path: _read(path) for path in find(project / "predictions", "*.json")}
+def _notes(project: Path) -> tuple[dict[Path, Remembered], dict[Path, UnetsegError]]:
+    """All notes, and what is wrong with those that cannot be read."""
+    notes: dict[Path, Remembered] = {}
+    damaged: dict[Path, UnetsegError] = {}
+    for path in find(project / "predictions", "*.json", strict=True):
+        try:
+            notes[path] = _read(path)
+        except UnetsegError as error:
+            damaged[path] = error
+    return notes, damaged
 
 
 def _read(path: Path) -> Remembered:
@@ -295,3 +331,17 @@ def _began(before: Mapping[str, Any]) -> dict[str, Any]:
 def _place(project: Path, about: Remembered) -> Path:
     key = about.folder, about.settings.pattern, about.settings.exclude, about.out
     return project / "predictions" / f"{text_hash(*key)[:_DIGITS]}.json"
+
+
+def _old_place(project: Path, out: str) -> Path:
+    """Where version 1 had its note."""
+    return project / "predictions" / f"{text_hash(out)[:_DIGITS]}.json"
+
+
+def _is_replaced(old: Path, *, by: Path) -> bool:
+    """Whether a note of version 1 is about the same as another one, or cannot be read."""
+    try:
+        return _place(by.parent.parent, _read(old)) == by
+    except DamagedFileError as error:
+        logger.warning("%s; what is predicted now takes its place", error)
+        return True

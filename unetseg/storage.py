@@ -85,9 +85,18 @@ def is_remote(path: str | Path) -> bool:
     return not isinstance(path, Path)
 
 
-def find(root: Path, pattern: str) -> Iterable[Path]:
-    """What a pattern such as ``**/*`` means below a folder, files and folders; the folder's own name is no pattern."""
-    return _place(root).find(root, pattern)
+def find(root: Path, pattern: str, *, strict: bool = False) -> Iterable[Path]:
+    """What a pattern such as ``**/*`` means below a folder, files and folders; the folder's own name is no pattern.
+
+    Args:
+        root: the folder; one that is not there is empty.
+        pattern: of paths below it.
+        strict: whether a local folder that may not be read is an error, rather than empty; in a store it is always one.
+
+    Raises:
+        OSError: a folder may not be read, or the store cannot be reached.
+    """
+    return _place(root).find(root, pattern, strict=strict)
 
 
 def refresh(folder: Path) -> None:
@@ -304,7 +313,7 @@ def text_hash(*parts: object) -> str:
 class _Place(Protocol):
     """What a module that knows a kind of path offers."""
 
-    def find(self, root: Path, pattern: str) -> Iterable[Path]: ...
+    def find(self, root: Path, pattern: str, *, strict: bool = False) -> Iterable[Path]: ...
     def refresh(self, folder: Path) -> None: ...
     def listing_version(self, folder: Path) -> int | None: ...
     def modified(self, path: Path) -> int: ...

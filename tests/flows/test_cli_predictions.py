@@ -64,8 +64,14 @@ def test_a_folder_that_is_gone_is_said_and_can_be_forgotten(trained: Project, sc
     here, out = ("--project", trained.folder), tmp_path / "out"
     unetseg("predict", scans, out, *here)
     marker = out / "records" / "s01_1.json"
-    write_json(marker, read_json(marker) | {"model": {"version": "0007", "digest": ""}})
+    whole = read_json(marker)
+    marker.write_text("{")
+    damaged = unetseg("predictions", "list", *here).output
+    assert ("s01_1.json: damaged" in damaged, "to forget it" in damaged) == (True, False)
+    write_json(marker, whole | {"model": {"version": "0007", "digest": ""}})
     shutil.rmtree(scans)
+    gone = unetseg("predictions", "list", *here).output
+    assert f"to forget it: unetseg predictions forget {out} --scans {scans}" in gone
     failed = unetseg("predictions", "redo", *here)
     assert failed.exit_code == 1
     assert f"{scans} -> {out}: failed: {scans}: folder of scans not found" in failed.output

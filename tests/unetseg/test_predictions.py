@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -51,6 +51,18 @@ def two(trained: Project) -> Project:
 def run(project: Project, scans: Path, out: Path, model: str = "0001", **settings):
     config = PredictConfig(**settings)
     return predict(scans, out, bundle=project.models / model, config=config, project=project.folder)
+
+
+def refuse(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on a folder may not be listed; permissions do not bind the root user, whom tests may have."""
+    real = os.scandir
+
+    def scandir(path: str | Path = ".") -> Iterator[os.DirEntry[str]]:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
 
 
 # --------------------------------------------------------------------------- what is remembered
@@ -114,6 +126,27 @@ def test_a_note_that_cannot_be_read_is_refused(note: object, error: type[Excepti
         remembered(tmp_path)
 
 
+def test_a_damaged_note_hinders_no_other_and_one_of_version_1_goes_by_its_name(
+    trained: Project, scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    project, model = tmp_path / "project", load_bundle(trained.models / "0001")
+    old = {name: project / "predictions" / f"{text_hash(str(tmp_path / name))[:16]}.json" for name in ("a", "b")}
+    other = project / "predictions" / "0123456789abcdef.json"
+    for path in (*old.values(), other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{")
+    remember(project, scans, make_job(model, tmp_path / "a", PredictConfig()), PredictConfig())
+    assert [path.exists() for path in (*old.values(), other)] == [False, True, True]
+    assert f"{old['a']}: damaged" in caplog.text
+    caplog.clear()
+    forget(project, tmp_path / "a", folder=scans)
+    with pytest.raises(UsageError, match="there are: none"):
+        forget(project, tmp_path / "b", folder=scans)
+    forget(project, tmp_path / "b")
+    assert list((project / "predictions").iterdir()) == [other]
+    assert f"{other}: damaged" in caplog.text
+
+
 # --------------------------------------------------------------------------- what is there
 
 
@@ -157,7 +190,7 @@ def test_what_is_gone_is_said(what: str, two: Project, scans: Path, tmp_path: Pa
     shutil.rmtree({"out": tmp_path / "out", "scans": scans, "model": two.models / "0001"}[what])
     (found,) = list_predictions(two)
     assert found.problem
-    assert (found.missing, found.out_of_date) == (None, None)
+    assert (found.missing, found.out_of_date, found.folder_gone) == (None, None, what != "model")
     assert found.models == ({} if what == "out" else {"0001": 3})
 
 
@@ -223,14 +256,19 @@ def test_outputs_that_cannot_be_looked_at_are_left_out_of_nothing(
     two: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run(two, scans, tmp_path / "out")
-
-    def refused(out: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(out))
-
-    monkeypatch.setattr("unetseg.predictions._marker_files", refused)
+    refuse(tmp_path / "out" / "records", monkeypatch)
     (found,) = list_predictions(two, model="7")
     assert "Permission denied" in found.problem
-    assert [item.result.model for item in redo(two, model="7") if item.result] == ["0002"]
+    assert (found.unreadable, found.folder_gone) == (True, False)
+    assert [item.out for item in redo(two, model="7")] == [found.about.out]
+
+
+def test_notes_that_may_not_be_read_are_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "predictions").mkdir()
+    assert remembered(tmp_path) == []
+    refuse(tmp_path / "predictions", monkeypatch)
+    with pytest.raises(PermissionError):
+        remembered(tmp_path)
 
 
 def test_a_model_that_was_removed_hinders_nobody(two: Project, scans: Path, tmp_path: Path):
@@ -272,6 +310,20 @@ def test_folders_that_were_predicted_into_one_are_told_apart_and_all_made_again(
     assert [item.about.settings for item in list_predictions(two)] == [
         PredictConfig(exclude="s02*"), PredictConfig(workers=2)
     ]  # fmt: skip
+
+
+def test_a_damaged_marker_is_told_of_its_own_folder_and_may_be_of_any_model(
+    two: Project, scans: Path, other: Path, tmp_path: Path
+):
+    for folder in (scans, other):
+        run(two, folder, tmp_path / "out")
+    (tmp_path / "out" / "records" / "more_s01_1.json").write_text("{")
+    first, second = list_predictions(two)
+    assert (first.problem, first.models) == ("", {"0001": 3})
+    assert "more_s01_1.json: damaged; the next predict or redo" in second.problem
+    assert [item.about.folder for item in list_predictions(two, model="2")] == [str(other)]
+    assert [item.result and item.result.done for item in redo(two, model="2", by="0001")] == [1]
+    assert list_predictions(two, model="2") == []
 
 
 def test_outputs_of_a_folder_that_is_gone_are_its_own_and_the_others_go_on(
