@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from unetseg.bundle import Bundle, load_bundle
+from unetseg.bundle import Bundle, load_bundle, read_evaluation
 from unetseg.config import PredictConfig, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.errors import BundleError, DamagedFileError, DataError, MovedError, UsageError
@@ -20,7 +20,7 @@ from unetseg.project import Project
 from unetseg.records import read_record, write_record
 from unetseg.registry import model_folder, promote, read_aliases
 from unetseg.registry_rollbacks import rollback_in_words, rolled_back
-from unetseg.same_scans import beside, evaluated_flips, scans_today, scored_on
+from unetseg.same_scans import beside, evaluated_flips, ran_alike, scans_today, scored_on
 from unetseg.scoring import score_split
 from unetseg.storage import read_json
 
@@ -55,7 +55,7 @@ class GateResult:
 
 @dataclass(frozen=True)
 class _Decision:
-    """What gate.json holds: a result, and the settings that it rests on."""
+    """What gate.json holds: a result, and what it rests on: settings, and how the challenger was evaluated."""
 
     result: GateResult
     settings: dict[str, Any]
@@ -109,7 +109,11 @@ def _settle(project: Project, challenger: Bundle) -> GateResult:
 def decided(bundle: Bundle, project: Project) -> GateResult | None:
     """The decision on a bundle; None where the gate has not seen it, saw it under other rules, or was killed.
 
-    A decision that is damaged counts as none, with a warning. A model that was rolled back meanwhile stays decided.
+    So it is where the model was evaluated with other flips since. A decision that is damaged counts as none, with a
+    warning. A model that was rolled back meanwhile stays decided.
+
+    Raises:
+        BundleError: the evaluation is damaged.
     """
     path = bundle.folder / _DECISION
     if not path.exists():
@@ -121,6 +125,7 @@ def decided(bundle: Bundle, project: Project) -> GateResult | None:
         return None
     rules = {"gate": replace(project.settings.gate, keep_models=0), "evaluate": project.settings.evaluate}
     same = all(same_settings(stored.settings.get(section), rule) for section, rule in rules.items())
+    same = same and ran_alike(stored.settings, read_evaluation(bundle.folder) or {})  # of now: nights evaluate anew
     return stored.result if same and _is_done(project, stored.result) else None
 
 
@@ -132,7 +137,7 @@ def _is_done(project: Project, result: GateResult) -> bool:
 
 
 def _note(project: Project, challenger: Bundle, result: GateResult) -> None:
-    decision = asdict(_Decision(result, _rules(project)))
+    decision = asdict(_Decision(result, _rules(project, challenger)))
     write_record(challenger.folder / _DECISION, {"schema_version": SCHEMA_VERSION, **decision})
 
 
@@ -147,11 +152,12 @@ def _read_decision(path: Path) -> _Decision:
     return decision
 
 
-def _rules(project: Project) -> dict[str, Any]:
-    """The settings that a decision depends on."""
+def _rules(project: Project, challenger: Bundle) -> dict[str, Any]:
+    """What a decision depends on: settings, and the flips of the scores."""
     rules = to_plain(project.settings.gate)
     del rules["keep_models"]  # what is tidied up afterwards
-    return {"gate": rules, "evaluate": to_plain(project.settings.evaluate)}
+    inference = {"flips": evaluated_flips(challenger.evaluation or {})}
+    return {"gate": rules, "evaluate": to_plain(project.settings.evaluate), "inference": inference}
 
 
 def _decide(project: Project, challenger: Bundle, production: str | None) -> GateResult:

@@ -28,6 +28,7 @@ __all__ = [
     "fingerprints",
     "inference_of",
     "of_same_scans",
+    "ran_alike",
     "scans_today",
     "scored_on",
 ]
@@ -84,7 +85,7 @@ def of_same_scans(evaluation: Evaluation, scans: Evaluation) -> bool:
         evaluation: as ``evaluation.json`` has it.
         scans: `scans_today`, or another evaluation of the scans.
     """
-    if evaluated_flips(evaluation) != evaluated_flips(scans):
+    if not ran_alike(evaluation, scans):
         return False
     both_tell = evaluation.get("test_fingerprint") and scans.get("test_fingerprint")
     name = "test_fingerprint" if both_tell else "dataset_fingerprint"
@@ -112,10 +113,13 @@ def beside(evaluation: Evaluation | None, bundle: Bundle) -> dict[str, Any] | No
 
     Returns:
         What an evaluation of the model on those scans would have: fingerprints, ``scores``, ``scans`` and how both were
-        measured. None where the other evaluation has none, or where the model decides in another way by now.
+        measured. None where the other evaluation has none, or does not tell how the network ran for them, or where the
+        model decides in another way by now.
     """
     found = evaluation and evaluation.get("production")
     if not evaluation or not found or found["version"] != bundle.version or "operating_point" not in found:
+        return None
+    if evaluation.get("inference") and not found.get("inference"):  # plainly, or as the other model: nobody knows
         return None
     point = found["operating_point"]
     if Decision(point["rule"], tuple(point["thresholds"])) != bundle.decision:
@@ -139,6 +143,16 @@ def evaluated(bundle: Bundle) -> dict[str, Any]:
 def inference_of(evaluation: Evaluation) -> Mapping[str, Any]:
     """How the network ran when a model was evaluated: ``flips``, ``precision`` and what else is noted of it."""
     return evaluation.get("inference") or _PLAINLY
+
+
+def ran_alike(evaluation: Evaluation, other: Evaluation) -> bool:
+    """Whether the network ran in the same way, as far as that favours a model: with the same flips.
+
+    Args:
+        evaluation: as ``evaluation.json`` has it.
+        other: another one, or what else has an ``inference``; none of it: as networks ran before schema 4.
+    """
+    return bool(evaluated_flips(evaluation) == evaluated_flips(other))
 
 
 def evaluated_flips(evaluation: Evaluation) -> Any:  # noqa: ANN401 (one of the settings)

@@ -118,7 +118,8 @@ def test_flips_are_recorded_told_of_and_evaluated_anew(trained: Project, eyes: P
     assert not warned("none", "plain")
     assert "evaluated with predict.flips=none" in warned("both", "before")[0]
     flipped = replace(trained, settings=override(trained.settings, ["predict.flips=both"]))
-    assert nightly(flipped).outcome == "unchanged"  # nothing is trained, but it is evaluated as it predicts
+    night = nightly(flipped)  # nothing is trained, but it is evaluated as it predicts, and meets the gate again
+    assert (night.outcome, night.version) == ("kept", "0001")
     record = read_json(model / "evaluation/evaluation.json")
     assert record["inference"] == {"flips": "both", "precision": "float32", "change": None}
     assert "mirror images (flips: both)" in (model / "evaluation/MODEL_CARD.md").read_text()

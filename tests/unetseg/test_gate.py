@@ -175,6 +175,45 @@ def test_production_that_evaluate_scored_with_the_flips_is_not_scored_again(shel
     assert shelf.measured == []
 
 
+def test_production_that_was_scored_nobody_knows_with_what_flips_is_scored_anew(shelf: Shelf):
+    plain = {"inference": {"flips": "none", "precision": "float32", "change": None}}
+    shelf.add("0001", BAD, **OTHER)
+    shelf.add("0002", GOOD, **plain, **shelf.beside("0001", BAD))
+    shelf.put("0001")
+    assert not shelf.gate("0002").promoted
+    assert shelf.measured == ["0001"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "known"),
+    [
+        pytest.param({}, FLIPPED, False, id="other"),
+        pytest.param(FLIPPED, FLIPPED, True, id="same"),
+        pytest.param(FLIPPED, {}, False, id="none-again"),
+    ],
+)
+def test_a_decision_on_scores_with_other_flips_is_none(shelf: Shelf, before, after, known):
+    shelf.add("0001", GOOD, **before)
+    shelf.gate("0001")
+    bundle = shelf.bundle(shelf.project.models / "0001")
+    assert bundle.evaluation  # as it was opened, which is not asked
+    shelf.add("0001", GOOD, **after)
+    assert (decided(bundle, shelf.project) is not None) == known
+
+
+def test_a_decision_that_names_no_flips_is_on_scores_without(shelf: Shelf):
+    shelf.add("0001", GOOD)
+    shelf.gate("0001")
+    path = shelf.project.models / "0001/gate.json"
+    stored = read_json(path)
+    del stored["settings"]["inference"]
+    write_record(path, stored)
+    bundle = shelf.bundle(path.parent)
+    assert decided(bundle, shelf.project) is not None
+    shelf.add("0001", GOOD, **FLIPPED)
+    assert decided(bundle, shelf.project) is None
+
+
 def test_counts_beside_a_challenger_of_other_scans_are_measured_anew(shelf: Shelf):
     shelf.add("0001", BAD, **OTHER)
     shelf.add("0002", FAIR, **OTHER, **shelf.beside("0001", BAD))

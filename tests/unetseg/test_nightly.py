@@ -81,6 +81,31 @@ def test_another_criterion_evaluates_again_without_training(trained: Project):
     assert result.scores["iris"]["threshold"] == 0.5
 
 
+def test_other_flips_evaluate_the_newest_again_and_it_meets_the_gate_with_them(trained: Project):
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    assert not gate(trained, model="0002").promoted  # no better than production, which it is a copy of
+    flipped = replace(trained, settings=override(trained.settings, ["predict.flips=horizontal"]))
+    met: list[GateResult] = []
+
+    def noted(*arguments, **named) -> GateResult:
+        met.append(gate(*arguments, **named))
+        return met[-1]
+
+    result = nightly(flipped, Steps(train=forbidden, gate=noted))
+    assert (result.outcome, result.version) == (("promoted" if met[0].promoted else "kept"), "0002")
+    production = load_bundle(trained.models / "0002").evaluation["production"]
+    assert (production["version"], production["inference"]["flips"]) == ("0001", "horizontal")
+    assert met[0].numbers.before == pytest.approx(production["scores"]["macro"]["f1"])
+    assert nightly(flipped, Steps(train=forbidden, evaluate=forbidden, gate=forbidden)).outcome == "unchanged"
+
+
+def test_flips_change_nothing_for_thresholds_that_a_person_set(trained: Project):
+    set_thresholds(trained, ["iris=fixed:0.25"], model="production")
+    gate(trained, model="0001")
+    flipped = replace(trained, settings=override(trained.settings, ["predict.flips=both"]))
+    assert nightly(flipped, Steps(train=forbidden, evaluate=forbidden, gate=forbidden)).outcome == "unchanged"
+
+
 def test_thresholds_that_a_person_set_stay(trained: Project):
     set_thresholds(trained, ["iris=fixed:0.25"], model="production")
     set_thresholds(trained, ["pupil=fixed:0.75"], model="production")

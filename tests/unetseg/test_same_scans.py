@@ -62,6 +62,22 @@ def test_scores_beside_another_model_are_of_the_scans_of_that_model(make_bundle:
 
 
 @pytest.mark.parametrize(
+    ("kept", "given"),
+    [
+        pytest.param({"inference": {"flips": "none", "precision": "float32"}}, True, id="told"),
+        pytest.param({}, False, id="not-told"),
+    ],
+)
+def test_scores_beside_another_model_whose_flips_are_not_known_are_not_given(
+    kept: dict[str, Any], given: bool, make_bundle: MakeBundle
+):
+    production = {"version": "0001", "operating_point": POINT, "scans": SCANS} | kept
+    how = {"inference": {"flips": "both", "precision": "float32", "change": None}}
+    evaluation = {"dataset_fingerprint": "d", "production": production} | how
+    assert (beside(evaluation, make_bundle("0001")) is not None) == given
+
+
+@pytest.mark.parametrize(
     "change",
     [
         pytest.param({"version": "0009"}, id="of-another-version"),
