@@ -33,9 +33,9 @@ def against_production(
 ) -> dict[str, Any] | None:
     """Scores of production and the difference to it, as an evaluation keeps them.
 
-    Where production's own evaluation has no counts of today's test scans, or none with today's flips, those that were
-    kept beside one of the newest versions do; else it is scored here, with its thresholds as they are and without
-    outlines. The gate then takes these counts.
+    Where production's own evaluation has no counts of today's test scans, or none with today's flips and tiles, those
+    that were kept beside one of the newest versions do; else it is scored here, with its thresholds as they are and
+    without outlines. The gate then takes these counts.
 
     Args:
         project: whose production is compared with.
@@ -58,7 +58,7 @@ def against_production(
     try:
         production = load_bundle(model_folder(project.models, version))
         run = project.settings.predict
-        today = scans_today(dataset, run)
+        today = scans_today(dataset, production.info, run)
         own = _own(production, today)
         found = own or _beside_others(project, production, today)
         found = found or measured_scores(production, dataset, run, progress=progress)

@@ -14,7 +14,7 @@ from unetseg.bundle import Bundle
 from unetseg.config import EvaluateConfig
 from unetseg.errors import UsageError
 from unetseg.model_changes import TextChange, model_changes
-from unetseg.same_scans import beside, evaluated, evaluated_flips, inference_of, of_same_scans, scored_on
+from unetseg.same_scans import beside, evaluated, evaluated_flips, inference_of, of_same_scans, ran_otherwise
 from unetseg.score_words import measured, shared_scores
 from unetseg.scores import FN, TP
 
@@ -67,10 +67,10 @@ class Comparison:
     Attributes:
         versions: a and b.
         classes: names, in order.
-        anew: those of the versions whose own evaluation has no counts of these scans, or with other flips: they were
-            scored apart from it.
+        anew: those of the versions whose own evaluation has no counts of these scans, or with other flips or blended
+            tiles: they were scored apart from it.
         flips: of ``predict.flips``, with which both were scored.
-        curves: whether the stored curves of both are of these scans, with these flips.
+        curves: whether the stored curves of both are of these scans, with these flips and tiles.
         unit: of distances.
         surface_tolerance: of surface Dice, in pixels; None: not known.
         columns: scores that both evaluations have.
@@ -81,7 +81,7 @@ class Comparison:
         thresholds: per class, of both; None where a version decides without thresholds.
         changes: what differs in settings, data, plan and software.
         warnings: of both evaluations, each once, of a version that was scored anew none; and where the two ran in
-            another precision.
+            another precision, or in blended tiles of another size.
     """
 
     versions: tuple[str, str]
@@ -125,7 +125,7 @@ def compare(
         classes=b.info.classes,
         anew=tuple(bundle.version for bundle, evaluation in used if evaluation is not bundle.evaluation),
         flips=evaluated_flips(after),
-        curves=all(of_same_scans(evaluated(bundle), evaluation) for bundle, evaluation in used),
+        curves=all(_of_same_probabilities(evaluated(bundle), evaluation) for bundle, evaluation in used),
         unit=after.get("unit", "pixels"),
         surface_tolerance=after["settings"].get("surface_tolerance"),
         columns=shared_scores(before, after),
@@ -135,16 +135,27 @@ def compare(
         thresholds={name: _change(*(_threshold(item, name) for item in (before, after))) for name in b.info.classes},
         changes=model_changes(a.info, b.info),
         warnings=tuple(
-            dict.fromkeys([*before["warnings"], *after["warnings"], *_other_precision(a, b, before, after)])
+            dict.fromkeys([*before["warnings"], *after["warnings"], *_other_inference(a, b, before, after)])
         ),
     )
 
 
-def _other_precision(a: Bundle, b: Bundle, before: Evaluation, after: Evaluation) -> Iterator[str]:
-    first, second = (inference_of(item)["precision"] for item in (before, after))
-    if first != second:
+def _of_same_probabilities(own: Evaluation, evaluation: Evaluation) -> bool:
+    """Whether two evaluations of one model are of the same scans, and its network ran alike."""
+    return of_same_scans(own, evaluation) and not ran_otherwise(own, evaluation)
+
+
+def _other_inference(a: Bundle, b: Bundle, before: Evaluation, after: Evaluation) -> Iterator[str]:
+    first, second = (inference_of(item) for item in (before, after))
+    if first["precision"] != second["precision"]:
         yield (
-            f"{a.version} was scored in {first}, {b.version} in {second}: what bfloat16 rounds is part of what differs"
+            f"{a.version} was scored in {first['precision']}, {b.version} in {second['precision']}: what bfloat16 "
+            "rounds is part of what differs"
+        )
+    if "tile" in ran_otherwise(before, after):
+        yield (
+            f"{a.version} was scored in blended tiles of {first['tile']} pixels, {b.version} of {second['tile']}: on "
+            "larger scans that is part of what differs"
         )
 
 
@@ -176,7 +187,7 @@ def _as_scored(own: Evaluation, found: Evaluation | None) -> Evaluation:
 
 def _comparable(before: Evaluation, after: Evaluation) -> bool:
     ids = [[row["id"] for row in _rows(item)] for item in (before, after)]
-    return ids[0] == ids[1] and scored_on(before, after)
+    return bool(ids[0]) and ids[0] == ids[1] and of_same_scans(before, after)
 
 
 def _scans_of(version: str, evaluation: Evaluation) -> str:

@@ -12,6 +12,7 @@ from unetseg.config import PredictConfig
 from unetseg.dataset import Dataset
 from unetseg.engine_choice import settled
 from unetseg.engines import engine_for
+from unetseg.same_scans import inference_today
 from unetseg.scoring import scan_probabilities
 from unetseg.tile_size import tile_side
 
@@ -27,12 +28,13 @@ def inference_record(bundle: Bundle, config: PredictConfig, dataset: Dataset | N
         dataset: on whose validation scans float32 is compared, where the network runs in bfloat16; None: on none.
 
     Returns:
-        ``flips``; ``precision``; ``change``: as `bfloat16_change` has it, None where nothing is compared.
+        ``flips`` and ``tile``: as `inference_today` has them; ``precision``; ``change``: as `bfloat16_change` has it,
+        None where nothing is compared.
     """
     config = settled(config, bundle.folder)
     compared = dataset is not None and config.precision == "bfloat16"
     change = bfloat16_change(bundle, dataset, config) if dataset is not None and compared else None
-    return {"flips": config.flips, "precision": config.precision, "change": change}
+    return inference_today(bundle.info, config) | {"precision": config.precision, "change": change}
 
 
 def bfloat16_change(bundle: Bundle, dataset: Dataset, config: PredictConfig) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from unetseg.project import Project
 from unetseg.records import read_record, write_record
 from unetseg.registry import model_folder, promote, read_aliases
 from unetseg.registry_rollbacks import rollback_in_words, rolled_back
-from unetseg.same_scans import beside, evaluated_flips, ran_alike, scans_today, scored_on
+from unetseg.same_scans import beside, evaluated_flips, inference_of, ran_otherwise, scans_today, scored_on
 from unetseg.scoring import score_split
 from unetseg.storage import read_json
 
@@ -109,8 +109,8 @@ def _settle(project: Project, challenger: Bundle) -> GateResult:
 def decided(bundle: Bundle, project: Project) -> GateResult | None:
     """The decision on a bundle; None where the gate has not seen it, saw it under other rules, or was killed.
 
-    So it is where the model was evaluated with other flips since. A decision that is damaged counts as none, with a
-    warning. A model that was rolled back meanwhile stays decided.
+    So it is where the model was evaluated with other flips or tiles since. A decision that is damaged counts as none,
+    with a warning. A model that was rolled back meanwhile stays decided.
 
     Raises:
         BundleError: the evaluation is damaged.
@@ -125,7 +125,8 @@ def decided(bundle: Bundle, project: Project) -> GateResult | None:
         return None
     rules = {"gate": replace(project.settings.gate, keep_models=0), "evaluate": project.settings.evaluate}
     same = all(same_settings(stored.settings.get(section), rule) for section, rule in rules.items())
-    same = same and ran_alike(stored.settings, read_evaluation(bundle.folder) or {})  # of now: nights evaluate anew
+    evaluation = read_evaluation(bundle.folder) or {}  # that of now: a night evaluates anew what it has opened
+    same = same and not ran_otherwise(stored.settings, evaluation)
     return stored.result if same and _is_done(project, stored.result) else None
 
 
@@ -153,10 +154,11 @@ def _read_decision(path: Path) -> _Decision:
 
 
 def _rules(project: Project, challenger: Bundle) -> dict[str, Any]:
-    """What a decision depends on: settings, and the flips of the scores."""
+    """What a decision depends on: settings, and how the network ran for the scores."""
     rules = to_plain(project.settings.gate)
     del rules["keep_models"]  # what is tidied up afterwards
-    inference = {"flips": evaluated_flips(challenger.evaluation or {})}
+    how = inference_of(challenger.evaluation or {})
+    inference = {name: how[name] for name in ("flips", "tile")}
     return {"gate": rules, "evaluate": to_plain(project.settings.evaluate), "inference": inference}
 
 
@@ -212,7 +214,7 @@ def _check_evaluation(production: Bundle) -> None:
 def _scored(bundle: Bundle, dataset: Dataset, run: PredictConfig, *, other: Bundle | None = None) -> Scored:
     """A model's counts on today's test split: stored with it or beside another model, else measured now."""
     stored = (bundle.evaluation, beside(other.evaluation, bundle) if other else None)
-    today = scans_today(dataset, run)
+    today = scans_today(dataset, bundle.info, run)
     if found := next((item for item in stored if item and scored_on(item, today)), None):
         rows = [(row["id"], row["group"], row["counts"]) for row in found["scans"]]
     else:

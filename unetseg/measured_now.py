@@ -12,7 +12,7 @@ from unetseg.evaluated_how import inference_record
 from unetseg.evaluation_record import scan_rows, split_table
 from unetseg.parallel import Progress, silent
 from unetseg.project import Project
-from unetseg.same_scans import as_scored, evaluated, scans_today, scored_on
+from unetseg.same_scans import as_scored, evaluated, fingerprints, scans_today, scored_on
 from unetseg.scoring import score_split
 
 __all__ = ["measured_scores", "measured_today"]
@@ -63,7 +63,7 @@ def measured_scores(
 def measured_today(
     project: Project, bundles: Sequence[Bundle], *, progress: Progress = silent
 ) -> dict[str, dict[str, Any]]:
-    """Score those models on today's test split whose own evaluation has no counts of its scans, with today's flips.
+    """Score those models on today's test split whose own evaluation has no counts of its scans, as they run today.
 
     Args:
         project: whose dataset is scored.
@@ -79,9 +79,11 @@ def measured_today(
         BundleError: a bundle is damaged.
     """
     dataset, run = open_dataset(project.dataset), project.settings.predict
-    today, tolerance = scans_today(dataset, run), project.settings.evaluate.surface_tolerance
-    outdated = [bundle for bundle in bundles if not scored_on(evaluated(bundle), today)]
+    tolerance, prints = project.settings.evaluate.surface_tolerance, fingerprints(dataset)
+    outdated = [
+        bundle for bundle in bundles if not scored_on(evaluated(bundle), scans_today(dataset, bundle.info, run))
+    ]
     return {
-        bundle.version: today | measured_scores(bundle, dataset, run, tolerance=tolerance, progress=progress)
+        bundle.version: prints | measured_scores(bundle, dataset, run, tolerance=tolerance, progress=progress)
         for bundle in outdated
     }

@@ -21,7 +21,7 @@ from unetseg.old_settings import same_settings
 from unetseg.project import Project
 from unetseg.registry import model_folder, read_aliases, versions
 from unetseg.registry_cleaning import clean
-from unetseg.same_scans import evaluated_flips
+from unetseg.same_scans import inference_today, ran_otherwise
 from unetseg.train import TrainResult, train, training_fingerprint
 
 __all__ = ["NightlyResult", "Steps", "nightly"]
@@ -118,8 +118,8 @@ def _is_evaluated(bundle: Bundle, project: Project) -> bool:
     if not has_pages(bundle.folder / "evaluation"):
         logger.warning("model %s is evaluated anew: its page is missing", bundle.version)
         return False
-    flips = evaluated_flips(evaluation) == project.settings.predict.flips
-    return flips and same_settings(evaluation["settings"], wanted)
+    today = {"inference": inference_today(bundle.info, project.settings.predict)}
+    return not ran_otherwise(evaluation, today) and same_settings(evaluation["settings"], wanted)
 
 
 def _open(project: Project, version: str) -> Bundle:

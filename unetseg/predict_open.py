@@ -16,7 +16,7 @@ from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
 from unetseg.readers import BadFile, ScanRef, list_scans
-from unetseg.same_scans import evaluated_flips
+from unetseg.same_scans import inference_of, inference_today, ran_otherwise
 from unetseg.storage import locate, refresh
 
 __all__ = ["Prediction", "doubts", "open_prediction"]
@@ -129,12 +129,11 @@ def doubts(model: Bundle, config: PredictConfig) -> tuple[str, ...]:
     if model.evaluation is None:
         cuts = "" if model.decision.rule == "argmax" else ", and the threshold of each class is one half, not chosen"
         return (f"model {model.version} was never evaluated: its scores are unknown{cuts}; run unetseg evaluate first",)
-    flips = evaluated_flips(model.evaluation)
-    if flips == config.flips:
-        return ()
-    return (
-        f"model {model.version} was evaluated with predict.flips={flips}: its scores and thresholds are not those of "
-        f"predict.flips={config.flips}; set it for unetseg evaluate too",
+    then, now = inference_of(model.evaluation), inference_today(model.info, config)
+    return tuple(
+        f"model {model.version} was evaluated with predict.{name}={then[name]}: its scores and thresholds are not "
+        f"those of predict.{name}={now[name]}; set it for unetseg evaluate too"
+        for name in ran_otherwise(model.evaluation, {"inference": now})
     )
 
 

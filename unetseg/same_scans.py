@@ -5,7 +5,8 @@ evaluation of an older version names only the whole dataset, and is comparable o
 
 The mean over flips makes nearly any model better, so scores are compared only with the same ``predict.flips``. What
 bfloat16 rounds favours no model, as the gate's interval allows for, and ``precision: auto`` is not the same on each
-machine: another precision hinders no comparison, but is told.
+machine: another precision hinders no comparison, but is told. So is another size of blended tiles, which depends on the
+network; but what a model found in other tiles than today's is measured anew.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from unetseg.bundle import Bundle
+from unetseg.bundle import Bundle, BundleInfo
 from unetseg.config import PredictConfig
 from unetseg.dataset import Dataset
 from unetseg.decisions import Decision
 from unetseg.errors import UsageError
+from unetseg.tile_size import blended_tile
 
 __all__ = [
     "as_scored",
@@ -27,8 +29,9 @@ __all__ = [
     "evaluated_flips",
     "fingerprints",
     "inference_of",
+    "inference_today",
     "of_same_scans",
-    "ran_alike",
+    "ran_otherwise",
     "scans_today",
     "scored_on",
 ]
@@ -36,7 +39,7 @@ __all__ = [
 Evaluation = Mapping[str, Any]
 
 _PRINTS = ("test_fingerprint", "dataset_fingerprint")
-_PLAINLY: Final = {"flips": "none", "precision": "float32"}  # as all networks ran before schema 4
+_PLAINLY: Final[dict[str, Any]] = {"flips": "none", "tile": None, "precision": "float32"}  # as all ran before schema 4
 
 
 def fingerprints(dataset: Dataset) -> dict[str, str]:
@@ -44,9 +47,18 @@ def fingerprints(dataset: Dataset) -> dict[str, str]:
     return {"test_fingerprint": dataset.index.test_fingerprint, "dataset_fingerprint": dataset.index.fingerprint}
 
 
-def scans_today(dataset: Dataset, config: PredictConfig) -> dict[str, Any]:
+def inference_today(info: BundleInfo, config: PredictConfig) -> dict[str, Any]:
+    """How a network runs by these settings, as far as that changes what is found.
+
+    Returns:
+        ``flips``; ``tile``: side of blended tiles in pixels, None where tiles are exact.
+    """
+    return {"flips": config.flips, "tile": blended_tile(info, config.tile)}
+
+
+def scans_today(dataset: Dataset, info: BundleInfo, config: PredictConfig) -> dict[str, Any]:
     """What the evaluation of a model by these settings would say of its scans, for `scored_on`."""
-    return fingerprints(dataset) | {"inference": {"flips": config.flips}}
+    return fingerprints(dataset) | {"inference": inference_today(info, config)}
 
 
 def as_scored(
@@ -66,7 +78,7 @@ def as_scored(
         tolerance: of surface Dice, in pixels; None: outlines were not compared.
         scores: a row per class and mean.
         scans: a row per scan.
-        inference: how the network ran: ``flips`` and ``precision``.
+        inference: how the network ran: ``flips``, ``tile`` and ``precision``.
     """
     return {
         "unit": unit,
@@ -81,11 +93,13 @@ def as_scored(
 def of_same_scans(evaluation: Evaluation, scans: Evaluation) -> bool:
     """Whether an evaluation, with its curves, is of these test scans, with the same flips; it may have no counts.
 
+    The models may be two, whose tiles are their own.
+
     Args:
         evaluation: as ``evaluation.json`` has it.
         scans: `scans_today`, or another evaluation of the scans.
     """
-    if not ran_alike(evaluation, scans):
+    if evaluated_flips(evaluation) != evaluated_flips(scans):
         return False
     both_tell = evaluation.get("test_fingerprint") and scans.get("test_fingerprint")
     name = "test_fingerprint" if both_tell else "dataset_fingerprint"
@@ -93,15 +107,17 @@ def of_same_scans(evaluation: Evaluation, scans: Evaluation) -> bool:
 
 
 def scored_on(evaluation: Evaluation | None, scans: Evaluation) -> bool:
-    """Whether an evaluation tells the counts of each of these test scans, with the same flips.
+    """Whether an evaluation tells the counts of each of these test scans, with the same flips and blended tiles.
 
     Thresholds that were chosen from stored curves leave no counts of scans behind.
 
     Args:
         evaluation: as ``evaluation.json`` has it; None: there is none.
-        scans: `scans_today`, or another evaluation of the scans.
+        scans: `scans_today`, or another evaluation of the same model.
     """
-    return bool(evaluation and evaluation["scans"] and of_same_scans(evaluation, scans))
+    if not evaluation or not evaluation["scans"]:
+        return False
+    return of_same_scans(evaluation, scans) and not ran_otherwise(evaluation, scans)
 
 
 def beside(evaluation: Evaluation | None, bundle: Bundle) -> dict[str, Any] | None:
@@ -141,18 +157,25 @@ def evaluated(bundle: Bundle) -> dict[str, Any]:
 
 
 def inference_of(evaluation: Evaluation) -> Mapping[str, Any]:
-    """How the network ran when a model was evaluated: ``flips``, ``precision`` and what else is noted of it."""
-    return evaluation.get("inference") or _PLAINLY
+    """How the network ran when a model was evaluated: ``flips``, ``tile``, ``precision`` and what else is noted."""
+    return _PLAINLY | (evaluation.get("inference") or {})
 
 
-def ran_alike(evaluation: Evaluation, other: Evaluation) -> bool:
-    """Whether the network ran in the same way, as far as that favours a model: with the same flips.
+def ran_otherwise(evaluation: Evaluation, other: Evaluation) -> tuple[str, ...]:
+    """Which settings of ``predict`` were others when a model was evaluated, of those that change what it finds.
+
+    Evaluations of older versions do not tell the size of blended tiles, which then counts as the same.
 
     Args:
         evaluation: as ``evaluation.json`` has it.
-        other: another one, or what else has an ``inference``; none of it: as networks ran before schema 4.
+        other: another one of the same model, or what else has an ``inference``.
+
+    Returns:
+        Names among ``flips`` and ``tile``.
     """
-    return bool(evaluated_flips(evaluation) == evaluated_flips(other))
+    before, after = inference_of(evaluation), inference_of(other)
+    known = [name for name in ("flips", "tile") if None not in (before[name], after[name])]
+    return tuple(name for name in known if before[name] != after[name])
 
 
 def evaluated_flips(evaluation: Evaluation) -> Any:  # noqa: ANN401 (one of the settings)

@@ -16,7 +16,7 @@ from unetseg.memory import memory_set_aside, physical_memory, pixel_bytes
 from unetseg.share import machine_cores
 from unetseg.tiling import padded_size
 
-__all__ = ["band_height", "tile_side", "waste"]
+__all__ = ["band_height", "blended_tile", "tile_side", "waste"]
 
 _MOST_WASTE: Final = 0.35  # of the pixels that are kept
 _LARGEST: Final = 4096  # pixels: beyond, nothing is gained
@@ -39,6 +39,16 @@ def tile_side(info: BundleInfo, wanted: int = 0) -> int:
     side = _exact_side(info) if info.exact else _blended_side(info)
     least = 2 * halo + padded_size(_LEAST_KEPT, stride)
     return max(int(side) // stride * stride, least)
+
+
+def blended_tile(info: BundleInfo, wanted: int = 0) -> int | None:
+    """Side of a tile in pixels where it changes what is found; None where tiles are exact.
+
+    Args:
+        info: of the bundle.
+        wanted: what the settings say; 0: chosen here.
+    """
+    return None if info.exact else tile_side(info, wanted)
 
 
 def _exact_side(info: BundleInfo) -> float:

@@ -115,6 +115,23 @@ def test_another_precision_hinders_no_comparison_and_is_told(make_bundle: MakeBu
     assert not any("bfloat16" in text for text in same.warnings)
 
 
+def test_other_blended_tiles_hinder_no_comparison_and_are_told(make_bundle: MakeBundle):
+    wide, narrow = ({"inference": {"flips": "none", "tile": tile, "precision": "float32"}} for tile in (1424, 704))
+    found = compare(make_bundle("0001", change=wide), make_bundle("0002", change=narrow), CONFIG)
+    assert found.warnings[-1].startswith("0001 was scored in blended tiles of 1424 pixels, 0002 of 704")
+    exact = compare(make_bundle("0001", change=wide), make_bundle("0002"), CONFIG)
+    assert not any("blended" in text for text in exact.warnings)
+
+
+def test_a_model_that_was_scored_beside_the_other_in_its_tiles_of_today_has_curves_of_others(make_bundle: MakeBundle):
+    small, large = ({"inference": {"flips": "none", "tile": tile, "precision": "float32"}} for tile in (512, 1424))
+    kept = beside(make_bundle, "0001") | large
+    a = make_bundle("0001", change=small | {"scans": []})
+    b = make_bundle("0002", found=HALF, change=large | {"production": kept})
+    assert not compare(a, b, CONFIG).curves
+    assert compare(make_bundle("0001", change=large | {"scans": []}), b, CONFIG).curves
+
+
 def beside(make_bundle: MakeBundle, version: str) -> dict[str, Any]:
     """What the evaluation of another model keeps of a version that it scored, without outlines."""
     row = {"recall": 0.25, "f1": 0.375, "average_precision": 0.5}
@@ -163,7 +180,7 @@ def test_a_model_that_was_scored_beside_the_other_is_compared_with_it(
     assert forward.thresholds["iris"].before == 0.25
     assert not {"hausdorff95", "surface_dice"} & set(forward.columns)
     page = (tmp_path / "page.html").read_text()
-    assert "evaluation of 0001 has no counts of these scans, or none with the same flips, so it was scored" in page
+    assert "evaluation of 0001 has no counts of these scans, or none with the same flips and tiles, so it was" in page
     assert forward.curves == curves
     assert ("<svg" in page, "No stored curves of the same scans" in page) == (curves, not curves)
     assert "Hausdorff" not in page

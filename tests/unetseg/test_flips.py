@@ -121,7 +121,7 @@ def test_flips_are_recorded_told_of_and_evaluated_anew(trained: Project, eyes: P
     night = nightly(flipped)  # nothing is trained, but it is evaluated as it predicts, and meets the gate again
     assert (night.outcome, night.version) == ("kept", "0001")
     record = read_json(model / "evaluation/evaluation.json")
-    assert record["inference"] == {"flips": "both", "precision": "float32", "change": None}
+    assert record["inference"] == {"flips": "both", "tile": None, "precision": "float32", "change": None}
     assert "mirror images (flips: both)" in (model / "evaluation/MODEL_CARD.md").read_text()
     assert not warned("both", "after")
     assert len(warned("none", "plain")) == 1

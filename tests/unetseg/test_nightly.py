@@ -14,7 +14,9 @@ from unetseg.gate import GateResult, gate
 from unetseg.nightly import Steps, nightly
 from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, load_project, override
+from unetseg.records import write_record
 from unetseg.registry import promote, read_aliases, rollback, versions
+from unetseg.storage import read_json
 
 
 def forbidden(*arguments, **named):
@@ -97,6 +99,19 @@ def test_other_flips_evaluate_the_newest_again_and_it_meets_the_gate_with_them(t
     assert (production["version"], production["inference"]["flips"]) == ("0001", "horizontal")
     assert met[0].numbers.before == pytest.approx(production["scores"]["macro"]["f1"])
     assert nightly(flipped, Steps(train=forbidden, evaluate=forbidden, gate=forbidden)).outcome == "unchanged"
+
+
+def test_another_size_of_blended_tiles_evaluates_again_and_that_of_exact_ones_does_not(trained: Project):
+    tiled = replace(trained, settings=override(trained.settings, ["predict.tile=512"]))
+    assert nightly(tiled, Steps(train=forbidden, evaluate=forbidden, gate=forbidden)).outcome == "unchanged"
+    model, record = trained.models / "0001/bundle.json", trained.models / "0001/evaluation/evaluation.json"
+    write_record(model, read_json(model) | {"exact": False})
+    before = read_json(record)
+    write_record(record, before | {"inference": before["inference"] | {"tile": 1424}})
+    gate(trained, model="0001")
+    assert nightly(tiled, Steps(train=forbidden)).outcome == "kept"
+    assert read_json(record)["inference"]["tile"] == 512
+    assert nightly(tiled, Steps(train=forbidden, evaluate=forbidden, gate=forbidden)).outcome == "unchanged"
 
 
 def test_flips_change_nothing_for_thresholds_that_a_person_set(trained: Project):

@@ -237,7 +237,7 @@ def test_production_that_was_scored_for_the_comparison_is_told_of(measured: bool
     production = {"version": "0007", "measured": measured, "scores": {"iris": {"f1": 0.5}}, "difference": None}
     page = show(production=production)
     assert (
-        "evaluation has no counts of these scans, or none with the same flips, so it was scored on them"
+        "evaluation has no counts of these scans, or none with the same flips and tiles, so it was scored on them"
         in " ".join(page.text.split())
     ) == measured
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from unetseg.bundle import Bundle
-from unetseg.same_scans import beside, scored_on
+from unetseg.config import PredictConfig
+from unetseg.predict_open import doubts
+from unetseg.same_scans import beside, of_same_scans, scans_today, scored_on
 
 MakeBundle = Callable[..., Bundle]
 SCANS = [{"id": "s1"}]
@@ -47,6 +50,36 @@ def test_evaluations_with_other_flips_are_not_of_the_same(before: str | None, to
     scans = {"test_fingerprint": "t", "dataset_fingerprint": "d"}
     how = {"inference": {"flips": before, "precision": "float32", "change": None}} if before else {}
     assert scored_on({"scans": SCANS} | scans | how, scans | {"inference": {"flips": today}}) == same
+
+
+@pytest.mark.parametrize(
+    ("exact", "before", "wanted", "same"),
+    [
+        pytest.param(False, {"tile": 512}, 512, True, id="same"),
+        pytest.param(False, {"tile": 512}, 640, False, id="another"),
+        pytest.param(False, {"tile": 512}, 0, False, id="that-of-the-network"),
+        pytest.param(False, {}, 640, True, id="not-told"),
+        pytest.param(True, {"tile": None}, 640, True, id="exact"),
+    ],
+)
+def test_counts_in_blended_tiles_are_those_of_today_only_in_the_same_tiles(
+    exact: bool, before: dict[str, Any], wanted: int, same: bool, make_bundle: MakeBundle
+):
+    index: Any = SimpleNamespace(test_fingerprint="t", fingerprint="d")
+    dataset: Any = SimpleNamespace(index=index)
+    how = {"inference": {"flips": "none", "precision": "float32", "change": None} | before}
+    bundle, config = make_bundle(exact=exact, stride=16, halo=96, change=how), PredictConfig(tile=wanted)
+    evaluation = {"test_fingerprint": "t", "dataset_fingerprint": "d", "scans": SCANS} | how
+    today = scans_today(dataset, bundle.info, config)
+    assert scored_on(evaluation, today) == same
+    assert of_same_scans(evaluation, today)  # all the same for two models, whose tiles are their own
+    assert ["evaluated with predict.tile=512: " in text for text in doubts(bundle, config)] == [True] * (not same)
+
+
+def test_what_differs_from_the_evaluation_is_told_each_by_itself(make_bundle: MakeBundle):
+    how = {"inference": {"flips": "none", "tile": 512, "precision": "float32", "change": None}}
+    told = doubts(make_bundle(exact=False, change=how), PredictConfig(flips="both", tile=640))
+    assert ["those of predict.flips=both" in told[0], "those of predict.tile=640" in told[1]] == [True, True]
 
 
 def test_two_old_evaluations_are_comparable_by_all_data():
