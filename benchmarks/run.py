@@ -50,6 +50,10 @@ def main() -> None:
             for row in section(Path(folder)):
                 found.append(Measurement(*row))
                 print(f"{found[-1].name:<64}{found[-1].value:>10.4g} {found[-1].unit:<8}{found[-1].target}", flush=True)
+        _write(found)  # what is measured stays when a later section fails
+
+
+def _write(found: list[Measurement]) -> None:
     _OUT.mkdir(parents=True, exist_ok=True)
     (_OUT / "latest.json").write_text(json.dumps([asdict(item) for item in found], indent=1) + "\n")
     (_OUT / "latest.md").write_text(_markdown(found))
