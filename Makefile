@@ -72,8 +72,8 @@ format: $(VENV)/.dev  ## Format the code.
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-bench: $(VENV)/.dev  ## Measure; writes docs/benchmarks/latest.json and latest.md.
-	$(BIN)/python -m benchmarks.run
+bench: $(VENV)/.dev  ## Measure; writes docs/benchmarks/latest.json and latest.md; SECTIONS="predict workers" for some.
+	$(BIN)/python -m benchmarks.run $(SECTIONS)
 
 bench-systems: $(VENV)/.dev  ## Train the five systems on synthetic eyes; writes docs/benchmarks/five-systems.md.
 	$(BIN)/python -m benchmarks.five_systems

@@ -1,4 +1,4 @@
-"""``make bench``: run every measurement and write ``latest.json`` and ``latest.md``.
+"""``make bench``: run every measurement and write ``latest.json`` and ``latest.md``; with names, only those modules'.
 
 Ratios are taken inside one run on one machine, so that a slow or busy machine changes both sides alike.
 """
@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,17 +18,7 @@ from benchmarks import big_ingest, command, curves, ingest, large_scan, many_sca
 from unetseg.bundle import software_versions
 
 _OUT = Path(__file__).parents[1] / "docs" / "benchmarks"
-_SECTIONS: tuple[Callable[[Path], Iterator[tuple[str, float, str, str, bool | None]]], ...] = (
-    command.measure,
-    curves.measure,
-    ingest.measure,
-    big_ingest.measure,
-    train.measure,
-    predict.measure,
-    many_scans.measure,
-    large_scan.measure,
-    workers.measure,
-)
+_SECTIONS = (command, curves, ingest, big_ingest, train, predict, many_scans, large_scan, workers)
 
 
 @dataclass(frozen=True)
@@ -41,22 +32,37 @@ class Measurement:
     holds: bool | None
 
 
-def main() -> None:
-    """Measure all and write both files."""
+def main(*wanted: str) -> None:
+    """Measure and write both files.
+
+    Args:
+        wanted: names of the modules whose measurements are made anew; those of others stay; none: all.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    found = []
-    for section in _SECTIONS:
+    found = _known() if wanted else {}
+    for module in _SECTIONS:
+        section = module.__name__.rpartition(".")[2]
+        if wanted and section not in wanted:
+            continue
+        found[section] = []
         with tempfile.TemporaryDirectory(prefix="unetseg-bench-") as folder:
-            for row in section(Path(folder)):
-                found.append(Measurement(*row))
-                print(f"{found[-1].name:<64}{found[-1].value:>10.4g} {found[-1].unit:<8}{found[-1].target}", flush=True)
+            for row in module.measure(Path(folder)):
+                found[section].append(item := Measurement(*row))
+                print(f"{item.name:<64}{item.value:>10.4g} {item.unit:<8}{item.target}", flush=True)
         _write(found)  # what is measured stays when a later section fails
 
 
-def _write(found: list[Measurement]) -> None:
+def _known() -> dict[str, list[Measurement]]:
+    """What was measured last, by module."""
+    plain = json.loads((_OUT / "latest.json").read_text())
+    return {section: [Measurement(**item) for item in items] for section, items in plain.items()}
+
+
+def _write(found: Mapping[str, Sequence[Measurement]]) -> None:
     _OUT.mkdir(parents=True, exist_ok=True)
-    (_OUT / "latest.json").write_text(json.dumps([asdict(item) for item in found], indent=1) + "\n")
-    (_OUT / "latest.md").write_text(_markdown(found))
+    plain = {section: [asdict(item) for item in items] for section, items in found.items()}
+    (_OUT / "latest.json").write_text(json.dumps(plain, indent=1) + "\n")
+    (_OUT / "latest.md").write_text(_markdown([item for items in found.values() for item in items]))
 
 
 def _markdown(found: list[Measurement]) -> str:
@@ -86,4 +92,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
