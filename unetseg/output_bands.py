@@ -12,7 +12,7 @@ A band is as high as a shard of the array, so no two processes write into one fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,10 @@ class Bands:
         write_band(StoredArray(self._image / "0"), start, planes, self.kind)
         write_json(self._note(start), {"note": note})
 
-    def written(self) -> Mapping[int, Any]:
-        """The bands that are there, by their first rows, with what was noted of them."""
-        done = sorted(set(self.starts) - set(self.missing()))
-        return {start: read_json(self._note(start))["note"] for start in done}
+    def written(self) -> Iterator[tuple[int, Any]]:
+        """The bands that are there: first row and what was noted, read when it is asked for; notes may be long."""
+        for start in sorted(set(self.starts) - set(self.missing())):
+            yield start, read_json(self._note(start))["note"]
 
     def missing(self) -> Sequence[int]:
         """The first rows of the bands that are still to be written."""

@@ -12,7 +12,7 @@ even when a worker of a killed one goes on for a while. All of it goes when the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,14 @@ from unetseg.tiling import Span
 __all__ = ["segment_large", "segment_large_scans"]
 
 _SIDES = ("top", "bottom")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is noted of a band, as arrays: as lists, millions of objects take ten times the memory."""
+
+    levels: NDArray[np.int64]
+    components: tuple[BandComponents, ...]
 
 
 def segment_large_scans(
@@ -96,9 +104,9 @@ def segment_large(job: Job, scan: LargeScan, workers: Workers) -> Segmented:
         if isinstance(outcome, Exception):
             raise outcome
     marker.begin(output_names(job.config, scan.ref))
-    notes = [note for _, note in sorted(raw.written().items())]
-    outputs, areas = _outputs(job, scan, kinds, notes)
-    near = near_threshold(np.sum([note["levels"] for note in notes], axis=0), job.decision)
+    found = [_from_plain(note) for _, note in raw.written()]
+    outputs, areas = _outputs(job, scan, kinds, found)
+    near = near_threshold(np.sum([band.levels for band in found], axis=0), job.decision)
     table = object_rows(scan.ref.id, areas, scan.shape, job.info.classes, near, scan.pixel_size)
     return marker.finish(scan.sources, outputs, table, scan.note, {scan.ref.id: scan.preparation.profiles})
 
@@ -131,11 +139,11 @@ def _segment_band(job: Job, scan: LargeScan, kinds: list[Bands], span: Span) -> 
 
 
 def _outputs(
-    job: Job, scan: LargeScan, kinds: list[Bands], notes: list[dict[str, Any]]
+    job: Job, scan: LargeScan, kinds: list[Bands], found: Sequence[_Found]
 ) -> tuple[list[str], list[NDArray[np.int64]]]:
     """Make the outputs, and measure the objects of each class."""
     raw, config = kinds[0], job.config
-    finished, areas = [*kinds], _areas(notes, len(job.info.classes))
+    finished, areas = [*kinds], _areas(found)
     if mask_kind(config) is not MASKS or _filters(config):
         wanted = [mask_kind(config), OBJECTS] if config.objects else [mask_kind(config)]
         made = [_like(raw, kind) for kind in wanted]
@@ -157,9 +165,9 @@ def _like(raw: Bands, kind: Kind) -> Bands:
     return Bands(raw.folder.with_name(f"final_{kind.name}"), raw.shape, raw.names, raw.pixel_size, raw.rows, kind)
 
 
-def _areas(notes: list[dict[str, Any]], classes: int) -> list[NDArray[np.int64]]:
+def _areas(found: Sequence[_Found]) -> list[NDArray[np.int64]]:
     """Areas of the objects of each class, which may span bands."""
-    return [join([_from_plain(note["components"][k]) for note in notes]).areas for k in range(classes)]
+    return [join(bands).areas for bands in zip(*(band.components for band in found), strict=True)]
 
 
 def _to_plain(found: BandComponents) -> dict[str, Any]:
@@ -170,7 +178,11 @@ def _listed(value: Any) -> Any:  # noqa: ANN401 (JSON)
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
-def _from_plain(plain: dict[str, Any]) -> BandComponents:
+def _from_plain(note: dict[str, Any]) -> _Found:
+    return _Found(np.array(note["levels"], np.int64), tuple(map(_components, note["components"])))
+
+
+def _components(plain: dict[str, Any]) -> BandComponents:
     top, bottom = (BorderRow(**{name: _array(values) for name, values in plain[side].items()}) for side in _SIDES)
     at_sides = np.array(plain["at_sides"], bool)
     return BandComponents(_array(plain["areas"]), at_sides, top, bottom, plain["width"], plain["connectivity"])

@@ -82,7 +82,7 @@ def test_several_processes_write_at_once(tmp_path):
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for start in STARTS:
             pool.submit(bands.write, start, planes[:, start : start + 512], start + 1)
-    assert bands.written() == {0: 1, 512: 513, 1024: 1025}
+    assert dict(bands.written()) == {0: 1, 512: 513, 1024: 1025}
     np.testing.assert_array_equal(bands.planes()[:, :], planes)
 
 
@@ -97,7 +97,7 @@ def test_what_was_written_is_gone_on_with(tmp_path):
     fill(bands, planes, [512])
     again = make_bands(tmp_path)
     again.begin()
-    assert again.written() == {512: [512]}
+    assert dict(again.written()) == {512: [512]}
     assert again.missing() == [0, 1024]
     fill(again, planes, again.missing())
     again.finish(tmp_path / "a.ome.zarr", FORMATS["ome-zarr"])
@@ -146,7 +146,7 @@ def test_rows_that_are_no_band_are_refused(tmp_path, start):
             bands.write(start, planes)
     with pytest.raises(UsageError, match=r"^planes: the band from row 100 must"):
         bands.write(100, np.zeros((2, 512, 90), np.uint8))
-    assert bands.written() == {}
+    assert dict(bands.written()) == {}
 
 
 def test_bands_end_where_chunks_end(tmp_path):
@@ -159,7 +159,7 @@ def test_one_band_may_be_all_of_a_scan(tmp_path, rows):
     planes, bands = some_planes(), make_bands(tmp_path, rows=rows)
     bands.begin()
     fill(bands, planes, bands.starts)
-    assert bands.written() == {0: [0]}
+    assert dict(bands.written()) == {0: [0]}
     bands.finish(tmp_path / "a.ome.zarr", FORMATS["ome-zarr"])
     np.testing.assert_array_equal(FORMATS["ome-zarr"].read(tmp_path / "a.ome.zarr"), planes)
 
