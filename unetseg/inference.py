@@ -6,6 +6,7 @@ Tiles of a network that is exact meet where both equal the whole scan; those of 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,28 @@ from unetseg.bundle import BundleInfo
 from unetseg.engines import Engine
 from unetseg.tiling import Span, Tile, padded_size, spans, tiles_of
 
-__all__ = ["Window", "predict_band", "predict_tiles"]
+__all__ = ["Intensities", "Window", "predict_band", "predict_tiles"]
 
 Window = tuple[slice, slice]
+
+
+class Intensities(Protocol):
+    """Normalised intensities, ``(h, W, C)``: an array, or what makes windows of one as they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        ...
+
+    def __getitem__(self, window: Window, /) -> NDArray[Any]:
+        """A window, ``(h, w, C)``."""
+        ...
 
 
 def predict_tiles(
     engine: Engine,
     info: BundleInfo,
-    image: NDArray[np.floating],
+    image: Intensities,
     guides: NDArray[np.uint8] | None = None,
     *,
     tile: int,
@@ -52,7 +66,7 @@ def predict_tiles(
 def predict_band(
     engine: Engine,
     info: BundleInfo,
-    image: NDArray[np.floating],
+    image: Intensities,
     guides: NDArray[np.uint8] | None = None,
     *,
     rows: Span,
@@ -84,7 +98,7 @@ def predict_band(
 def _blended(
     engine: Engine,
     info: BundleInfo,
-    image: NDArray[np.floating],
+    image: Intensities,
     guides: NDArray[np.uint8] | None,
     rows: Span,
     tile: int,
@@ -116,7 +130,7 @@ def _blended(
 def _run(
     engine: Engine,
     info: BundleInfo,
-    image: NDArray[np.floating],
+    image: Intensities,
     guides: NDArray[np.uint8] | None,
     tile: Tile,
 ) -> NDArray[np.float32]:
@@ -128,7 +142,7 @@ def _run(
     return probabilities[tile.rows.kept, tile.columns.kept]
 
 
-def _cut(planes: NDArray[np.generic], tile: Tile) -> NDArray[np.float32]:
+def _cut(planes: Intensities, tile: Tile) -> NDArray[np.float32]:
     """The outer window of a tile; beyond the scan's border, up to a multiple of the stride, its edge is repeated."""
     rows, columns = tile.rows.outer, tile.columns.outer
     part = planes[slice(*rows), slice(*columns)].astype(np.float32, copy=False)

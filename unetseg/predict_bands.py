@@ -127,7 +127,7 @@ def _bands(job: Job, scan: LargeScan, spans: list[Span], folder: Path, kind: Kin
 def _segment_band(job: Job, scan: LargeScan, kinds: list[Bands], span: Span) -> None:
     """One unit: the masks are written last, since their note says that the band is done."""
     with open_rows(job, scan.ref) as rows:
-        image, guides = rows.read(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
+        image, guides = rows.band(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
     found = job.segmenter().band(image, guides, span, probabilities=len(kinds) > 1)
     if found.probabilities is not None:
         kinds[1].write(span.inner[0], found.probabilities)

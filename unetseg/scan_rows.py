@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bit_fields import unpack_guides
 from unetseg.formats import OpenPlane
+from unetseg.inference import Intensities, Window
 from unetseg.masks import MaskRows, open_guides
 from unetseg.planes import ScanHeader
 from unetseg.predict_job import Job
@@ -21,6 +23,21 @@ __all__ = ["ScanRows", "is_large", "open_rows", "prepare"]
 
 _WHOLE = 64e6  # bytes of decoded pixels: larger scans are read, and segmented, in bands where their format allows it
 _BAND = 1 << 24  # pixels looked at once
+
+
+@dataclass(frozen=True, eq=False)
+class _Normalised:
+    """Rows of a large scan, normalised where a tile needs them: as 32-bit numbers all take four times as much."""
+
+    pixels: NDArray[Any]
+    preparation: Preparation
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.pixels.shape[:2], len(self.preparation.numbers))
+
+    def __getitem__(self, window: Window) -> NDArray[np.floating]:
+        return self.preparation(self.pixels[window])
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +63,14 @@ class ScanRows:
         self, start: int, stop: int, preparation: Preparation
     ) -> tuple[NDArray[np.floating], NDArray[np.uint8] | None]:
         """Normalised intensities ``(h, W, C)`` and guides ``(h, W, G)`` of some rows."""
-        image = preparation(self.plane.rows(start, stop))
-        if self.guides is None:
-            return image, None
-        return image, unpack_guides(self.guides.rows(start, stop), self.guide_count)
+        return preparation(self.plane.rows(start, stop)), self._guides(start, stop)
+
+    def band(self, start: int, stop: int, preparation: Preparation) -> tuple[Intensities, NDArray[np.uint8] | None]:
+        """The same of rows that take much memory: intensities are normalised window by window."""
+        return _Normalised(self.plane.rows(start, stop), preparation), self._guides(start, stop)
+
+    def _guides(self, start: int, stop: int) -> NDArray[np.uint8] | None:
+        return unpack_guides(self.guides.rows(start, stop), self.guide_count) if self.guides is not None else None
 
 
 def is_large(header: ScanHeader) -> bool:

@@ -12,7 +12,7 @@ from unetseg.bundle import BundleInfo
 from unetseg.counting import count_small
 from unetseg.decisions import Decision
 from unetseg.engines import Engine
-from unetseg.inference import Window, predict_band, predict_tiles
+from unetseg.inference import Intensities, Window, predict_band, predict_tiles
 from unetseg.pixel_size import Size
 from unetseg.tiling import Span
 
@@ -47,14 +47,12 @@ def _in_steps(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.rint(planes, out=planes)
 
 
-def _few_rows(windows: Windows) -> Windows:
-    """The same in windows of few rows, with planes ``(K, h, w)``: class by class, all that follows is faster."""
-    for (rows, columns), found in windows:
-        step = max(_AT_ONCE // found[0].size, 1)
-        for start in range(0, len(found), step):
-            part = found[start : start + step]
-            first = rows.start + start
-            yield (slice(first, first + len(part)), columns), np.ascontiguousarray(np.moveaxis(part, -1, 0))
+def _few_rows(found: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """The same in parts of few rows, as planes, ``(K, h, w)``: class by class, all that follows is faster."""
+    step = max(_AT_ONCE // found[0].size, 1)
+    for start in range(0, len(found), step):
+        part = found[start : start + step]
+        yield slice(start, start + len(part)), np.ascontiguousarray(np.moveaxis(part, -1, 0))
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,7 @@ class Segmenter:
         windows = self._scaled(image, guides, zoom) if zoom else self._tiles(image, guides)
         return self._collected(windows, (image.shape[0], image.shape[1]), probabilities)
 
-    def band(
-        self, image: NDArray[np.floating], guides: Guides, rows: Span, *, probabilities: bool = False
-    ) -> Segmentation:
+    def band(self, image: Intensities, guides: Guides, rows: Span, *, probabilities: bool = False) -> Segmentation:
         """Segment some rows of a scan that need not be in memory.
 
         Args:
@@ -108,12 +104,18 @@ class Segmenter:
 
     def _collected(self, windows: Windows, shape: tuple[int, int], probabilities: bool) -> Segmentation:
         masks = np.zeros((len(self.info.classes), *shape), np.uint8)
-        steps = np.zeros_like(masks)  # memory of their own, which ends here where nobody keeps them
-        for window, planes in _few_rows(windows):
-            masks[:, *window] = np.moveaxis(self.decision(np.moveaxis(planes, 0, -1)), -1, 0)
-            steps[:, *window] = _in_steps(planes)
-        levels = np.stack([count_small(plane) for plane in steps])
-        return Segmentation(masks, steps if probabilities else None, levels)
+        kept = np.zeros_like(masks) if probabilities else None
+        levels = np.zeros((len(masks), _FULL + 1), np.int64)
+        for window, found in windows:
+            steps = np.empty((len(masks), *found.shape[:2]), np.uint8)
+            marked = masks[:, *window]
+            for rows, planes in _few_rows(found):
+                marked[:, rows] = np.moveaxis(self.decision(np.moveaxis(planes, 0, -1)), -1, 0)
+                steps[:, rows] = _in_steps(planes)
+            levels += [count_small(plane) for plane in steps]
+            if kept is not None:
+                kept[:, *window] = steps
+        return Segmentation(masks, kept, levels)
 
     def _tiles(self, image: NDArray[np.floating], guides: Guides) -> Windows:
         return predict_tiles(self.engine, self.info, image, guides, tile=self.tile)
