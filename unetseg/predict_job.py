@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from unetseg.bundle import Bundle, BundleInfo
 from unetseg.config import GuideSource, PredictConfig, to_plain
 from unetseg.decisions import Decision
 from unetseg.engine_choice import settled
-from unetseg.engines import engine_for
+from unetseg.engines import Engine, engine_for
 from unetseg.scratch import claim_folder, is_shared, scratch_folder
 from unetseg.segment import Segmenter
 from unetseg.storage import file_hash, locate, text_hash
@@ -80,7 +81,8 @@ class Job:
 
     def segmenter(self) -> Segmenter:
         """The model, opened once in each process."""
-        return Segmenter(engine_for(self.bundle, self.config), self.info, self.decision, self.config.tile)
+        engine = _engine(self.bundle, self.config, self.signature)
+        return Segmenter(engine, self.info, self.decision, self.config.tile)
 
 
 def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
@@ -115,6 +117,12 @@ def claim_scratch(job: Job) -> None:
     """
     if not job.shared:
         claim_folder(job.scratch)
+
+
+@lru_cache(maxsize=1)
+def _engine(bundle: Path, config: PredictConfig, signature: str) -> Engine:
+    """The engine of a job, whose signature tells bundles apart: they need not be read for every scan to do that."""
+    return engine_for(bundle, config)
 
 
 def _signature(model: Bundle, config: PredictConfig) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unetseg import engine_choice, engines
+from unetseg import engine_choice, engines, predict_job
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
 from unetseg.dataset import open_dataset
@@ -20,6 +21,7 @@ from unetseg.evaluate import evaluate
 from unetseg.predict import predict
 from unetseg.predict_job import make_job
 from unetseg.project import Project
+from unetseg.records import write_record
 from unetseg.storage import read_json
 
 
@@ -71,6 +73,20 @@ def test_whoever_starts_decides_for_all_workers_and_outputs_know_it(trained: Pro
     processor()
     assert job("auto").signature == job("float32").signature
     assert here.segmenter().engine.precision == "bfloat16"  # also on a worker whose processor has none
+
+
+def test_the_model_is_opened_once_for_all_scans_and_again_when_another_is_in_its_place(
+    trained_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened = []
+    monkeypatch.setattr(predict_job, "engine_for", lambda folder, config: opened.append(folder))
+    folder = shutil.copytree(trained_folder / "models/0001", tmp_path / "0001")
+    for _ in range(2):
+        make_job(load_bundle(folder), tmp_path, PredictConfig()).segmenter()
+    assert opened == [folder]
+    write_record(folder / "bundle.json", read_json(folder / "bundle.json") | {"created": "later"})
+    make_job(load_bundle(folder), tmp_path, PredictConfig()).segmenter()
+    assert opened == [folder, folder]
 
 
 @pytest.mark.parametrize("name", ["openvino", "keras"])
