@@ -99,24 +99,36 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file by a rename."""
-    with write_file(path) as temporary:
-        temporary.write_bytes(data)
+def write_bytes(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Replace a file by a rename; if flush, when the disk has all of it."""
+    with _replacing(path, flush=flush) as temporary:
+        try:
+            temporary.write_bytes(data)
+        except FileNotFoundError:  # asked for only then: of many small files it would be a good part of the time
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
 
 
 @contextmanager
 def write_file(path: Path) -> Iterator[Path]:
     """Fill a file beside ``path``, which takes its place by a rename when the disk has all of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(path, flush=True) as temporary:
+        yield temporary
+
+
+@contextmanager
+def _replacing(path: Path, *, flush: bool) -> Iterator[Path]:
     temporary = _temporary_name(path)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def update_bytes(path: Path, change: Callable[[bytes | None], bytes | None]) -> None:
@@ -191,14 +203,17 @@ def _wait_for(file: IO[str]) -> None:
 
 @contextmanager
 def _temporary_folder(path: Path) -> Iterator[Path]:
-    """A new folder beside ``path``, gone at the end unless it was renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A new folder beside ``path``, which is to be renamed; gone where that fails."""
     temporary = _temporary_name(path)
-    temporary.mkdir()
+    try:
+        temporary.mkdir()
+    except FileNotFoundError:
+        temporary.mkdir(parents=True)
     try:
         yield temporary
-    finally:
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def _last_touched(path: Path) -> float:

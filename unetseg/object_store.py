@@ -160,8 +160,8 @@ def zarr_store(path: Path) -> Store:
     return FsspecStore(_asynchronous(bucket, os.getpid()), read_only=True, path=key_of(path))
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Put an object: stores show the old one or the new, never a part of it."""
+def write_bytes(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Put an object: stores show the old one or the new, never a part of it; what they took, they have."""
     with reaching(path):
         file_system(path).pipe_file(key_of(path), data)
 

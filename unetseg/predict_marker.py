@@ -110,7 +110,7 @@ class Marker:
         if self.record.get("model") == self._model:
             kept["model"] = self._model
         names = dict.fromkeys([*self.record.get("outputs", ()), *outputs])
-        write_json(self._path, {**kept, "signature": _NONE, "outputs": list(names)})
+        self._write({**kept, "signature": _NONE, "outputs": list(names)})
 
     def finish(
         self,
@@ -142,9 +142,12 @@ class Marker:
             "note": note,
             "profiles": dict(profiles),
         }
-        write_json(self._path, record | ({"renewal": self._job.renewal} if self._job.renewal else {}))
+        self._write(record | ({"renewal": self._job.renewal} if self._job.renewal else {}))
         self.drop_parts()
         return found
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        write_json(self._path, record, one_of_many=True)
 
     def drop_parts(self) -> None:
         """Parts of a scan that is done are of no use, whatever tiles or settings they were begun with."""

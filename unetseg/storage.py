@@ -166,9 +166,16 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON)
     return parse_json(path, read_bytes(path))
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 (JSON)
-    """Replace a JSON file at once; not-a-number becomes ``null`` (strict JSON)."""
-    write_bytes(path, as_json(value))
+def write_json(path: Path, value: Any, *, one_of_many: bool = False) -> None:  # noqa: ANN401 (JSON)
+    """Replace a JSON file at once; not-a-number becomes ``null`` (strict JSON).
+
+    Args:
+        path: of the file.
+        value: what it is to hold.
+        one_of_many: it is written in one line and not flushed (see `write_bytes`), since there are very many such
+            files, and each can be made again.
+    """
+    write_bytes(path, as_json(value, indent=None if one_of_many else 1), flush=not one_of_many)
 
 
 def parse_json(path: Path, data: bytes) -> Any:  # noqa: ANN401 (JSON)
@@ -185,16 +192,23 @@ def parse_json(path: Path, data: bytes) -> Any:  # noqa: ANN401 (JSON)
         ) from error
 
 
-def as_json(value: Any) -> bytes:  # noqa: ANN401 (JSON)
+def as_json(value: Any, *, indent: int | None = 1) -> bytes:  # noqa: ANN401 (JSON)
     """What `write_json` writes."""
-    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
     # File names may hold bytes that are no text: as escapes they come back as they were.
     return text.encode(errors="backslashreplace")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file at once: readers see the old content or the new, never a part of it."""
-    _place(path).write_bytes(path, data)
+def write_bytes(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Replace a file at once: readers see the old content or the new, never a part of it.
+
+    Args:
+        path: of the file.
+        data: its content.
+        flush: whether a local disk has all of it before the file has its name, so that a loss of power leaves the old
+            content or the new, too; it takes about as long as all else that is done for a small file.
+    """
+    _place(path).write_bytes(path, data, flush=flush)
 
 
 def update_bytes(path: Path, change: Callable[[bytes | None], bytes | None]) -> None:
@@ -321,7 +335,7 @@ class _Place(Protocol):
     def local_copy(self, path: Path) -> AbstractContextManager[Path]: ...
     def zarr_store(self, path: Path) -> Path | Store: ...
     def read_bytes(self, path: Path) -> bytes: ...
-    def write_bytes(self, path: Path, data: bytes) -> None: ...
+    def write_bytes(self, path: Path, data: bytes, *, flush: bool = True) -> None: ...
     def update_bytes(self, path: Path, change: Callable[[bytes | None], bytes | None]) -> None: ...
     def write_folder(self, path: Path) -> AbstractContextManager[Path]: ...
     def write_file(self, path: Path) -> AbstractContextManager[Path]: ...

@@ -41,15 +41,22 @@ def write_group(path: Path, attributes: Mapping[str, Any]) -> Path:
     Returns:
         The folder, where arrays and further groups go.
     """
-    path.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.mkdir(parents=True, exist_ok=True)
     _write_json(path, {"zarr_format": 3, "node_type": "group", "attributes": attributes})
     return path
 
 
 def _write_json(path: Path, metadata: Mapping[str, Any]) -> None:
-    (path / "zarr.json").unlink(missing_ok=True)  # it may be a link to that of the scan that is being replaced
     # One line: zarr-python takes 2 ms for it, indentation 1 ms, and a scan has five of them.
-    (path / "zarr.json").write_text(json.dumps(metadata, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+    try:
+        file = (path / "zarr.json").open("x", encoding="utf-8")
+    except FileExistsError:  # it may be a link to that of the scan that is being replaced
+        (path / "zarr.json").unlink()
+        file = (path / "zarr.json").open("x", encoding="utf-8")
+    with file:
+        file.write(text)
 
 
 class StoredArray:
@@ -102,9 +109,11 @@ def create_array(
         rows: of a shard, a multiple of ``chunk``; 0: eight chunks, which is also how many columns it has.
         axes: a letter for each axis; none: ``yx``, ``cyx`` or ``czyx``.
     """
-    if path.exists():
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
         shutil.rmtree(path)
-    path.mkdir(parents=True)
+        path.mkdir()
     metadata = _array_metadata(shape, np.dtype(dtype), chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
     _write_json(path, metadata)
     return StoredArray(path, metadata)

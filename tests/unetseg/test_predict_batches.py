@@ -207,7 +207,7 @@ class FullAt:
         *(("write_bytes", at) for at in (0, 3)),  # markers, then the pages
         *(("replace", at) for at in (0, 5, 9)),  # files come into their place
         ("rename", 3),
-        ("write_text", 4),
+        *(("mkdir", at) for at in (3, 7)),  # of folders that are images
     ],
 )
 def test_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(

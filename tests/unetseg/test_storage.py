@@ -90,6 +90,16 @@ def test_json_comes_back_and_what_is_not_finite_becomes_null(tmp_path):
     assert json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)["a"][0] == 1.5
 
 
+def test_one_of_many_files_is_one_line_that_waits_for_no_disk(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    write_json(tmp_path / "new" / "a.json", {"a": [1, math.nan]}, one_of_many=True)
+    assert (tmp_path / "new" / "a.json").read_text() == '{"a": [1, null]}'
+    assert flushed == []
+    write_json(tmp_path / "b.json", {"a": 1})
+    assert len(flushed) == 1
+
+
 def test_a_file_keeps_its_old_content_when_the_new_cannot_be_written(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     write_bytes(path, b"old")
