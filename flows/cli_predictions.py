@@ -83,7 +83,7 @@ def redo(project: str, model: str, by: str, cluster: str, as_json: bool) -> None
 @JSON
 def forget(out: str, scans: str, project: str, as_json: bool) -> None:
     """Remember the outputs in OUT no more; the files stay."""
-    from unetseg.predictions import forget as drop
+    from unetseg.prediction_notes import forget as drop
     from unetseg.project import load_project
     from unetseg.storage import locate
 

@@ -43,7 +43,7 @@ from unetseg.predict_record import counts_of, run_record
 from unetseg.predict_result import PredictResult, odd_scans, summed_up
 from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
-from unetseg.predictions import remember
+from unetseg.prediction_notes import remember
 from unetseg.readers import BadFile
 from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.storage import read_json, remove_if_there, write_json
@@ -72,7 +72,7 @@ def predict(  # noqa: PLR0913 (options by keyword)
         bundle: folder of the model.
         config: format, engine, tile.
         cluster: address of a running Dask scheduler; empty: threads of this process.
-        project: folder of the project that remembers where outputs are (`unetseg.predictions`); None: none does.
+        project: folder of the project that remembers where outputs are (`unetseg.prediction_notes`); None: none does.
         overwrite: whether scans are done again that are up to date. An output stays until the new one is there, and a
             call after one that was killed goes on.
         progress: told about every scan.

@@ -20,7 +20,7 @@ from pathlib import Path
 from unetseg.full_disk import disk_errors_name
 from unetseg.output_zarr import OmeZarr
 from unetseg.predict_open import Prediction
-from unetseg.predictions import remember
+from unetseg.prediction_notes import remember
 from unetseg.storage import is_remote, leftovers, locked, read_json, remove, remove_if_there, write_json
 
 __all__ = ["occupied"]

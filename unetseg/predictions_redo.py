@@ -10,7 +10,8 @@ from itertools import groupby
 from unetseg.errors import UnetsegError
 from unetseg.parallel import Progress, silent
 from unetseg.predict import PredictResult, predict
-from unetseg.predictions import Prediction, look_at, remembered
+from unetseg.prediction_notes import remembered
+from unetseg.predictions import Prediction, look_at
 from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.storage import locate

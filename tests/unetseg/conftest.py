@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,23 @@ def make_bundle(tmp_path: Path) -> MakeBundle:
         return Bundle(folder.parent, BundleInfo(**about | info))
 
     return make
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a folder one that may not be listed; permissions do not bind the root user, whom tests may have."""
+
+    def refuse_one(folder: Path) -> None:
+        real = os.scandir
+
+        def scandir(path: str | Path = ".") -> Iterator[os.DirEntry[str]]:
+            if Path(path) == folder:
+                raise PermissionError(13, "Permission denied", str(folder))
+            return real(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+
+    return refuse_one
 
 
 @pytest.fixture(scope="session")

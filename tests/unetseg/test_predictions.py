@@ -1,11 +1,11 @@
-"""What a project remembers of its predictions, and making them again after a rollback."""
+"""What is in the folders of outputs of a project, and making it again after a rollback."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +17,9 @@ import tifffile
 from unetseg import predict_scan
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
-from unetseg.errors import DamagedFileError, UsageError
 from unetseg.predict import predict
-from unetseg.predict_job import make_job
-from unetseg.predictions import forget, look_at, remember, remembered
+from unetseg.prediction_notes import remembered
+from unetseg.predictions import look_at
 from unetseg.predictions_redo import list_predictions, redo
 from unetseg.project import Project, load_project
 from unetseg.records import write_record
@@ -51,100 +50,6 @@ def two(trained: Project) -> Project:
 def run(project: Project, scans: Path, out: Path, model: str = "0001", **settings):
     config = PredictConfig(**settings)
     return predict(scans, out, bundle=project.models / model, config=config, project=project.folder)
-
-
-def refuse(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on a folder may not be listed; permissions do not bind the root user, whom tests may have."""
-    real = os.scandir
-
-    def scandir(path: str | Path = ".") -> Iterator[os.DirEntry[str]]:
-        if Path(path) == folder:
-            raise PermissionError(13, "Permission denied", str(folder))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-
-
-# --------------------------------------------------------------------------- what is remembered
-
-
-def test_a_prediction_is_remembered_with_model_settings_and_counts(trained: Project, scans: Path, tmp_path: Path):
-    run(trained, scans, tmp_path / "out", format="tiff", workers=2)
-    run(trained, scans, tmp_path / "out", format="tiff", workers=2)
-    (found,) = remembered(trained.folder)
-    assert (found.folder, found.out, found.model) == (str(scans), str(tmp_path / "out"), "0001")
-    assert found.digest == load_bundle(trained.models / "0001").digest
-    assert found.settings == PredictConfig(format="tiff", workers=2)
-    assert found.counts == {"done": 0, "skipped": 3, "quarantined": 0, "failed": 0}
-
-
-def test_a_prediction_without_a_project_is_remembered_nowhere(trained: Project, scans: Path, tmp_path: Path):
-    predict(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
-    assert remembered(trained.folder) == []
-
-
-def test_one_that_was_killed_is_remembered_without_counts(
-    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("unetseg.predict.segment_batch", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(trained, scans, tmp_path / "out")
-    assert [item.counts for item in remembered(trained.folder)] == [{}]
-
-
-@pytest.mark.parametrize("place", ["folder", "store"])
-def test_notes_are_kept_on_disks_and_in_object_stores(
-    place: str, trained: Project, scans: Path, tmp_path: Path, request: pytest.FixtureRequest
-):
-    project = tmp_path / "project" if place == "folder" else request.getfixturevalue("bucket")
-    for name in ("b", "a"):
-        job = make_job(load_bundle(trained.models / "0001"), tmp_path / name, PredictConfig(tile=512))
-        remember(project, scans, job, PredictConfig(tile=512), counts={"done": 3})
-    assert [(item.out, item.settings.tile) for item in remembered(project)] == [
-        (str(tmp_path / "a"), 512), (str(tmp_path / "b"), 512)
-    ]  # fmt: skip
-    forget(project, tmp_path / "a")
-    assert [item.out for item in remembered(project)] == [str(tmp_path / "b")]
-    with pytest.raises(UsageError, match=f"there are: {scans} -> {tmp_path / 'b'}"):
-        forget(project, tmp_path / "a")
-
-
-@pytest.mark.parametrize(
-    ("note", "error", "words"),
-    [
-        pytest.param([], DamagedFileError, "damaged", id="no-object"),
-        pytest.param({"schema_version": 1, "out": "x"}, DamagedFileError, "damaged", id="field-missing"),
-        pytest.param({"schema_version": 3}, UsageError, "schema 3 is newer", id="newer"),
-    ],
-)
-def test_a_note_that_cannot_be_read_is_refused(note: object, error: type[Exception], words: str, tmp_path: Path):
-    write_json(tmp_path / "predictions" / "a.json", note)
-    with pytest.raises(error, match=words):
-        remembered(tmp_path)
-
-
-def test_a_damaged_note_hinders_no_other_and_one_of_version_1_goes_by_its_name(
-    trained: Project, scans: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-):
-    project, model = tmp_path / "project", load_bundle(trained.models / "0001")
-    old = {name: project / "predictions" / f"{text_hash(str(tmp_path / name))[:16]}.json" for name in ("a", "b")}
-    other = project / "predictions" / "0123456789abcdef.json"
-    for path in (*old.values(), other):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{")
-    remember(project, scans, make_job(model, tmp_path / "a", PredictConfig()), PredictConfig())
-    assert [path.exists() for path in (*old.values(), other)] == [False, True, True]
-    assert f"{old['a']}: damaged" in caplog.text
-    caplog.clear()
-    forget(project, tmp_path / "a", folder=scans)
-    with pytest.raises(UsageError, match="there are: none"):
-        forget(project, tmp_path / "b", folder=scans)
-    forget(project, tmp_path / "b")
-    assert list((project / "predictions").iterdir()) == [other]
-    assert f"{other}: damaged" in caplog.text
 
 
 # --------------------------------------------------------------------------- what is there
@@ -253,22 +158,14 @@ def test_without_a_model_all_that_is_not_production_s_is_done_and_failures_stop_
 
 
 def test_outputs_that_cannot_be_looked_at_are_left_out_of_nothing(
-    two: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two: Project, scans: Path, tmp_path: Path, refuse: Callable[[Path], None]
 ):
     run(two, scans, tmp_path / "out")
-    refuse(tmp_path / "out" / "records", monkeypatch)
+    refuse(tmp_path / "out" / "records")
     (found,) = list_predictions(two, model="7")
     assert "Permission denied" in found.problem
     assert (found.unreadable, found.folder_gone) == (True, False)
     assert [item.out for item in redo(two, model="7")] == [found.about.out]
-
-
-def test_notes_that_may_not_be_read_are_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "predictions").mkdir()
-    assert remembered(tmp_path) == []
-    refuse(tmp_path / "predictions", monkeypatch)
-    with pytest.raises(PermissionError):
-        remembered(tmp_path)
 
 
 def test_a_model_that_was_removed_hinders_nobody(two: Project, scans: Path, tmp_path: Path):
@@ -356,35 +253,6 @@ def test_two_patterns_of_one_folder_are_two_predictions(two: Project, scans: Pat
     assert [item.models for item in list_predictions(two)] == [{"0001": 2}, {"0001": 2}]
     assert [item.missing for item in list_predictions(two)] == [0, 0]
     assert [item.result and (item.result.done, item.result.skipped) for item in redo(two)] == [(2, 0), (1, 1)]
-
-
-def test_all_of_a_folder_of_outputs_is_forgotten_or_what_one_folder_of_scans_gave(
-    two: Project, scans: Path, other: Path, tmp_path: Path
-):
-    for folder, out in ((scans, "a"), (other, "a"), (scans, "b")):
-        run(two, folder, tmp_path / out)
-    forget(two.folder, tmp_path / "b", folder=scans)
-    forget(two.folder, tmp_path / "a", folder=other)
-    assert [(item.folder, item.out) for item in remembered(two.folder)] == [(str(scans), str(tmp_path / "a"))]
-    run(two, other, tmp_path / "a")
-    forget(two.folder, tmp_path / "a")
-    assert remembered(two.folder) == []
-
-
-def test_a_note_of_version_1_is_read_until_its_folder_is_predicted_again(
-    two: Project, scans: Path, other: Path, tmp_path: Path
-):
-    out = tmp_path / "out"
-    run(two, scans, out)
-    (path,) = (two.folder / "predictions").glob("*.json")
-    old = path.with_name(f"{text_hash(str(out))[:16]}.json")
-    write_json(old, read_json(path) | {"schema_version": 1})
-    path.unlink()
-    run(two, other, out)
-    assert [item.folder for item in remembered(two.folder)] == [str(scans), str(other)]
-    run(two, scans, out)
-    assert sorted(item.folder for item in remembered(two.folder)) == [str(other), str(scans)]
-    assert not old.exists()
 
 
 # --------------------------------------------------------------------------- guides

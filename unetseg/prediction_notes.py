@@ -1,0 +1,178 @@
+"""Where a project predicted: so that outputs of a model that turned out to be bad can be found, and made again.
+
+::
+
+    PROJECT/predictions/<hash>.json    folder of scans, OUT, model, settings, when, counts
+
+There is one of each folder of scans, with its pattern, and OUT: several may be predicted into one OUT. It is written
+when a prediction begins, since outputs of one that was killed count too, and again when it ends. Which model made which
+output is not said there but by the outputs' own commit markers (see `unetseg.predictions`).
+
+Schema version 2. Version 1 had one note of each OUT, of the folder that was predicted into it last.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from unetseg.config import PredictConfig, to_plain
+from unetseg.errors import DamagedFileError, UnetsegError, UsageError
+from unetseg.predict_job import Job
+from unetseg.predict_record import utc
+from unetseg.storage import find, locate, modified, read_json, remove, text_hash, write_json
+
+__all__ = ["Remembered", "forget", "remember", "remembered"]
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
+
+_DIGITS = 16  # of a hash in a name
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One line of what a project remembers.
+
+    Attributes:
+        folder: of the scans.
+        out: of the outputs.
+        model: the version that was asked for last.
+        digest: of its bundle.
+        settings: with which it ran.
+        began: time in UTC of the last run.
+        counts: of scans ``done``, ``skipped``, ``quarantined`` and ``failed`` then; empty: the run did not end.
+    """
+
+    folder: str
+    out: str
+    model: str
+    digest: str
+    settings: PredictConfig
+    began: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def remember(
+    project: Path, folder: Path, job: Job, settings: PredictConfig, *, counts: Mapping[str, int] | None = None
+) -> None:
+    """Note where outputs are, in place of what was noted of the same scans and outputs.
+
+    Args:
+        project: its folder, local or in an object store.
+        folder: of the scans.
+        job: of the prediction.
+        settings: as they were given; what this machine made of them is in the job.
+        counts: of what was done, at its end.
+    """
+    about = Remembered(
+        folder=str(locate(folder)),
+        out=str(job.out),
+        model=job.bundle.name,
+        digest=job.digest,
+        settings=replace(settings, guides=str(locate(settings.guides)) if settings.guides else ""),
+        began=utc(),
+        counts=counts or {},
+    )
+    path = _place(project, about)
+    before = read_json(path) if counts is not None and path.exists() else {}
+    write_json(path, {"schema_version": SCHEMA_VERSION, **to_plain(about), **_began(before)})
+    old = _old_place(project, about.out)
+    if old.exists() and _is_replaced(old, by=path):
+        remove(old)
+
+
+def remembered(project: Path) -> list[Remembered]:
+    """All that a project remembers, by folder of outputs, and of each what was done first.
+
+    Raises:
+        DamagedFileError: a note cannot be read.
+    """
+    notes, damaged = _notes(project)
+    for error in damaged.values():
+        raise error
+    order = sorted(notes, key=lambda path: (notes[path].out, notes[path].began, modified(path)))  # began: in seconds
+    return [notes[path] for path in order]
+
+
+def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
+    """Remember a folder of outputs no more; its files stay.
+
+    Notes that cannot be read stay too, with a warning, but for that of version 1, whose name tells of which OUT it is.
+
+    Args:
+        project: its folder.
+        out: folder of the outputs.
+        folder: only what was made of this folder of scans; None: all.
+
+    Raises:
+        UsageError: nothing is remembered of it.
+    """
+    notes, damaged = _notes(project)
+    paths = [path for path, item in notes.items() if item.out == str(out) and str(folder or item.folder) == item.folder]
+    if folder is None and (old := _old_place(project, str(out))) in damaged:
+        del damaged[old]
+        paths.append(old)
+    for error in damaged.values():
+        logger.warning("%s", error)
+    if not paths:
+        what = f"{folder} -> {out}" if folder else str(out)
+        known = ", ".join(f"{item.folder} -> {item.out}" for item in notes.values()) or "none"
+        raise UsageError(f"{what}: no prediction of {project} is remembered there; there are: {known}")
+    for path in paths:
+        remove(path)
+
+
+def _notes(project: Path) -> tuple[dict[Path, Remembered], dict[Path, UnetsegError]]:
+    """All notes, and what is wrong with those that cannot be read."""
+    notes: dict[Path, Remembered] = {}
+    damaged: dict[Path, UnetsegError] = {}
+    for path in find(project / "predictions", "*.json", strict=True):
+        try:
+            notes[path] = _read(path)
+        except UnetsegError as error:
+            damaged[path] = error
+    return notes, damaged
+
+
+def _read(path: Path) -> Remembered:
+    plain = read_json(path)
+    version = plain.pop("schema_version", None) if isinstance(plain, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UsageError(f"{path}: schema {version} is newer than this unetseg knows; use the one that wrote it")
+    try:
+        return TypeAdapter(Remembered).validate_python(plain)
+    except ValidationError as error:
+        raise DamagedFileError(
+            f"{path}: damaged, tells of no prediction ({error.errors()[0]['msg']}); remove it"
+        ) from None
+
+
+def _began(before: Mapping[str, Any]) -> dict[str, Any]:
+    """When the run began that ends now."""
+    return {"began": before["began"]} if before else {}
+
+
+def _place(project: Path, about: Remembered) -> Path:
+    key = about.folder, about.settings.pattern, about.settings.exclude, about.out
+    return project / "predictions" / f"{text_hash(*key)[:_DIGITS]}.json"
+
+
+def _old_place(project: Path, out: str) -> Path:
+    """Where version 1 had its note."""
+    return project / "predictions" / f"{text_hash(out)[:_DIGITS]}.json"
+
+
+def _is_replaced(old: Path, *, by: Path) -> bool:
+    """Whether a note of version 1 is about the same as another one, or cannot be read."""
+    try:
+        return _place(by.parent.parent, _read(old)) == by
+    except DamagedFileError as error:
+        logger.warning("%s; what is predicted now takes its place", error)
+        return True
