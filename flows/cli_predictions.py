@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.answers import WITH_QUARANTINE, record
+from flows.answers import WITH_QUARANTINE, finish, record
 from flows.cli_options import CLUSTER, JSON, PROJECT
 from flows.console import Console
 from unetseg.errors import UnetsegError
@@ -33,11 +33,12 @@ def predictions() -> None:
 @JSON
 def list_(project: str, model: str, as_json: bool) -> None:
     """Folders of outputs, and which models made what is there."""
+    from unetseg.prediction_notes import unreadable_notes
     from unetseg.predictions_redo import list_predictions
     from unetseg.project import load_project
 
-    console = Console(as_json=as_json)
-    found = list_predictions(load_project(project), model=model)
+    console, loaded = Console(as_json=as_json), load_project(project)
+    found = list_predictions(loaded, model=model)
     rows = [
         [item.about.folder, item.about.out, _models(item.models)]
         + [_count(number) for number in (item.missing, item.out_of_date, item.gone)]
@@ -48,7 +49,8 @@ def list_(project: str, model: str, as_json: bool) -> None:
         if item.problem:
             forget = f"unetseg predictions forget {item.about.out} --scans {item.about.folder} --project {project}"
             console.say(f"{_named(item)}: {item.problem}{f'; to forget it: {forget}' if item.folder_gone else ''}")
-    console.finish({"predictions": [_plain(item) for item in found]})
+    left_out = unreadable_notes(loaded.folder)
+    finish(console, {"predictions": [_plain(item) for item in found]}, bad=left_out, unreadable_notes=left_out)
 
 
 @predictions.command()
@@ -82,7 +84,7 @@ def redo(project: str, model: str, by: str, cluster: str, as_json: bool) -> None
 @PROJECT
 @JSON
 def forget(out: str, scans: str, project: str, as_json: bool) -> None:
-    """Remember the outputs in OUT no more; the files stay."""
+    """Remember the outputs in OUT no more; the files stay. OUT may be a damaged note, too."""
     from unetseg.prediction_notes import forget as drop
     from unetseg.project import load_project
     from unetseg.storage import locate
@@ -135,6 +137,8 @@ def _plain(item: Prediction) -> dict[str, Any]:
 
 
 def _in_words(item: Redone) -> str:
+    if not item.out:
+        return f"failed: {item.problem}"
     if item.result is None:
         return f"{item.folder} -> {item.out}: failed: {item.problem}"
     aside = len(item.result.quarantined) + len(item.result.failed)

@@ -25,9 +25,10 @@ from unetseg.config import PredictConfig, to_plain
 from unetseg.errors import DamagedFileError, UnetsegError, UsageError
 from unetseg.predict_job import Job
 from unetseg.predict_record import utc
+from unetseg.readers import BadFile
 from unetseg.storage import find, locate, modified, read_json, remove, text_hash, write_json
 
-__all__ = ["Remembered", "forget", "remember", "remembered"]
+__all__ = ["Remembered", "forget", "remember", "remembered", "unreadable_notes"]
 
 logger = logging.getLogger(__name__)
 
@@ -91,14 +92,26 @@ def remember(
 def remembered(project: Path) -> list[Remembered]:
     """All that a project remembers, by folder of outputs, and of each what was done first.
 
+    Notes that cannot be read are left out: each is warned of, and `unreadable_notes` has them.
+
     Raises:
-        DamagedFileError: a note cannot be read.
+        OSError: the folder of the notes may not be read.
     """
     notes, damaged = _notes(project)
-    for error in damaged.values():
-        raise error
+    for path, error in damaged.items():
+        logger.warning("%s", _left_out(project, path, error))
     order = sorted(notes, key=lambda path: (notes[path].out, notes[path].began, modified(path)))  # began: in seconds
     return [notes[path] for path in order]
+
+
+def unreadable_notes(project: Path) -> list[BadFile]:
+    """The notes that cannot be read, with reasons and ways out: what they tell of may have been made by any model.
+
+    Raises:
+        OSError: the folder of the notes may not be read.
+    """
+    _, damaged = _notes(project)
+    return sorted(BadFile(str(path), _left_out(project, path, error)) for path, error in damaged.items())
 
 
 def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
@@ -108,7 +121,7 @@ def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
 
     Args:
         project: its folder.
-        out: folder of the outputs.
+        out: folder of the outputs; or a note that is damaged.
         folder: only what was made of this folder of scans; None: all.
 
     Raises:
@@ -116,11 +129,11 @@ def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
     """
     notes, damaged = _notes(project)
     paths = [path for path, item in notes.items() if item.out == str(out) and str(folder or item.folder) == item.folder]
-    if folder is None and (old := _old_place(project, str(out))) in damaged:
-        del damaged[old]
-        paths.append(old)
-    for error in damaged.values():
-        logger.warning("%s", error)
+    for path, error in damaged.items():
+        if folder is None and path in (out, _old_place(project, str(out))) and isinstance(error, DamagedFileError):
+            paths.append(path)
+        else:
+            logger.warning("%s", _left_out(project, path, error))
     if not paths:
         what = f"{folder} -> {out}" if folder else str(out)
         known = ", ".join(f"{item.folder} -> {item.out}" for item in notes.values()) or "none"
@@ -129,16 +142,30 @@ def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:
         remove(path)
 
 
-def _notes(project: Path) -> tuple[dict[Path, Remembered], dict[Path, UnetsegError]]:
+def _notes(project: Path) -> tuple[dict[Path, Remembered], dict[Path, Exception]]:
     """All notes, and what is wrong with those that cannot be read."""
     notes: dict[Path, Remembered] = {}
-    damaged: dict[Path, UnetsegError] = {}
+    damaged: dict[Path, Exception] = {}
     for path in find(project / "predictions", "*.json", strict=True):
         try:
             notes[path] = _read(path)
-        except UnetsegError as error:
+        except FileNotFoundError:  # forgotten just now
+            continue
+        except (UnetsegError, OSError) as error:  # one note must not hide the others
             damaged[path] = error
     return notes, damaged
+
+
+def _left_out(project: Path, path: Path, error: Exception) -> str:
+    """What follows from a note that cannot be read, and what can be done about it."""
+    said = str(error) if isinstance(error, UnetsegError) else f"{path}: cannot be read ({error})"
+    said += "; the outputs that it tells of are left out, whatever model made them"
+    if not isinstance(error, DamagedFileError):
+        return said
+    return (
+        f"{said}: predict the same again, which writes the note anew, or forget it: "
+        f"unetseg predictions forget {path} --project {project}"
+    )
 
 
 def _read(path: Path) -> Remembered:
@@ -149,9 +176,7 @@ def _read(path: Path) -> Remembered:
     try:
         return TypeAdapter(Remembered).validate_python(plain)
     except ValidationError as error:
-        raise DamagedFileError(
-            f"{path}: damaged, tells of no prediction ({error.errors()[0]['msg']}); remove it"
-        ) from None
+        raise DamagedFileError(f"{path}: damaged, tells of no prediction ({error.errors()[0]['msg']})") from None
 
 
 def _began(before: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from itertools import groupby
 from unetseg.errors import UnetsegError
 from unetseg.parallel import Progress, silent
 from unetseg.predict import PredictResult, predict
-from unetseg.prediction_notes import remembered
+from unetseg.prediction_notes import remembered, unreadable_notes
 from unetseg.predictions import Prediction, look_at
 from unetseg.project import Project
 from unetseg.registry import model_folder
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Redone:
-    """What became of the outputs of one folder of scans.
+    """What became of the outputs of one folder of scans, or of those that a note tells of that cannot be read.
 
     Attributes:
-        folder: of the scans.
-        out: of the outputs.
+        folder: of the scans; empty where it is not known.
+        out: of the outputs; empty where it is not known.
         result: of the prediction; None where it failed.
         problem: why it failed, or nothing.
     """
@@ -41,6 +41,8 @@ class Redone:
 def list_predictions(project: Project, *, model: str = "", other_than: str = "") -> list[Prediction]:
     """Where the project predicted, and which models' outputs are there now.
 
+    What notes tell of that cannot be read is not among it (see `unetseg.prediction_notes.remembered`).
+
     Args:
         project: that remembers.
         model: only folders with outputs of this version.
@@ -48,7 +50,6 @@ def list_predictions(project: Project, *, model: str = "", other_than: str = "")
 
     Raises:
         UsageError: there is no such alias.
-        DamagedFileError: a note cannot be read.
     """
     notes = groupby(remembered(project.folder), key=lambda about: about.out)
     found = [item for _, group in notes for item in look_at(list(group), project.models)]
@@ -71,7 +72,8 @@ def redo(
     """Predict again, with the settings of then, wherever there are outputs of a model.
 
     Each folder of scans is done with its own settings, those into the same folder of outputs in the order of then. One
-    that cannot be done does not stop the others; a call after one that was killed goes on.
+    that cannot be done does not stop the others; a call after one that was killed goes on. What a note tells of that
+    cannot be read may have been made by any model, so it counts as not done.
 
     Args:
         project: that remembers.
@@ -83,10 +85,10 @@ def redo(
 
     Raises:
         UsageError: there is no such model.
-        DamagedFileError: a note of what the project remembers cannot be read.
     """
     bundle = model_folder(project.models, by)
     found = list_predictions(project, model=model, other_than="" if model else bundle.name)
+    missed = [Redone("", "", None, str(note)) for note in unreadable_notes(project.folder)]
     done = []
     for item in found:
         about = item.about
@@ -104,7 +106,7 @@ def redo(
             done.append(Redone(about.folder, about.out, result))
         except (UnetsegError, OSError) as error:
             done.append(Redone(about.folder, about.out, None, str(error)))
-    return done
+    return done + missed
 
 
 def _version(project: Project, name: str) -> str:

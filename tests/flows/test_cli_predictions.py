@@ -81,8 +81,23 @@ def test_a_folder_that_is_gone_is_said_and_can_be_forgotten(trained: Project, sc
     elsewhere = unetseg("predictions", "forget", out, "--scans", tmp_path, *here)
     assert (elsewhere.exit_code, f"there are: {scans} -> {out}" in elsewhere.output) == (2, True)
     assert answer(unetseg("predictions", "forget", out, *here, "--json")) == {"forgotten": str(out)}
-    assert answer(unetseg("predictions", "list", *here, "--json")) == {"predictions": []}
+    assert answer(unetseg("predictions", "list", *here, "--json")) == {"predictions": [], "unreadable_notes": []}
     assert unetseg("predictions", "forget", out, *here).exit_code == 2
+
+
+def test_a_damaged_note_is_told_by_the_exit_status_until_it_is_forgotten(trained: Project, scans: Path, tmp_path: Path):
+    here, note = ("--project", trained.folder), trained.folder / "predictions" / "a.json"
+    unetseg("predict", scans, tmp_path / "out", *here)
+    note.write_text("{")
+    listed = unetseg("predictions", "list", *here, "--json")
+    assert listed.exit_code == 3
+    assert [item["out"] for item in answer(listed)["predictions"]] == [str(tmp_path / "out")]
+    assert [item["path"] for item in answer(listed)["unreadable_notes"]] == [str(note)]
+    assert f"{note}: damaged" in listed.stderr
+    redone = unetseg("predictions", "redo", *here)
+    assert (redone.exit_code, f"failed: {note}: damaged" in redone.stdout) == (1, True)
+    assert unetseg("predictions", "forget", note, *here).exit_code == 0
+    assert [unetseg("predictions", what, *here).exit_code for what in ("list", "redo")] == [0, 0]
 
 
 def test_overwrite_does_all_again_and_a_bundle_of_no_project_is_not_remembered(

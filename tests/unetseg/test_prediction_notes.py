@@ -10,10 +10,10 @@ import pytest
 
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
-from unetseg.errors import DamagedFileError, UsageError
+from unetseg.errors import UsageError
 from unetseg.predict import predict
 from unetseg.predict_job import make_job
-from unetseg.prediction_notes import forget, remember, remembered
+from unetseg.prediction_notes import forget, remember, remembered, unreadable_notes
 from unetseg.project import Project
 from unetseg.storage import read_json, text_hash, write_json
 
@@ -84,17 +84,35 @@ def test_notes_are_kept_on_disks_and_in_object_stores(
 
 
 @pytest.mark.parametrize(
-    ("note", "error", "words"),
+    ("content", "words", "forgotten"),
     [
-        pytest.param([], DamagedFileError, "damaged", id="no-object"),
-        pytest.param({"schema_version": 1, "out": "x"}, DamagedFileError, "damaged", id="field-missing"),
-        pytest.param({"schema_version": 3}, UsageError, "schema 3 is newer", id="newer"),
+        pytest.param("{", "damaged, not valid JSON", True, id="no-json"),
+        pytest.param("[]", "damaged, tells of no prediction", True, id="no-object"),
+        pytest.param('{"schema_version": 1, "out": "x"}', "damaged, tells of no prediction", True, id="field-missing"),
+        pytest.param('{"schema_version": 3}', "schema 3 is newer", False, id="newer"),
+        pytest.param("", "cannot be read", False, id="no-file"),
     ],
 )
-def test_a_note_that_cannot_be_read_is_refused(note: object, error: type[Exception], words: str, tmp_path: Path):
-    write_json(tmp_path / "predictions" / "a.json", note)
-    with pytest.raises(error, match=words):
-        remembered(tmp_path)
+def test_a_note_that_cannot_be_read_hides_no_other_and_is_told_with_a_way_out(
+    content: str, words: str, forgotten: bool, trained: Project, scans: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+):  # fmt: skip
+    note(trained, scans, tmp_path / "out")
+    path = trained.folder / "predictions" / "a.json"
+    path.write_text(content) if content else path.mkdir()
+    assert [item.out for item in remembered(trained.folder)] == [str(tmp_path / "out")]
+    (left_out,) = unreadable_notes(trained.folder)
+    assert str(left_out) in caplog.text
+    assert (left_out.path, words in left_out.reason) == (str(path), True)
+    command = f"unetseg predictions forget {path} --project {trained.folder}"
+    assert left_out.reason.endswith(command) == forgotten
+    if forgotten:
+        forget(trained.folder, path)
+    else:
+        with pytest.raises(UsageError, match="no prediction"):
+            forget(trained.folder, path)
+    assert path.exists() != forgotten
+    assert [item.out for item in remembered(trained.folder)] == [str(tmp_path / "out")]
 
 
 def test_a_damaged_note_hinders_no_other_and_one_of_version_1_goes_by_its_name(

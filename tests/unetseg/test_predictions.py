@@ -168,6 +168,22 @@ def test_outputs_that_cannot_be_looked_at_are_left_out_of_nothing(
     assert [item.out for item in redo(two, model="7")] == [found.about.out]
 
 
+def test_a_note_that_cannot_be_read_stops_no_other_and_counts_as_not_done(two: Project, scans: Path, tmp_path: Path):
+    for name in ("a", "b"):
+        run(two, scans, tmp_path / name)
+    lost = next(
+        path for path in (two.folder / "predictions").iterdir() if read_json(path)["out"] == str(tmp_path / "b")
+    )
+    lost.write_text("{")
+    assert [item.about.out for item in list_predictions(two, model="1")] == [str(tmp_path / "a")]
+    done, missed = redo(two, model="1")
+    assert (done.out, done.result and done.result.done) == (str(tmp_path / "a"), 3)
+    assert (missed.folder, missed.out, missed.result) == ("", "", None)
+    assert missed.problem.startswith(f"{lost}: damaged")
+    assert run(two, scans, tmp_path / "b", "0002").done == 3  # the same once more writes the note anew
+    assert redo(two, model="1") == []
+
+
 def test_a_model_that_was_removed_hinders_nobody(two: Project, scans: Path, tmp_path: Path):
     run(two, scans, tmp_path / "out")
     shutil.rmtree(two.models / "0001")
