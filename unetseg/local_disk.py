@@ -7,10 +7,11 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePath
 from stat import S_ISDIR
 from typing import IO
 
@@ -41,16 +42,36 @@ _CLOCK_TICK = 2_000_000_000  # nanoseconds: the coarsest that file systems use
 
 
 def find(root: Path, pattern: str, *, strict: bool = False) -> Iterable[Path]:
-    """What a pattern means below a folder; if strict, listed first: `Path.glob` passes over what it may not read."""
-    if strict:
-        for _ in os.walk(root, onerror=_refuse):
-            pass
-    return root.glob(pattern)
+    """What a pattern means below a folder; `Path.glob`, which is not strict, passes over what it may not read."""
+    return _find_strictly(root, PurePath(pattern).parts) if strict else root.glob(pattern)
 
 
-def _refuse(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
+def _find_strictly(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """What the parts of a pattern mean, one below the other; at most one of them is ``**``, and not the last one.
+
+    Raises:
+        OSError: a folder on the way may not be listed.
+    """
+    deep = parts[0] == "**"
+    name, *below = parts[1:] if deep else parts
+    for item in _listed(folder):
+        path = folder / item.name
+        if fnmatch(item.name, name):
+            if not below:
+                yield path
+            elif item.is_dir():
+                yield from _find_strictly(path, below)
+        if deep and item.is_dir(follow_symlinks=False):
+            yield from _find_strictly(path, parts)
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    """All that is in a folder; one that is not there, or not any more, is empty."""
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except FileNotFoundError:
+        return []
 
 
 def refresh(folder: Path) -> None:
