@@ -191,8 +191,8 @@ def clean(keep: int, project: str, dry_run: bool, as_json: bool) -> None:
 @click.option(
     "--score",
     is_flag=True,
-    help="Score what was not scored on today's test scans with today's flips; thresholds stay. Runs here, also where a "
-    "server is set.",
+    help="Score what was not scored on today's test scans with today's flips and blended tiles; thresholds stay. Runs "
+    "here, also where a server is set.",
 )
 @JSON
 def compare(before: str, after: str, project: str, out: str, score: bool, as_json: bool) -> None:
@@ -216,7 +216,7 @@ def compare(before: str, after: str, project: str, out: str, score: bool, as_jso
     say_comparison(console, found)
     if found.anew:
         console.say(
-            "no counts of these scans with these flips in its own evaluation: "
+            "no counts of these scans, or none with the same flips and blended tiles, in its own evaluation: "
             f"{', '.join(found.anew)}, scored as it decides now"
         )
     console.say(f"page: {page}")
