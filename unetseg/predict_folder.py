@@ -19,6 +19,7 @@ from pathlib import Path
 
 from unetseg.full_disk import disk_errors_name
 from unetseg.output_zarr import OmeZarr
+from unetseg.predict_begun import begin_outputs, end_outputs
 from unetseg.predict_open import Prediction
 from unetseg.prediction_notes import remember
 from unetseg.storage import is_remote, leftovers, locked, read_json, remove, remove_if_there, write_json
@@ -46,10 +47,12 @@ def occupied(prediction: Prediction, *, overwrite: bool = False) -> Iterator[Pre
     with locked(out):
         with disk_errors_name(out):
             _sweep(prediction)
+            begin_outputs(prediction)
             name = _renewal(out, overwrite=overwrite)
             if prediction.project:
                 remember(prediction.project, prediction.folder, prediction.job, prediction.config)
         yield replace(prediction, job=replace(prediction.job, renewal=name))
+        end_outputs(prediction)
         if overwrite:
             remove_if_there(out / _OVERWRITING)
 

@@ -98,8 +98,8 @@ class Marker:
     def begin(self, outputs: Sequence[str] = ()) -> None:
         """From here until `finish`, what is there does not count as done.
 
-        A scan that has no outputs yet gets no marker for it, which would cost a write per scan; one whose marker is
-        damaged may have some.
+        A scan that has no outputs yet gets no marker for it, which would cost a write per scan (see
+        `unetseg.predict_begun`); one whose marker is damaged may have some.
 
         Args:
             outputs: that are about to be made, relative to the folder of the outputs; a kill may leave some of them.

@@ -82,6 +82,16 @@ def test_what_was_there_before_a_kill_does_not_stay_beside_what_is_made_after_it
     assert contents(tmp_path / "out") == contents(tmp_path / "expected")
 
 
+def test_what_a_kill_leaves_of_a_scan_without_marker_does_not_stay_beside_outputs_of_other_names(
+    trained: Project, scans: Path, tmp_path: Path, how: str
+):
+    run(trained, scans, tmp_path / "expected", AFTER)
+    kill(trained, scans, tmp_path / "out", how)
+    assert (tmp_path / "out/a.ome.tif").exists()
+    assert run(trained, scans, tmp_path / "out", AFTER).done == 1
+    assert contents(tmp_path / "out") == contents(tmp_path / "expected")
+
+
 @pytest.mark.parametrize("how", HOW[:1], ids=["small"], indirect=True)
 def test_outputs_that_the_same_model_was_making_again_are_its_own_and_out_of_date(
     trained: Project, scans: Path, tmp_path: Path, how: str
