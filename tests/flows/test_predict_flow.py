@@ -107,12 +107,14 @@ def test_server_that_takes_nothing_does_not_fail_a_prediction_that_is_done(
     trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     import tasks.artifacts
+    import tasks.predict
     from tasks.predict import finish, open_prediction
 
     def broken(*arguments: Any, **named: Any) -> None:
         raise ConnectionError("the server is gone")
 
     monkeypatch.setattr(tasks.artifacts, "create_markdown_artifact", broken)
+    monkeypatch.setattr(tasks.predict.logger, "handlers", [caplog.handler])  # Prefect's settings keep lines from others
     opened = open_prediction.fn(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
     with workers_for(opened) as workers:
         records = [library.segment_batch(batch, workers) for batch in opened.batches()]
