@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pytest
+from scipy import ndimage
 
-from unetseg.pictures import INVENTED, MISSED, RIGHT, error_picture
+from unetseg.pictures import INVENTED, MISSED, RIGHT, error_picture, overlay
 
 
 def colour(name: str) -> tuple[int, ...]:
@@ -39,3 +41,11 @@ def test_colours_of_errors_differ_in_grey_print():
     # Grey values after ITU-R BT.601, of 255.
     greys = [np.dot(colour(name), (0.299, 0.587, 0.114)) for name in (RIGHT, MISSED, INVENTED)]
     assert all(abs(one - other) > 30 for one, other in combinations(greys, 2))
+
+
+@pytest.mark.parametrize("shape", [(17, 23), (1, 9), (9, 1), (1, 1)], ids=str)
+def test_outlines_are_the_pixels_that_an_erosion_takes(shape: tuple[int, int]):
+    mask = np.random.default_rng(7).random(shape) < 0.8
+    picture = overlay(np.zeros((*shape, 3), np.uint8), mask[..., None], ("FFFFFF",))[..., 0]
+    np.testing.assert_array_equal(picture == 255, mask & ~ndimage.binary_erosion(mask))
+    np.testing.assert_array_equal(picture > 0, mask)
