@@ -71,8 +71,9 @@ def _renewal(out: Path, *, overwrite: bool) -> str:
 def _sweep(prediction: Prediction) -> None:
     """Remove what killed writes left, and parts of scans that are gone."""
     out, unfinished = prediction.job.out, prediction.job.scratch
-    wanted = {prediction.job.unfinished(ref.stack).name for ref in prediction.refs}
-    gone = [path for path in unfinished.iterdir() if path.name not in wanted] if unfinished.exists() else []
+    gone: set[Path] = set()
+    if unfinished.exists():  # the names of all scans take time
+        gone = {*unfinished.iterdir()} - {prediction.job.unfinished(ref.stack) for ref in prediction.refs}
     half = () if is_remote(out) else _temporaries(out)  # nothing is half there in an object store
     for path in [*gone, *half]:
         remove(path)
