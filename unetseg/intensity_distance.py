@@ -23,6 +23,8 @@ KNOTS = tuple(percent for percent in QUANTILES if 0 < percent < 100)
 PERCENTS = tuple(range(1, 100))
 """Percentages at which distributions are compared."""
 
+_KNOTS, _PERCENTS = np.array(KNOTS, np.float64), np.array(PERCENTS, np.float64)
+
 Profile = tuple[float, ...]
 """Normalised intensities of one channel of a scan at `KNOTS` per cent."""
 
@@ -40,7 +42,7 @@ def profile(intensities: Sequence[float], scale: ChannelScale) -> Profile:
 
 def even(profiles: Sequence[Profile]) -> NDArray[np.float64]:
     """Intensities at `PERCENTS` per cent of several profiles, ``(N, 99)``, by linear interpolation."""
-    return np.stack([np.interp(PERCENTS, KNOTS, values) for values in profiles])
+    return np.stack([_even(values) for values in profiles])
 
 
 def pooled(profiles: Sequence[Profile]) -> tuple[float, ...]:
@@ -64,4 +66,9 @@ def distance(values: Profile, others: Sequence[float]) -> float:
     Returns:
         In normalised intensities; 0 where both are alike.
     """
-    return float(np.abs(np.interp(PERCENTS, KNOTS, values) - others).mean())
+    return float(np.abs(_even(values) - others).mean())
+
+
+def _even(values: Profile) -> NDArray[np.float64]:
+    """Intensities at `PERCENTS` per cent; NumPy would make arrays of the percentages at each call."""
+    return np.interp(_PERCENTS, _KNOTS, values)
