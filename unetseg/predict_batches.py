@@ -6,10 +6,12 @@ does only what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
+from unetseg.batches import in_batches
 from unetseg.errors import BadFileError
 from unetseg.full_disk import disk_errors_name
 from unetseg.parallel import Progress, Workers, silent
@@ -20,11 +22,13 @@ from unetseg.predict_marker import Segmented
 from unetseg.predict_scan import LargeScan, segment_scan
 from unetseg.predict_stack import segment_stacks
 from unetseg.readers import BadFile, ScanRef
-from unetseg.stack_output import stacks_of
+from unetseg.stack_output import stacks_of, up_to_date
 
 __all__ = ["BatchRecord", "PredictBatch", "segment_batch"]
 
 Outcome = Segmented | Exception
+
+_LOOKED_AT: Final = 64  # scans by one unit
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,30 @@ def _outcomes(batch: PredictBatch, workers: Workers) -> Iterator[tuple[ScanRef, 
     """Each scan with what became of it: many small ones at a time, then large ones and stacks, each by all."""
     large: list[LargeScan] = []
     scans, stacks = stacks_of(batch.refs)
-    for ref, outcome in workers.run(partial(segment_scan, batch.job), scans):
+    todo: list[ScanRef] = []
+    for ref, found in _found_before(batch.job, scans, workers):
+        if found is None:
+            todo.append(ref)
+        else:
+            yield ref, found
+    for ref, outcome in workers.run(partial(segment_scan, batch.job), todo):
         if isinstance(outcome, LargeScan):
             large.append(outcome)
         else:
             yield ref, outcome
     yield from segment_large_scans(batch.job, large, workers)
     yield from segment_stacks(batch.job, stacks, workers)
+
+
+def _found_before(job: Job, scans: Sequence[ScanRef], workers: Workers) -> Iterator[tuple[ScanRef, Segmented | None]]:
+    """What was found on scans that are up to date; many to a unit, since handing over takes as long as looking."""
+    for refs, found in workers.run(partial(_looked_at, job), in_batches(scans, lambda _: 1 / _LOOKED_AT)):
+        # What is wrong with one of them is told when that one is segmented.
+        yield from zip(refs, [None] * len(refs) if isinstance(found, Exception) else found, strict=True)
+
+
+def _looked_at(job: Job, refs: Sequence[ScanRef]) -> list[Segmented | None]:
+    return [up_to_date(job, ref) for ref in refs]
 
 
 def _record(outcomes: Mapping[ScanRef, Outcome]) -> BatchRecord:

@@ -62,7 +62,7 @@ class Marker:
 
     def __init__(self, job: Job, ref: ScanRef, pages: Sequence[ScanRef] = ()) -> None:
         self._job, self._scan = job, ref.id
-        self._path = job.out / "records" / f"{ref.id}.json"
+        self._path = job.out / f"records/{ref.id}.json"
         scans = pages or [ref]
         guides = (find_mask(guide, scan.id)[0] for scan in scans for guide in job.guides)
         self._files = list(dict.fromkeys([*(scan.path for scan in scans), *guides]))
@@ -151,7 +151,8 @@ class Marker:
 
     def drop_parts(self) -> None:
         """Parts of a scan that is done are of no use, whatever tiles or settings they were begun with."""
-        remove_if_there(self._job.unfinished(self._scan))
+        if self._job.scratch.exists():  # mostly not; the name of its folder takes longer than to look
+            remove_if_there(self._job.unfinished(self._scan))
 
     @property
     def _model(self) -> dict[str, str]:

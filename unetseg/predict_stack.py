@@ -19,7 +19,7 @@ from unetseg.predict_marker import Segmented
 from unetseg.predict_scan import LargeScan, segment_scan
 from unetseg.readers import ScanRef
 from unetseg.scratch import keep_only
-from unetseg.stack_output import Stack, finish_stack, finished_stack, page_job
+from unetseg.stack_output import Stack, finish_stack, page_job, up_to_date
 
 __all__ = ["segment_stacks"]
 
@@ -39,7 +39,7 @@ def segment_stacks(job: Job, stacks: Sequence[Stack], workers: Workers) -> Itera
     if not stacks:
         return
     todo: list[Stack] = []
-    for stack, outcome in workers.run(partial(finished_stack, job), stacks):
+    for stack, outcome in workers.run(partial(up_to_date, job), stacks):
         if outcome is None:
             todo.append(stack)
         else:

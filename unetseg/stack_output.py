@@ -28,7 +28,7 @@ from unetseg.predict_scan import output_kinds, output_name, output_names
 from unetseg.readers import ScanRef, read_header
 from unetseg.sources import SourceFile
 
-__all__ = ["Stack", "finish_stack", "finished_stack", "marker_of", "page_job", "stacks_of"]
+__all__ = ["Stack", "finish_stack", "marker_of", "page_job", "stacks_of", "up_to_date"]
 
 _BETWEEN: Literal["ome-zarr"] = "ome-zarr"
 """Format of the pages until they are stacked: its rows are found without decoding those above them."""
@@ -77,13 +77,13 @@ def page_job(job: Job, stack: str) -> Job:
     return replace(job, out=folder, scratch=folder / ".unfinished", config=replace(job.config, format=_BETWEEN))
 
 
-def finished_stack(job: Job, stack: Stack) -> Segmented | None:
-    """What was found on all pages, if the outputs of the stack are up to date.
+def up_to_date(job: Job, scan: ScanRef | Stack) -> Segmented | None:
+    """What was found on a scan, or on all pages of a stack, if its outputs are up to date.
 
     Raises:
         BadFileError: a guide is missing.
     """
-    marker = marker_of(job, stack)
+    marker = marker_of(job, scan)
     if done := marker.done():
         marker.drop_parts()
     return done

@@ -23,12 +23,14 @@ from unetseg.errors import BundleError
 from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
 from unetseg.object_table import ObjectRow
+from unetseg.parallel import Workers
 from unetseg.plane_counts import PlaneCounts
 from unetseg.predict import PredictResult, finish, open_prediction, predict
 from unetseg.predict_batches import segment_batch
 from unetseg.predict_open import Prediction
 from unetseg.predict_workers import workers_for
 from unetseg.project import Project
+from unetseg.storage import read_json, write_json
 
 
 @pytest.fixture
@@ -156,6 +158,25 @@ def test_unchanged_run_opens_no_scan_and_a_stack_that_grew_is_seen(
         assert run(trained, scans, tmp_path / "out").skipped == 5
     tifffile.imwrite(scans / "z.tif", tifffile.imread(scans / "stack.tif"), photometric="minisblack")
     assert run(trained, scans, tmp_path / "out").done == 1
+
+
+def test_scans_that_are_up_to_date_are_looked_at_many_to_a_unit(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run(trained, scans, tmp_path / "out")
+    handed, submit = [], Workers._submit
+    monkeypatch.setattr(Workers, "_submit", lambda self, call, unit: handed.append(unit) or submit(self, call, unit))
+    assert run(trained, scans, tmp_path / "out").skipped == 5
+    assert [len(unit) if isinstance(unit, tuple) else 1 for unit in handed] == [4, 1]  # the last one is the stack
+
+
+def test_a_marker_that_nobody_understands_is_that_scans_error_alone(trained: Project, scans: Path, tmp_path: Path):
+    run(trained, scans, tmp_path / "out")
+    path = tmp_path / "out" / "records" / "b.json"
+    write_json(path, {name: value for name, value in read_json(path).items() if name != "rows"})
+    result = run(trained, scans, tmp_path / "out", max_failed_fraction=1.0)
+    assert (result.done, result.skipped) == (0, 4)
+    assert [(Path(item.path).name, item.reason) for item in result.failed] == [("b.tif", "KeyError: 'rows'")]
 
 
 # --------------------------------------------------------------------------- a full disk
