@@ -86,6 +86,6 @@ def object_rows(
     return rows
 
 
-def write_table(folder: Path, rows: Sequence[ObjectRow]) -> bool:
-    """Write ``table.csv`` and ``table.parquet``, one row per scan and class; whether anything is new."""
-    return write_rows(folder, "table", ObjectRow, rows)
+def write_table(folder: Path, rows: Sequence[ObjectRow]) -> None:
+    """Write ``table.csv`` and ``table.parquet``, one row per scan and class."""
+    write_rows(folder, "table", ObjectRow, rows)

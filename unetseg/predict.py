@@ -25,8 +25,7 @@ Schema version 3.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unetseg.config import PredictConfig
@@ -36,17 +35,18 @@ from unetseg.gallery import StoredMasks, write_gallery
 from unetseg.object_table import write_table
 from unetseg.outputs import FORMATS
 from unetseg.parallel import Progress, silent
+from unetseg.predict_again import unchanged
 from unetseg.predict_batches import BatchRecord, segment_batch
 from unetseg.predict_folder import occupied
+from unetseg.predict_marker import Segmented
 from unetseg.predict_open import Prediction, open_prediction
-from unetseg.predict_record import counts_of, run_record
+from unetseg.predict_record import counts_of, fingerprints, run_record
 from unetseg.predict_result import PredictResult, odd_scans, summed_up
 from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
 from unetseg.prediction_notes import remember
-from unetseg.readers import BadFile
 from unetseg.scan_ranks import rank_scans, write_scans
-from unetseg.storage import read_json, remove_if_there, write_json
+from unetseg.storage import remove_if_there, write_json
 
 __all__ = ["PredictResult", "check_failures", "finish", "occupied", "open_prediction", "predict", "segment_batch"]
 
@@ -103,25 +103,34 @@ def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> PredictRes
     Raises:
         OSError: the disk is full.
     """
-    out, model, config = prediction.out, prediction.model, prediction.job.config
+    out = prediction.out
     segmented = {key: found for record in records for key, found in record.segmented.items()}
-    rows = [row for key in sorted(segmented) for row in segmented[key].rows]
-    ranked = rank_scans(segmented.values(), model.info.training_data)
-    result = summed_up(prediction, records, rows, ranked)
+    prints = fingerprints(prediction.job.signature, segmented)
     with disk_errors_name(out):
-        news = [_is_news(out, result.aside), bool(result.done)]
-        remove_if_there(out / "run.json")  # while there is none, the pages may be of an earlier run
-        news += [write_table(out, rows), write_scans(out, ranked)]
-        if any(news):  # an unchanged run costs no pictures
-            masks = StoredMasks(out, FORMATS[config.format], mask_kind(config))
-            write_gallery(result.gallery, model, rows, ranked, prediction.refs, masks, result.aside)
+        result = unchanged(prediction, records, prints) or _written(prediction, records, segmented)
         prediction.counts.save()
-        write_json(out / "run.json", run_record(prediction, segmented, result))
+        write_json(out / "run.json", run_record(prediction, prints, result))
         if prediction.project:
             about = prediction.folder, prediction.job, prediction.config
             remember(prediction.project, *about, counts=counts_of(result))
     for warning in odd_scans(records):
         logger.warning(warning)
+    return result
+
+
+def _written(
+    prediction: Prediction, records: Sequence[BatchRecord], segmented: Mapping[str, Segmented]
+) -> PredictResult:
+    """Write tables and gallery."""
+    out, model, config = prediction.out, prediction.model, prediction.job.config
+    rows = [row for key in sorted(segmented) for row in segmented[key].rows]
+    ranked = rank_scans(segmented.values(), model.info.training_data)
+    result = summed_up(prediction, records, rows, ranked)
+    remove_if_there(out / "run.json")  # while there is none, the pages may be of an earlier run
+    write_table(out, rows)
+    write_scans(out, ranked)
+    masks = StoredMasks(out, FORMATS[config.format], mask_kind(config))
+    write_gallery(result.gallery, model, rows, ranked, prediction.refs, masks, result.aside)
     return result
 
 
@@ -140,11 +149,3 @@ def check_failures(result: PredictResult, config: PredictConfig) -> None:
             f"predict: {len(bad)} of {total} scans cannot be used, more than predict.max_failed_fraction = "
             f"{config.max_failed_fraction} allows; {bad[0]}"
         )
-
-
-def _is_news(out: Path, aside: Sequence[BadFile]) -> bool:
-    """Whether the page does not tell of the files that are set aside now."""
-    if not (out / "gallery.html").exists() or not (out / "run.json").exists():
-        return True
-    before = read_json(out / "run.json")["result"]
-    return [*before["quarantined"], *before["failed"]] != [asdict(item) for item in aside]

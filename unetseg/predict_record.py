@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from unetseg.bundle import software_versions
+from unetseg.bundle import Bundle, software_versions
 from unetseg.config import to_plain
 from unetseg.predict_job import SCHEMA_VERSION
 from unetseg.predict_marker import Segmented
@@ -20,7 +20,7 @@ from unetseg.predict_open import Prediction
 from unetseg.predict_result import PredictResult
 from unetseg.storage import text_hash
 
-__all__ = ["counts_of", "run_record", "utc"]
+__all__ = ["counts_of", "fingerprints", "model_of", "run_record", "utc"]
 
 
 def utc(seconds: float | None = None) -> str:
@@ -43,18 +43,38 @@ def counts_of(result: PredictResult) -> dict[str, int]:
     }
 
 
-def run_record(prediction: Prediction, found: Mapping[str, Segmented], result: PredictResult) -> dict[str, Any]:
+def model_of(bundle: Bundle) -> dict[str, str]:
+    """How a record names the model."""
+    return {"version": bundle.version, "digest": bundle.digest}
+
+
+def fingerprints(signature: str, found: Mapping[str, Segmented]) -> dict[str, str]:
+    """Of the scans and their guides, and of what the commit markers say but for paths and times.
+
+    Args:
+        signature: of the job.
+        found: the scans that have outputs now, by id.
+    """
+    # `asdict` copies each value, which takes longer than all else of an unchanged run
+    rows = [[scan, item.sources, [vars(row) for row in item.rows]] for scan, item in sorted(found.items())]
+    return {
+        "inputs_fingerprint": text_hash(sorted([scan, item.sources] for scan, item in found.items())),
+        "outputs_fingerprint": text_hash(signature, rows),
+    }
+
+
+def run_record(prediction: Prediction, prints: Mapping[str, str], result: PredictResult) -> dict[str, Any]:
     """What becomes ``run.json``.
 
     Args:
         prediction: what was to be done.
-        found: the scans that have outputs now, by id.
+        prints: `fingerprints` of the scans that have outputs now.
         result: what was done.
     """
     model, job = prediction.model, prediction.job
     return {
         "schema_version": SCHEMA_VERSION,
-        "model": {"version": model.version, "digest": model.digest},
+        "model": model_of(model),
         "bundle": str(model.folder),
         "training_fingerprint": model.info.training_fingerprint,
         "decision": model.decision.rule,
@@ -62,17 +82,9 @@ def run_record(prediction: Prediction, found: Mapping[str, Segmented], result: P
         "settings": to_plain(job.config),
         "signature": job.signature,
         "software": software_versions(),
-        "inputs_fingerprint": text_hash(sorted([scan, item.sources] for scan, item in found.items())),
-        "outputs_fingerprint": _outputs_fingerprint(job.signature, found),
+        **prints,
         "counts": counts_of(result),
         "began": utc(prediction.started),
         "ended": utc(),
         "result": to_plain(result),
     }
-
-
-def _outputs_fingerprint(signature: str, found: Mapping[str, Segmented]) -> str:
-    """Of what the commit markers say, but for paths and times."""
-    # `asdict` copies each value, which takes longer than all else of an unchanged run
-    rows = [[scan, item.sources, [vars(row) for row in item.rows]] for scan, item in sorted(found.items())]
-    return text_hash(signature, rows)

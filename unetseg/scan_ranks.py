@@ -106,9 +106,9 @@ def to_annotate(rows: Sequence[ScanRow]) -> list[ScanRow]:
     return sorted((row for row in rows if row.annotate_next), key=lambda row: row.annotate_next or 0)
 
 
-def write_scans(folder: Path, rows: Sequence[ScanRow]) -> bool:
-    """Write ``scans.csv`` and ``scans.parquet``, one row per scan; whether anything is new."""
-    return write_rows(folder, "scans", ScanRow, rows)
+def write_scans(folder: Path, rows: Sequence[ScanRow]) -> None:
+    """Write ``scans.csv`` and ``scans.parquet``, one row per scan."""
+    write_rows(folder, "scans", ScanRow, rows)
 
 
 def _order(found: Sequence[Trust]) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetseg.storage import read_bytes, write_bytes
+from unetseg.storage import write_bytes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["write_rows"]
 
 
-def write_rows(folder: Path, name: str, kind: type[DataclassInstance], rows: Sequence[DataclassInstance]) -> bool:
+def write_rows(folder: Path, name: str, kind: type[DataclassInstance], rows: Sequence[DataclassInstance]) -> None:
     """Write ``<name>.csv`` and ``<name>.parquet``, one line per row.
 
     Args:
@@ -25,22 +25,14 @@ def write_rows(folder: Path, name: str, kind: type[DataclassInstance], rows: Seq
         name: of both files.
         kind: class of the rows; its fields are int, float or str, or None where nothing is known.
         rows: in the order of the lines.
-
-    Returns:
-        Whether anything is new; a table that is as it was is left alone.
     """
     plain = [vars(row) for row in rows]  # `asdict` copies each value, which takes longer than all else here
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(field.name for field in fields(kind))
     writer.writerows(row.values() for row in plain)
-    table, parquet = text.getvalue().encode(), folder / f"{name}.parquet"
-    path = folder / f"{name}.csv"
-    if parquet.exists() and path.exists() and read_bytes(path) == table:
-        return False
-    write_bytes(parquet, _parquet(kind, plain))
-    write_bytes(path, table)
-    return True
+    write_bytes(folder / f"{name}.parquet", _parquet(kind, plain))
+    write_bytes(folder / f"{name}.csv", text.getvalue().encode())
 
 
 def _parquet(kind: type[DataclassInstance], rows: Sequence[dict[str, Any]]) -> bytes:

@@ -37,14 +37,6 @@ def test_the_parquet_file_holds_the_rows(tmp_path):
     assert [ObjectRow(**row) for row in stored_table(tmp_path, ROWS).to_pylist()] == ROWS
 
 
-def test_a_table_that_is_as_it_was_is_left_alone(tmp_path):
-    assert write_table(tmp_path, ROWS)
-    before = [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())]
-    assert not write_table(tmp_path, ROWS)
-    assert [path.stat().st_mtime_ns for path in sorted(tmp_path.iterdir())] == before
-    assert write_table(tmp_path, ROWS[1:])
-
-
 def test_parquet_and_csv_say_the_same(tmp_path):
     rows = stored_table(tmp_path, ROWS).to_pylist()
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
