@@ -31,6 +31,8 @@ SUFFIXES = (
     *(".ome.zarr", ZARR_SUFFIX),
 )
 
+_SUFFIX = re.compile(rf"(?:{'|'.join(map(re.escape, SUFFIXES))})\Z")
+
 
 def name_of(file_name: str) -> str | None:
     """A file's name (or path) without its image suffix; None for a file that is no image.
@@ -38,9 +40,8 @@ def name_of(file_name: str) -> str | None:
     >>> name_of("a/b.ome.tif"), name_of("a.nii.gz"), name_of("a.ome.zarr"), name_of("notes.txt")
     ('a/b', 'a', 'a', None)
     """
-    lower = file_name.lower()
-    length = max((len(suffix) for suffix in SUFFIXES if lower.endswith(suffix)), default=0)
-    return file_name[:-length] if length else None
+    found = _SUFFIX.search(file_name.lower())  # the first one to fit is the longest
+    return file_name[: -len(found[0])] if found else None
 
 
 def image_files(root: Path, pattern: str = ALL_FILES, exclude: str = "") -> list[str]:
