@@ -84,7 +84,7 @@ class KerasEngine:
         model = main_output(load_network(bundle.folder))
         self._model = model if precision == "float32" else _in_bfloat16(model)
         self.precision = precision
-        self.pixel_bytes = pixel_bytes(bundle.info.settings.model.width)
+        self.pixel_bytes = pixel_bytes(bundle.info.settings.model)
         # Keras builds its prediction function at the first call, which two threads must not do at once.
         self._lock = threading.Lock()
 

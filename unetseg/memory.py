@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from unetseg.config import ModelConfig
 from unetseg.share import cores, memory_share
 
 __all__ = ["calls_at_once", "memory_set_aside", "network_memory", "physical_memory", "pixel_bytes"]
@@ -15,6 +16,7 @@ __all__ = ["calls_at_once", "memory_set_aside", "network_memory", "physical_memo
 _LEAST: Final = 1.3e9  # bytes: with it, default networks segment any scan in less than 2 GB
 _SHARE: Final = 1 / 24  # of larger machines
 _BYTES_PER_FILTER: Final = 20  # and pixel, of the first level: what OpenVINO takes, TensorFlow takes no less
+_BYTES_PER_FUSED: Final = 2 * 4  # and filter of a fused level: 32-bit features, and their copy among those joined
 _LEAST_FILTERS: Final = 16  # of what is reckoned with: bundles made by hand may not say how many
 
 
@@ -33,16 +35,19 @@ def network_memory() -> float:
     return memory_set_aside() * memory_share()
 
 
-def pixel_bytes(filters: int) -> float:
+def pixel_bytes(model: ModelConfig) -> float:
     """Memory that a call takes per pixel, about, which can be told without opening the network.
 
-    Within 5 % of what `unetseg.engines.OpenVinoEngine` reckons from the graph of plain and residual networks, attention
-    and several outputs included; half of it where encoder levels are fused.
+    Within 5 % of what `unetseg.engines.OpenVinoEngine` reckons from the graph of plain and residual networks, with
+    attention, several outputs and fusion. Most is alive where the finest level of the decoder joins what comes to it,
+    and each encoder level that is fused there brings as many features as the first level has filters.
 
     Args:
-        filters: of the first level.
+        model: its filters and the levels that it fuses count.
     """
-    return float(_BYTES_PER_FILTER * max(filters, _LEAST_FILTERS))
+    below = model.depth - 1 if model.depth else model.fusion  # levels that the finest one could fuse
+    fused = min(model.fusion, below)
+    return float((_BYTES_PER_FILTER + _BYTES_PER_FUSED * fused) * max(model.width, _LEAST_FILTERS))
 
 
 def calls_at_once(call_bytes: float) -> int:

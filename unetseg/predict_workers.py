@@ -50,7 +50,7 @@ def _crowding(job: Job) -> str:
         job: of the prediction, done on this machine.
     """
     processes, tile = job.config.processes, job.config.tile
-    taken = processes * tile**2 * pixel_bytes(job.info.settings.model.width)
+    taken = processes * tile**2 * pixel_bytes(job.info.settings.model)
     if taken <= _MOST * physical_memory():
         return ""
     return (

@@ -56,7 +56,7 @@ def _exact_side(info: BundleInfo) -> float:
 
     Larger where more than 35 % would be computed twice, unless a process per core would take too much then.
     """
-    size, cores, stride = pixel_bytes(info.settings.model.width), machine_cores(), info.stride
+    size, cores, stride = pixel_bytes(info.settings.model), machine_cores(), info.stride
     pixels = memory_set_aside() / size
     most = min(_BEYOND * pixels, _FOR_PROCESSES * physical_memory() / cores / size)
     frugal = math.ceil(_side_for(_MOST_WASTE, padded_size(info.halo, stride)) / stride) * stride
@@ -66,7 +66,7 @@ def _exact_side(info: BundleInfo) -> float:
 def _blended_side(info: BundleInfo) -> float:
     """The same on all machines; no smaller than the patches whose statistics the network was trained with."""
     settings = info.settings
-    return max(math.sqrt(_BLENDED / pixel_bytes(settings.model.width)), padded_size(settings.train.patch, info.stride))
+    return max(math.sqrt(_BLENDED / pixel_bytes(settings.model)), padded_size(settings.train.patch, info.stride))
 
 
 def band_height(side: int, *, halo: int, multiple: int) -> int:

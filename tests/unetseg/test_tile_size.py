@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from unetseg import memory, tile_size
-from unetseg.bundle import BundleInfo
+from unetseg.bundle import BundleInfo, load_bundle, save_bundle
 from unetseg.config import ModelConfig, Settings, TrainConfig
-from unetseg.memory import calls_at_once, network_memory
+from unetseg.engine_openvino import OpenVinoEngine
+from unetseg.memory import calls_at_once, network_memory, pixel_bytes
+from unetseg.model import build_unet
 from unetseg.share import sharing
 from unetseg.tile_size import band_height, tile_side, waste
 
@@ -29,8 +32,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return of
 
 
-def network(filters: int, halo: int, *, stride: int = 16, exact: bool = True, patch: int = 0) -> BundleInfo:
-    settings = Settings(model=ModelConfig(width=filters), train=TrainConfig(patch=patch))
+def network(
+    filters: int, halo: int, *, stride: int = 16, exact: bool = True, patch: int = 0, fusion: int = 0
+) -> BundleInfo:
+    settings = Settings(model=ModelConfig(width=filters, depth=4, fusion=fusion), train=TrainConfig(patch=patch))
     return BundleInfo(("a",), (), ("grey",), settings, None, "d", "t", 0.5, {}, stride=stride, halo=halo, exact=exact)
 
 
@@ -47,6 +52,26 @@ def network(filters: int, halo: int, *, stride: int = 16, exact: bool = True, pa
 )
 def test_tiles_by_hand(filters: int, halo: int, side: int):
     assert tile_side(network(filters, halo)) == side
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize(
+    ("fusion", "exact", "side"),
+    [
+        pytest.param(2, True, 1168, id="two-levels"),  # sqrt(1.6e9 / 2 / 16 / (20 + 2 * 8)) = 1178.5
+        pytest.param(4, True, 1056, id="all-other-levels"),  # three: sqrt(1.6e9 / 2 / 16 / (20 + 3 * 8)) = 1066.0
+        pytest.param(2, False, 1056, id="blended"),  # sqrt(0.65e9 / 16 / (20 + 2 * 8)) = 1062.3
+    ],
+)
+def test_networks_that_fuse_levels_get_smaller_tiles(fusion: int, exact: bool, side: int):
+    assert tile_side(network(16, 32, exact=exact, fusion=fusion)) == side
+
+
+def test_memory_that_is_told_from_the_settings_is_that_of_the_graph(tmp_path: Path):
+    model = ModelConfig(width=16, depth=3, fusion=2)
+    about = BundleInfo(("a",), (), ("grey",), Settings(model=model), None, "d", "t", 0.5, {})
+    bundle = load_bundle(save_bundle(tmp_path, build_unet(model), about))
+    assert pixel_bytes(model) == pytest.approx(OpenVinoEngine(bundle).pixel_bytes, rel=0.05)
 
 
 @pytest.mark.usefixtures("machine")
