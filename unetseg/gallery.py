@@ -23,8 +23,9 @@ from unetseg.outputs import Format, Kind
 from unetseg.pages import render
 from unetseg.parallel import run_units
 from unetseg.pictures import data_uri, overlay, to_rgb
-from unetseg.readers import BadFile, ScanRef, open_scan
+from unetseg.readers import BadFile, ScanRef
 from unetseg.scan_ranks import ScanRow, to_annotate
+from unetseg.scan_rows import open_in_bands
 from unetseg.storage import write_bytes
 
 __all__ = ["PICTURES", "StoredMasks", "write_gallery"]
@@ -155,11 +156,12 @@ def _drawn(item: _Shown, ref: ScanRef, bundle: Bundle, masks: StoredMasks) -> di
 
 def _thinned(ref: ScanRef) -> tuple[NDArray[Any], int]:
     """Every so many pixels of a scan, ``(h, w, C)``, read in bands; a large scan becomes a thumbnail."""
-    with open_scan(ref, max_gigabytes=_NO_LIMIT) as plane:
+    with open_in_bands(ref, max_gigabytes=_NO_LIMIT) as plane:
         height, width = plane.header.height, plane.header.width
         step = max(1, max(height, width) // _SIDE)
         band = max(_BAND // (width * step), 1) * step
         starts = range(0, height, band) if plane.streamed else [0]
         band = band if plane.streamed else height
-        parts = [plane.rows(start, min(start + band, height))[::step, ::step] for start in starts]
+        # Copies: a view of every step-th pixel would keep all rows of a large scan in memory.
+        parts = [plane.rows(start, min(start + band, height))[::step, ::step].copy() for start in starts]
     return np.concatenate(parts), step

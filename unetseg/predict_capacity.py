@@ -32,16 +32,16 @@ class Capacity:
     def calls(self, call_bytes: float) -> int:
         """Calls of the network whose memory is taken at once on this machine: of each process one at least.
 
-        However small its share of the memory, a process runs one call; and it keeps that memory for the next one.
+        However small its share of the memory, a process runs one call. And it keeps that memory for the next one:
+        calls go round all streams of a compiled network, however few make them.
 
         Args:
             call_bytes: that one takes.
         """
         if not self.processes:
-            return min(calls_at_once(call_bytes), self.at_once)
+            return calls_at_once(call_bytes)
         with sharing(_threads(self.processes), self.processes):
-            each = calls_at_once(call_bytes)
-        return max(min(self.processes * each, self.at_once), self.processes)
+            return self.processes * calls_at_once(call_bytes)
 
 
 def capacity_of(config: PredictConfig, cluster: str = "") -> Capacity:

@@ -21,7 +21,8 @@ from unetseg.predict_memory import memory_bytes
 from unetseg.predict_open import Prediction, open_prediction
 from unetseg.predict_pieces import Work
 from unetseg.predict_trial import Rates, measure, starting_seconds
-from unetseg.readers import BadFile, ScanRef, read_header
+from unetseg.readers import BadFile, ScanRef
+from unetseg.scan_rows import open_in_bands
 from unetseg.stack_output import Stack, marker_of, stacks_of
 
 __all__ = ["PredictEstimate", "estimate"]
@@ -150,12 +151,13 @@ def _up_to_date(prediction: Prediction) -> set[ScanRef]:
 
 
 def _works(prediction: Prediction) -> tuple[list[Work], tuple[BadFile, ...]]:
-    """The scans whose headers can be read, and the files that cannot be used: a stack as a whole, as of its pages."""
-    works, unreadable = [], list(prediction.bad)
+    """The scans that can be opened, and the files that cannot be used: a stack as a whole, as of its pages."""
+    works, unreadable, most = list[Work](), list(prediction.bad), prediction.config.max_scan_gigabytes
     broken: set[str] = set()
     for ref in prediction.refs:
         try:
-            works.append(Work(ref, read_header(ref)))
+            with open_in_bands(ref, max_gigabytes=most) as plane:
+                works.append(Work(ref, plane.header, plane.streamed))
         except BadFileError as error:
             if ref.stack not in broken:
                 unreadable.append(BadFile(str(ref.path), str(error)))
@@ -164,9 +166,9 @@ def _works(prediction: Prediction) -> tuple[list[Work], tuple[BadFile, ...]]:
 
 
 def _seconds(rates: Rates, todo: Sequence[Work], capacity: Capacity) -> float:
-    """Large scans keep all workers busy, small ones as many as there are scans; each stack is put together by one."""
+    """Scans in bands keep all workers busy, others as many as there are scans; each stack is put together by one."""
     workers = capacity.at_once
-    busy = workers if any(rates.cutter.is_cut(work) for work in todo) else min(workers, len(todo))
+    busy = workers if any(work.streamed for work in todo) else min(workers, len(todo))
     stacking = sum(rates.stacking_seconds(work) for work in todo) / min(workers, _count(todo))
     return rates.start + sum(rates.seconds(work) for work in todo) / busy + stacking
 

@@ -18,7 +18,7 @@ from unetseg.planes import ScanHeader
 from unetseg.predict_job import Job
 from unetseg.predict_scan import wanted_bands
 from unetseg.readers import ScanRef
-from unetseg.scan_rows import is_large, open_rows
+from unetseg.scan_rows import open_rows
 from unetseg.stack_output import page_job
 from unetseg.tiling import padded_size, spans
 
@@ -36,10 +36,12 @@ class Work:
     Attributes:
         ref: the scan.
         header: what its file says of it.
+        streamed: whether it is read, and segmented, in bands; others are held whole.
     """
 
     ref: ScanRef
     header: ScanHeader
+    streamed: bool = False
 
     @property
     def shape(self) -> Size:
@@ -89,7 +91,7 @@ class Cutter:
 
     def is_cut(self, work: Work) -> bool:
         """Whether a scan is more than one piece: the network sees it in tiles, or it is not read at once."""
-        return max(work.shape) > self._tile or is_large(work.header)
+        return max(work.shape) > self._tile or work.streamed
 
     def computed(self, shape: Size) -> int:
         """Pixels that the network computes for a scan: halos are computed twice, and where tiles are blended all is."""

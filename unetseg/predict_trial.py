@@ -90,8 +90,11 @@ class Rates:
     stack: StackRates | None = None
 
     def seconds(self, work: Work) -> float:
-        """Of a worker, for a scan; a large one is read to know its intensities, to segment it, and for its picture."""
-        passes = 3 if self.cutter.is_cut(work) else 0
+        """Of a worker, for a scan; a large one is read to know its intensities, to segment it, and for its picture.
+
+        One that is held whole is read once for the first two.
+        """
+        passes = (3 if work.streamed else 2) if self.cutter.is_cut(work) else 0
         read = passes * work.shape[0] * work.shape[1] * self.read_seconds
         return self.scan_seconds + self.pixel_seconds * self.cutter.computed(work.shape) + read
 

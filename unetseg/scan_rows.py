@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,11 @@ from unetseg.bit_fields import unpack_guides
 from unetseg.formats import OpenPlane
 from unetseg.inference import Intensities, Window
 from unetseg.masks import MaskRows, open_guides
-from unetseg.planes import ScanHeader
 from unetseg.predict_job import Job
 from unetseg.readers import ScanRef, open_scan
 from unetseg.survey import Preparation, survey
 
-__all__ = ["ScanRows", "is_large", "open_rows", "prepare"]
+__all__ = ["ScanRows", "open_in_bands", "open_rows", "prepare", "surveyed_rows"]
 
 _WHOLE = 64e6  # bytes of decoded pixels: larger scans are read, and segmented, in bands where their format allows it
 _BAND = 1 << 24  # pixels looked at once
@@ -73,9 +72,17 @@ class ScanRows:
         return unpack_guides(self.guides.rows(start, stop), self.guide_count) if self.guides is not None else None
 
 
-def is_large(header: ScanHeader) -> bool:
-    """Whether a scan is read in bands, where its format allows it."""
-    return header.nbytes > _WHOLE
+def open_in_bands(ref: ScanRef, *, max_gigabytes: float) -> AbstractContextManager[OpenPlane]:
+    """Open a scan as it is segmented: a large one is streamed where its format allows it, and held whole otherwise.
+
+    Args:
+        ref: the scan.
+        max_gigabytes: what needs more memory at once is refused.
+
+    Raises:
+        BadFileError: it cannot be used.
+    """
+    return open_scan(ref, max_gigabytes=max_gigabytes, whole=_WHOLE)
 
 
 @contextmanager
@@ -85,12 +92,17 @@ def open_rows(job: Job, ref: ScanRef) -> Iterator[ScanRows]:
     Raises:
         BadFileError: one of them cannot be used.
     """
-    with open_scan(ref, max_gigabytes=job.config.max_scan_gigabytes, whole=_WHOLE) as plane:
+    with open_in_bands(ref, max_gigabytes=job.config.max_scan_gigabytes) as plane:
         if not job.guides:
             yield ScanRows(plane, None, 0)
             return
         with open_guides(ref, job.guides, (plane.header.height, plane.header.width)) as guides:
             yield ScanRows(plane, guides, len(job.guides))
+
+
+def surveyed_rows(width: int) -> int:
+    """Rows of a streamed scan of that width that are looked at at once."""
+    return max(_BAND // width, 1)
 
 
 def prepare(job: Job, ref: ScanRef, rows: ScanRows) -> Preparation:
@@ -100,6 +112,6 @@ def prepare(job: Job, ref: ScanRef, rows: ScanRows) -> Preparation:
         BadFileError: it has other channels than the model.
     """
     height, width = rows.shape
-    step = max(_BAND // width, 1) if rows.plane.streamed else height
+    step = surveyed_rows(width) if rows.plane.streamed else height
     bands = ((start, min(start + step, height)) for start in range(0, height, step))
     return survey(rows.plane, len(job.info.channels), job.info.settings.ingest, ref.path, bands=bands).preparation

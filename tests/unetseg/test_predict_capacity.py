@@ -40,14 +40,13 @@ def test_processes_share_the_cores(
     ("settings", "gigabytes", "calls"),
     [
         pytest.param({}, 0.6, 6, id="threads-share-the-memory"),
-        pytest.param({"workers": 3}, 0.6, 3, id="as-many-as-units"),
+        pytest.param({"workers": 3}, 0.6, 6, id="however-few-units"),
         pytest.param({}, 5, 1, id="one-at-least"),
         pytest.param({"processes": 4}, 0.3, 8, id="each-process-as-many-as-it-has-threads"),
         pytest.param({"processes": 4}, 0.6, 4, id="each-process-what-its-share-holds"),
         pytest.param({"processes": 4}, 2, 4, id="each-process-one-at-least"),
         pytest.param({"processes": 64}, 2, 64, id="more-processes-than-cores"),
-        pytest.param({"processes": 4, "workers": 6}, 0.3, 6, id="as-many-as-units-of-all-processes"),
-        pytest.param({"processes": 4, "workers": 1}, 0.3, 4, id="each-process-keeps-its-last"),
+        pytest.param({"processes": 4, "workers": 1}, 0.3, 8, id="however-few-units-of-all-processes"),
     ],
 )
 def test_calls_whose_memory_is_taken_at_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from scipy import ndimage
 
 from unetseg import predict_estimate, scan_rows
@@ -17,15 +19,20 @@ from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.disk_usage import Disk, disk_at
 from unetseg.errors import BadFileError
+from unetseg.formats import OpenPlane
 from unetseg.inference import predict_band
 from unetseg.memory import network_memory
 from unetseg.predict import predict
+from unetseg.predict_capacity import Capacity
 from unetseg.predict_estimate import estimate
 from unetseg.predict_job import make_job
+from unetseg.predict_memory import memory_bytes
+from unetseg.predict_open import open_prediction
 from unetseg.predict_pieces import Cutter, Work, spread
 from unetseg.predict_scan import wanted_bands
 from unetseg.project import Project
-from unetseg.readers import ScanHeader, ScanRef, list_scans, read_header
+from unetseg.readers import ScanRef, list_scans, read_header
+from unetseg.scan_rows import open_in_bands
 
 
 def eyes_like(side: int, seed: int) -> np.ndarray:
@@ -106,12 +113,12 @@ def test_a_stack_with_a_page_that_cannot_be_read_is_one_file_that_fails(
     scans = write(tmp_path / "scans", [96])
     tifffile.imwrite(scans / "vol.tif", np.stack([eyes_like(96, 1)] * 4), photometric="minisblack")
 
-    def broken(ref: ScanRef) -> ScanHeader:
+    def broken(ref: ScanRef, *, max_gigabytes: float) -> AbstractContextManager[OpenPlane]:
         if ref.page in {1, 2}:
             raise BadFileError("no header")
-        return read_header(ref)
+        return open_in_bands(ref, max_gigabytes=max_gigabytes)
 
-    monkeypatch.setattr(predict_estimate, "read_header", broken)
+    monkeypatch.setattr(predict_estimate, "open_in_bands", broken)
     found = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
     assert (found.scans, found.stacks, found.pages) == (1, 0, 0)
     assert [Path(item.path).name for item in found.quarantined] == ["vol.tif"]
@@ -167,15 +174,38 @@ def test_the_first_piece_may_be_the_one_that_cannot_be_used(trained: Project, tm
 
 def test_memory_is_that_of_the_network_and_of_what_is_in_flight(trained: Project, tmp_path: Path):
     bundle = trained.models / "0001"
-    one, two = (
-        estimate(
-            write(tmp_path / f"scans{n}", [1000]), tmp_path / "out", bundle=bundle, config=PredictConfig(workers=n)
-        )
-        for n in (1, 2)
-    )
-    in_flight = 1000 * 1000 * (1 + 8 + 2 * 3)  # bytes: as read, normalised twice, two planes per class
+    scans = write(tmp_path / "scans", [1000, 1000])
+    one, two = (estimate(scans, tmp_path / "out", bundle=bundle, config=PredictConfig(workers=n)) for n in (1, 2))
+    # Bytes: as read, and of each of two or more classes the mask, as it was found and as it is written; and runs.
+    in_flight = 1000 * 1000 * (1 + 2 * 2 + 2.5)
     assert two.memory_bytes - one.memory_bytes >= in_flight
-    assert two.memory_bytes <= 350e6 + network_memory() + 2 * in_flight
+    assert two.memory_bytes <= 350e6 + network_memory() + 4 * in_flight
+
+
+def test_a_large_scan_that_cannot_be_streamed_is_estimated_as_one_that_is_held_whole(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scan_rows, "_WHOLE", 1e6)
+    shown, found = eyes_like(2304, 0), {}
+    for name in ("s.tif", "s.png"):
+        folder = tmp_path / Path(name).suffix
+        folder.mkdir()
+        Image.fromarray(shown).save(folder / name)
+        prediction = open_prediction(
+            folder, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig(tile=512, workers=4)
+        )
+        (found[name],), _ = predict_estimate._works(prediction)
+    assert [work.streamed for work in found.values()] == [True, False]
+    capacity = Capacity(1, 1, 0, "by one thread")
+    streamed, whole = (memory_bytes(prediction.job, [work], capacity) for work in found.values())
+    assert whole - streamed >= shown.nbytes * (1 - 512 / 2304)
+
+
+def test_a_scan_beyond_the_limit_is_told_of(trained: Project, tmp_path: Path):
+    scans, config = write(tmp_path / "scans", [96]), PredictConfig(max_scan_gigabytes=0.01)
+    Image.fromarray(np.zeros((4000, 3000), np.uint8)).save(scans / "large.png")
+    found = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=config)
+    assert (found.scans, [Path(item.path).name for item in found.quarantined]) == (1, ["large.png"])
 
 
 # --------------------------------------------------------------------------- parts

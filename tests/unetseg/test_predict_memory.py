@@ -24,6 +24,7 @@ ALONE = Capacity(1, 1, 0, "by one thread")
 @pytest.fixture(autouse=True)
 def network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict_memory, "engine_for", lambda *_: SimpleNamespace(pixel_bytes=CALL_PIXEL))
+    monkeypatch.setattr("unetseg.memory.cores", lambda: 2)
 
 
 def job(*, exact: bool = True) -> Any:
@@ -33,31 +34,49 @@ def job(*, exact: bool = True) -> Any:
     return SimpleNamespace(bundle=Path("bundle"), info=info, config=PredictConfig(tile=256))
 
 
-def scan(height: int, width: int) -> Work:
-    return Work(ScanRef("s", Path("s.tif")), ScanHeader(height, width, 1, "uint8"))
+def scan(height: int, width: int, *, streamed: bool = False) -> Work:
+    return Work(ScanRef("s", Path("s.tif")), ScanHeader(height, width, 1, "uint8"), streamed)
 
 
 @pytest.mark.parametrize(
-    ("exact", "shape", "call", "unit"),
+    ("exact", "work", "call", "unit"),
     [
-        # As read, normalised twice, and of both classes masks and counted probabilities; sides padded to 16.
-        pytest.param(True, (100, 90), 112 * 96, 100 * 90 * (1 + 8 + 4), id="whole-scan"),
+        # As read, masks of both classes as they were found and as they are written, and runs; sides padded to 16.
+        pytest.param(True, scan(100, 90), 112 * 96, 100 * 90 * (1 + 2 + 2 + 2.5), id="whole-scan"),
+        pytest.param(True, scan(8192, 8192), 544 * 256, 8192 * 8192 * 7.5, id="large-scan-that-is-held-whole"),
         # Bands keep 512 rows, what a file of a Zarr array holds, and need a halo of 16 above and below.
-        pytest.param(True, (8192, 8192), 544 * 256, 8192 * (544 * 9 + 512 * 4), id="exact-bands"),
-        # Of tiles that begin every 128 rows, those from 128 above a band to 128 below it have a share in it.
-        pytest.param(False, (8192, 8192), 256 * 256, 8192 * (768 * 9 + 512 * 4), id="blended-bands"),
+        pytest.param(
+            True, scan(8192, 1 << 15, streamed=True), 544 * 256, (1 << 15) * (544 * 2 + 512 * 4.5), id="bands"
+        ),
+        # Of tiles that begin every 128 rows, those from 128 above a band to 128 below it have a share in it; and sums
+        # and probabilities of tiles.
+        pytest.param(
+            False,
+            scan(8192, 1 << 15, streamed=True),
+            256 * 256,
+            (1 << 15) * (768 * 2 + 512 * 4.5) + 512 * 256 * 2 * 8,
+            id="blended-bands",
+        ),
+        # Two bytes of each of the 16 million pixels that are looked at: more than of a band.
+        pytest.param(True, scan(8192, 8192, streamed=True), 544 * 256, 2 << 24, id="rows-that-are-looked-at"),
     ],
 )
-def test_the_largest_scan_or_band_counts(exact: bool, shape: tuple[int, int], call: int, unit: int):
-    works = [scan(50, 50), scan(*shape)]
-    assert memory_bytes(job(exact=exact), works, ALONE) == PROCESS + call * CALL_PIXEL + unit
+def test_the_largest_scan_or_band_counts(exact: bool, work: Work, call: int, unit: float):
+    assert memory_bytes(job(exact=exact), [scan(50, 50), work], ALONE) == PROCESS + 2 * call * CALL_PIXEL + unit
+
+
+def test_as_many_scans_and_bands_count_as_are_in_flight():
+    works = [scan(100, 100), scan(200, 100), scan(50, 50)]
+    found = memory_bytes(job(), works, Capacity(2, 2, 0, "by 2 threads"))
+    assert found == PROCESS + 2 * 208 * 112 * CALL_PIXEL + (100 + 200) * 100 * 7.5
+    assert memory_bytes(job(), works, Capacity(8, 8, 0, "by 8 threads")) == found + 50 * 50 * 7.5
 
 
 def test_each_process_has_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("unetseg.memory.physical_memory", lambda: 1e9)
     monkeypatch.setattr(predict_memory, "engine_for", lambda *_: SimpleNamespace(pixel_bytes=20_000))
     found = memory_bytes(job(), [scan(256, 256)], Capacity(4, 4, 4, "by 4 processes"))
-    assert found == 5 * PROCESS + 4 * 256 * 256 * 20_000 + 4 * 256 * 256 * (1 + 8 + 4)
+    assert found == 5 * PROCESS + 4 * 256 * 256 * 20_000 + 256 * 256 * 7.5
 
 
 def test_who_only_hands_out_work_to_a_cluster_takes_a_process():
