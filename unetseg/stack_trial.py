@@ -68,13 +68,13 @@ def measure_stacks(job: Job, tiny: Sequence[Piece], pieces: Sequence[Piece], dis
     several = _put_together(job, tiny[0], _PAGES, disk)
     one = _put_together(job, tiny[1], 1, disk) if len(tiny) > 1 else several
     page = max(several.taken - one.taken, 0.0) / (_PAGES - 1)
-    empty, stack = several.seconds / _PAGES, one.taken - page
+    page_seconds, stack = several.seconds / _PAGES, one.taken - page  # of pages with almost no pixels
     found = list(_some(job, pieces, disk))
     pixels = max(sum(item.pages * item.pixels for item in found), 1)
-    seconds = sum(item.seconds - item.pages * empty for item in found)
+    seconds = sum(item.seconds - item.pages * page_seconds for item in found)
     taken = sum(item.taken - stack - item.pages * page for item in found)
     return StackRates(
-        page_seconds=empty,
+        page_seconds=page_seconds,
         pixel_seconds=max(seconds, 0.0) / pixels,
         stack_bytes=stack + disk.block,  # the marker's last block
         page_bytes=page + noted,
