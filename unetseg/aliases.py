@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unetseg.errors import DamagedFileError
+from unetseg.json_files import read_json
 from unetseg.records import update_json
-from unetseg.storage import read_json
 
 __all__ = ["Aliases", "change_aliases", "read_aliases", "versions_named"]
 

@@ -11,7 +11,8 @@ import keras
 
 from unetseg.config import TrainConfig
 from unetseg.history import Row
-from unetseg.storage import read_json, write_folder, write_json
+from unetseg.json_files import read_json, write_json
+from unetseg.storage import write_folder
 
 __all__ = ["Checkpoint", "FitOutcome", "seconds_allowed"]
 

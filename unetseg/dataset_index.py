@@ -11,12 +11,13 @@ from pydantic import ValidationError
 
 from unetseg.config import IngestConfig, to_plain
 from unetseg.errors import DamagedFileError, DataError
+from unetseg.json_files import read_json, write_json
 from unetseg.masks import class_names, guide_names
 from unetseg.project import Project
 from unetseg.readers import BadFile
 from unetseg.scan_record import ScanRecord
 from unetseg.splits import SPLITS
-from unetseg.storage import read_json, text_hash, write_json
+from unetseg.storage import text_hash
 
 __all__ = [
     "SCHEMA_VERSION",

@@ -31,8 +31,9 @@ from typing import Any, Final
 
 from unetseg.bundle_checks import check_file, check_schema, checked_record
 from unetseg.errors import BundleError, DamagedFileError, MovedError
+from unetseg.json_files import read_json
 from unetseg.records import write_record
-from unetseg.storage import find, leftovers, locked, modified, read_json, remove, write_bytes
+from unetseg.storage import find, leftovers, locked, modified, remove, write_bytes
 
 __all__ = ["EVALUATION_SCHEMA", "curve_file", "has_pages", "read_evaluation_files", "write_evaluation_files"]
 

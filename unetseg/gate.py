@@ -15,6 +15,7 @@ from unetseg.config import PredictConfig, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.errors import BundleError, DamagedFileError, DataError, MovedError, UsageError
 from unetseg.gate_rules import GateNumbers, Scored, Verdict, class_tolerances, compare, first
+from unetseg.json_files import read_json
 from unetseg.old_settings import same_settings
 from unetseg.project import Project
 from unetseg.records import read_record, write_record
@@ -22,7 +23,6 @@ from unetseg.registry import model_folder, promote, read_aliases
 from unetseg.registry_rollbacks import rollback_in_words, rolled_back
 from unetseg.same_scans import beside, evaluated_flips, inference_of, ran_otherwise, scans_today, scored_on
 from unetseg.scoring import score_split
-from unetseg.storage import read_json
 
 __all__ = ["GateResult", "decided", "gate"]
 

@@ -20,13 +20,14 @@ from unetseg.config import IngestConfig
 from unetseg.dataset import GUIDES, IMAGE, MASKS
 from unetseg.dataset_index import empty_index, mark_torn
 from unetseg.ingest_rules import WantedPart, wanted_parts
+from unetseg.json_files import read_json
 from unetseg.masks import class_names, open_guides, open_masks
 from unetseg.project import Project
 from unetseg.readers import ScanRef, open_scan
 from unetseg.scan_record import Part, ScanRecord
 from unetseg.scan_writer import HashedArray, carry_part, describe_scan, is_stored, members_of
 from unetseg.sources import describe_file, hashes
-from unetseg.storage import local_copy, modified, read_json, text_hash, write_folder
+from unetseg.storage import local_copy, modified, text_hash, write_folder
 from unetseg.survey import survey
 from unetseg.zarr_arrays import band_rows
 

@@ -20,11 +20,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unetseg.errors import DataError, UsageError
+from unetseg.json_files import read_json, write_json
 from unetseg.ome import PixelSize
 from unetseg.output_kinds import MASKS, Kind, Planes
 from unetseg.output_zarr import CHUNK, begin_image, write_band
 from unetseg.outputs import Format
-from unetseg.storage import read_json, remove, write_json
+from unetseg.storage import remove
 from unetseg.zarr_arrays import StoredArray, StoredPlanes
 
 __all__ = ["Bands"]

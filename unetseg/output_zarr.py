@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.json_files import read_json
 from unetseg.ome import PixelSize, fields_metadata, image_metadata, objects_metadata
 from unetseg.output_kinds import MASKS, Kind, Planes, check_pages
 from unetseg.pyramid import add_levels, pick_level, thinned
-from unetseg.storage import place_folder, read_json, write_folder
+from unetseg.storage import place_folder, write_folder
 from unetseg.zarr_arrays import StoredArray, StoredPlanes, create_array, shard_rows, write_group, write_rows
 
 __all__ = ["CHUNK", "OmeZarr", "begin_image", "describe_image", "write_band"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from unetseg.errors import DamagedFileError
 from unetseg.formats import plane_count
-from unetseg.storage import read_json, state, write_json
+from unetseg.json_files import read_json, write_json
+from unetseg.storage import state
 
 __all__ = ["PlaneCounts"]
 

@@ -32,6 +32,7 @@ from unetseg.config import PredictConfig
 from unetseg.errors import DataError
 from unetseg.full_disk import disk_errors_name
 from unetseg.gallery import StoredMasks, write_gallery
+from unetseg.json_files import write_json
 from unetseg.object_table import write_table
 from unetseg.outputs import FORMATS
 from unetseg.parallel import Progress, silent
@@ -46,7 +47,7 @@ from unetseg.predict_scan import mask_kind
 from unetseg.predict_workers import workers_for
 from unetseg.prediction_notes import remember
 from unetseg.scan_ranks import rank_scans, write_scans
-from unetseg.storage import remove_if_there, write_json
+from unetseg.storage import remove_if_there
 
 __all__ = ["PredictResult", "check_failures", "finish", "occupied", "open_prediction", "predict", "segment_batch"]
 

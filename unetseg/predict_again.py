@@ -9,12 +9,13 @@ from typing import Any, Final
 from unetseg.bundle import software_versions
 from unetseg.class_totals import ClassTotal
 from unetseg.errors import DamagedFileError
+from unetseg.json_files import read_json
 from unetseg.predict_batches import BatchRecord
 from unetseg.predict_open import Prediction
 from unetseg.predict_record import model_of
 from unetseg.predict_result import PredictResult, summed_up
 from unetseg.scan_ranks import Advice
-from unetseg.storage import modified, read_json
+from unetseg.storage import modified
 
 __all__ = ["unchanged"]
 

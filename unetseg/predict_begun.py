@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from unetseg.config import PredictConfig
+from unetseg.json_files import read_json, write_json
 from unetseg.outputs import FORMATS
 from unetseg.predict_open import Prediction
 from unetseg.predict_scan import output_names
 from unetseg.readers import ScanRef
-from unetseg.storage import locate, modified, read_json, remove, remove_if_there, text_hash, write_json
+from unetseg.storage import locate, modified, remove, remove_if_there, text_hash
 
 __all__ = ["begin_outputs", "end_outputs"]
 

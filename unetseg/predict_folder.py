@@ -18,11 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from unetseg.full_disk import disk_errors_name
+from unetseg.json_files import read_json, write_json
 from unetseg.output_zarr import OmeZarr
 from unetseg.predict_begun import begin_outputs, end_outputs
 from unetseg.predict_open import Prediction
 from unetseg.prediction_notes import remember
-from unetseg.storage import is_remote, leftovers, locked, read_json, remove, remove_if_there, write_json
+from unetseg.storage import is_remote, leftovers, locked, remove, remove_if_there
 
 __all__ = ["occupied"]
 

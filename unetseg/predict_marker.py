@@ -15,12 +15,13 @@ from typing import Any
 
 from unetseg.errors import DamagedFileError
 from unetseg.intensity_distance import Profile
+from unetseg.json_files import read_json, write_json
 from unetseg.masks import find_mask
 from unetseg.object_table import ObjectRow
 from unetseg.predict_job import SCHEMA_VERSION, Job
 from unetseg.readers import ScanRef
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
-from unetseg.storage import read_json, remove_if_there, write_json
+from unetseg.storage import remove_if_there
 
 __all__ = ["Marker", "Segmented"]
 

@@ -23,10 +23,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from unetseg.config import PredictConfig, to_plain
 from unetseg.errors import DamagedFileError, UnetsegError, UsageError
+from unetseg.json_files import read_json, write_json
 from unetseg.predict_job import Job
 from unetseg.predict_record import utc
 from unetseg.readers import BadFile
-from unetseg.storage import find, locate, modified, read_json, remove, text_hash, write_json
+from unetseg.storage import find, locate, modified, remove, text_hash
 
 __all__ = ["Remembered", "forget", "remember", "remembered", "unreadable_notes"]
 

@@ -15,12 +15,13 @@ from typing import Any
 from unetseg.bundle import load_bundle
 from unetseg.config import ScanSource
 from unetseg.errors import DamagedFileError, UnetsegError
+from unetseg.json_files import read_json
 from unetseg.predict_job import make_job
 from unetseg.predict_marker import Marker
 from unetseg.prediction_notes import Remembered
 from unetseg.readers import list_scans
 from unetseg.stack_output import marker_of, stacks_of
-from unetseg.storage import find, locate, read_json
+from unetseg.storage import find, locate
 
 __all__ = ["Prediction", "look_at"]
 

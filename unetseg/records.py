@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from unetseg.errors import DamagedFileError
-from unetseg.storage import as_json, parse_json, read_bytes, update_bytes, write_bytes
+from unetseg.json_files import as_json, parse_json
+from unetseg.storage import read_bytes, update_bytes, write_bytes
 
 __all__ = ["read_record", "update_json", "write_record"]
 

@@ -13,18 +13,17 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 from urllib.request import url2pathname
 
 from unetseg import local_disk
-from unetseg.errors import DamagedFileError, UsageError
+from unetseg.errors import UsageError
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 __all__ = [
     "add_folder",
-    "as_json",
     "file_hash",
     "find",
     "is_disk_error",
@@ -35,10 +34,8 @@ __all__ = [
     "locate",
     "locked",
     "modified",
-    "parse_json",
     "place_folder",
     "read_bytes",
-    "read_json",
     "refresh",
     "remove",
     "remove_if_there",
@@ -48,7 +45,6 @@ __all__ = [
     "write_bytes",
     "write_file",
     "write_folder",
-    "write_json",
     "zarr_store",
 ]
 
@@ -155,48 +151,6 @@ def zarr_store(path: Path) -> Path | Store:
 def read_bytes(path: Path) -> bytes:
     """The content of a file, as it is now."""
     return _place(path).read_bytes(path)
-
-
-def read_json(path: Path) -> Any:  # noqa: ANN401 (JSON)
-    """The JSON value in a file.
-
-    Raises:
-        DamagedFileError: it cannot be read as such.
-    """
-    return parse_json(path, read_bytes(path))
-
-
-def write_json(path: Path, value: Any, *, one_of_many: bool = False) -> None:  # noqa: ANN401 (JSON)
-    """Replace a JSON file at once; not-a-number becomes ``null`` (strict JSON).
-
-    Args:
-        path: of the file.
-        value: what it is to hold.
-        one_of_many: it is written in one line and not flushed (see `write_bytes`), since there are very many such
-            files, and each can be made again.
-    """
-    write_bytes(path, as_json(value, indent=None if one_of_many else 1), flush=not one_of_many)
-
-
-def parse_json(path: Path, data: bytes) -> Any:  # noqa: ANN401 (JSON)
-    """The JSON value in what was read from a file.
-
-    Raises:
-        DamagedFileError: it cannot be read as such.
-    """
-    try:
-        return json.loads(data.decode("utf-8"))
-    except ValueError as error:
-        raise DamagedFileError(
-            f"{path}: damaged, not valid JSON ({error}); restore it from a copy, or remove it"
-        ) from error
-
-
-def as_json(value: Any, *, indent: int | None = 1) -> bytes:  # noqa: ANN401 (JSON)
-    """What `write_json` writes."""
-    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
-    # File names may hold bytes that are no text: as escapes they come back as they were.
-    return text.encode(errors="backslashreplace")
 
 
 def write_bytes(path: Path, data: bytes, *, flush: bool = True) -> None:
@@ -352,13 +306,3 @@ def _place(path: Path) -> _Place:
 
         return object_store
     return local_disk
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 (JSON)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not (abs(value) < float("inf")):
-        return None
-    return value

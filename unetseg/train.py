@@ -18,12 +18,13 @@ from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import decision_rule
 from unetseg.errors import DataError, UsageError
 from unetseg.gate_rules import class_tolerances
+from unetseg.json_files import read_json, write_json
 from unetseg.leakage import scan_marks
 from unetseg.parallel import Progress, silent
 from unetseg.pixel_size import common_pixel_size
 from unetseg.plan import Plan, make_plan
 from unetseg.project import Project
-from unetseg.storage import is_remote, read_json, text_hash, write_json
+from unetseg.storage import is_remote, text_hash
 from unetseg.thresholds import check_criteria
 from unetseg.training_data import describe_training_data
 

@@ -13,7 +13,7 @@ import tifffile
 from click.testing import CliRunner
 from scipy import ndimage
 
-from unetseg.storage import read_json
+from unetseg.json_files import read_json
 from unetseg.synth import write_eyes
 
 pytestmark = pytest.mark.drill

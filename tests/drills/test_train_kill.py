@@ -15,8 +15,8 @@ import pytest
 from unetseg.engines import load_network
 from unetseg.ingest import ingest
 from unetseg.init import init
+from unetseg.json_files import read_json
 from unetseg.project import load_project
-from unetseg.storage import read_json
 from unetseg.synth import write_eyes
 
 pytestmark = pytest.mark.drill

@@ -16,9 +16,9 @@ import tifffile
 from click.testing import CliRunner, Result
 
 from flows.cli import main
+from unetseg.json_files import read_json
 from unetseg.project import Project
 from unetseg.records import write_record
-from unetseg.storage import read_json
 
 
 def unetseg(*arguments: object) -> Result:

@@ -16,10 +16,11 @@ from flows.cli import main
 from flows.console import Console
 from unetseg.bundle import BundleInfo, versions
 from unetseg.config import CardConfig, ScanSource, Settings, Sources, to_plain
+from unetseg.json_files import read_json
 from unetseg.project import Project, save_project
 from unetseg.records import write_record
 from unetseg.registry import promote
-from unetseg.storage import file_hash, read_json, remove, write_bytes
+from unetseg.storage import file_hash, remove, write_bytes
 
 CARD = CardConfig(licence="CC-BY-4.0", intended_use="Slit lamp pictures of adults.", authors="Ada")
 INFO = BundleInfo(

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import main
+from unetseg.json_files import read_json, write_json
 from unetseg.project import Project
 from unetseg.records import write_record
 from unetseg.registry import promote
-from unetseg.storage import read_json, write_json
 
 
 def unetseg(*arguments: object) -> Result:

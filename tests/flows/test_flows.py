@@ -11,9 +11,9 @@ import pytest
 import zarr
 
 from unetseg.config import EvaluateConfig, PredictConfig, Settings, TrainConfig
+from unetseg.json_files import read_json
 from unetseg.project import Project, load_project
 from unetseg.registry import read_aliases
-from unetseg.storage import read_json
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

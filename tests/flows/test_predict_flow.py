@@ -12,11 +12,11 @@ import pytest
 
 from unetseg import predict as library
 from unetseg.config import PredictConfig
+from unetseg.json_files import read_json
 from unetseg.parallel import Workers
 from unetseg.predict_batches import BatchRecord, PredictBatch
 from unetseg.predict_workers import workers_for
 from unetseg.project import Project
-from unetseg.storage import read_json
 
 server = pytest.mark.usefixtures("prefect_server")
 

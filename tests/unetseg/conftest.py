@@ -15,8 +15,9 @@ from unetseg.config import EvaluateConfig, Settings, to_plain
 from unetseg.curve_files import save_curves
 from unetseg.curves import Curve
 from unetseg.histograms import Histograms
+from unetseg.json_files import write_json
 from unetseg.records import write_record
-from unetseg.storage import file_hash, write_bytes, write_json
+from unetseg.storage import file_hash, write_bytes
 
 CLASSES = ("iris", "pupil")
 GROUPS = {"s1": "g1", "s2": "g1", "s3": "g2", "s4": "g3"}

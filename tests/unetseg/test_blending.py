@@ -22,10 +22,10 @@ from unetseg.config import ModelConfig, PredictConfig, Settings
 from unetseg.engines import open_engine
 from unetseg.errors import UsageError
 from unetseg.inference import predict_band, predict_tiles
+from unetseg.json_files import read_json
 from unetseg.model import build_unet
 from unetseg.outputs import FORMATS, PROBABILITIES
 from unetseg.predict import predict
-from unetseg.storage import read_json
 
 FEW = settings(max_examples=60, deadline=None)
 STRIDE = 4

@@ -20,10 +20,11 @@ from unetseg.bundle import Bundle, BundleInfo, load_bundle, save_bundle, softwar
 from unetseg.config import ModelConfig, Settings
 from unetseg.engines import load_network, open_engine
 from unetseg.errors import BundleError, UsageError
+from unetseg.json_files import read_json, write_json
 from unetseg.model import build_unet
 from unetseg.network_file import check_network_file
 from unetseg.records import write_record
-from unetseg.storage import file_hash, read_bytes, read_json, write_bytes, write_json
+from unetseg.storage import file_hash, read_bytes, write_bytes
 from unetseg.training_data import ClassAreas, Intensities, TrainingData
 
 NETWORK = ModelConfig(depth=1, width=2)

@@ -24,12 +24,12 @@ from unetseg.evaluate import evaluate, score_split
 from unetseg.evaluation_files import curve_file
 from unetseg.gate import gate
 from unetseg.ingest import ingest
+from unetseg.json_files import read_json
 from unetseg.measured_now import measured_today
 from unetseg.project import Project, override
 from unetseg.records import write_record
 from unetseg.scores import FP, TP
 from unetseg.scoring import SplitScores
-from unetseg.storage import read_json
 from unetseg.surface_distances import surface_distances
 
 OTHER_SCANS = {"test_fingerprint": "another", "dataset_fingerprint": "another"}

@@ -14,9 +14,9 @@ from unetseg.bundle import load_bundle
 from unetseg.dataset import open_dataset
 from unetseg.errors import DataError, UsageError
 from unetseg.evaluate_on import evaluate_on
+from unetseg.json_files import read_json
 from unetseg.project import Project, override
 from unetseg.records import write_record
-from unetseg.storage import read_json
 
 
 @pytest.fixture

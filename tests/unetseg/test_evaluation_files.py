@@ -27,8 +27,9 @@ from unetseg.evaluation_files import (
     write_evaluation_files,
 )
 from unetseg.histograms import Histograms
+from unetseg.json_files import write_json
 from unetseg.records import write_record
-from unetseg.storage import file_hash, find, is_remote, read_bytes, write_bytes, write_json
+from unetseg.storage import file_hash, find, is_remote, read_bytes, write_bytes
 
 HOUR = 3600
 PAGES = ("report.html", "MODEL_CARD.md")

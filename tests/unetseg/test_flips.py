@@ -17,12 +17,12 @@ from unetseg.engines import engine_for, open_engine
 from unetseg.evaluate import evaluate
 from unetseg.flips import FLIPS, Flipped
 from unetseg.inference import predict_band, predict_tiles
+from unetseg.json_files import read_json
 from unetseg.model import build_unet
 from unetseg.nightly import nightly
 from unetseg.predict import predict
 from unetseg.project import Project, override
 from unetseg.scoring import score_split
-from unetseg.storage import read_json
 from unetseg.tiling import bands_of
 
 SOME = [name for name in FLIPS if name != "none"]

@@ -18,10 +18,10 @@ from unetseg.config import EvaluateConfig, GateConfig, ScanSource, Settings, Sou
 from unetseg.decisions import Decision
 from unetseg.errors import BundleError, DamagedFileError, DataError, UsageError
 from unetseg.gate import GateResult, decided, gate
+from unetseg.json_files import read_json, write_json
 from unetseg.project import Project
 from unetseg.records import write_record
 from unetseg.registry import promote, read_aliases, rollback
-from unetseg.storage import read_json, write_json
 
 GOOD, FAIR, BAD = 0.02, 0.1, 0.3  # shares of wrong pixels
 POINT = Decision("thresholds", (0.25, 0.5))

@@ -11,12 +11,12 @@ import pytest
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.errors import BundleError
 from unetseg.gate import GateResult, gate
+from unetseg.json_files import read_json
 from unetseg.nightly import Steps, nightly
 from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, load_project, override
 from unetseg.records import write_record
 from unetseg.registry import promote, read_aliases, rollback, versions
-from unetseg.storage import read_json
 
 
 def forbidden(*arguments, **named):

@@ -22,6 +22,7 @@ from unetseg.conditional_puts import _told
 from unetseg.config import ClassSource, GuideSource, ScanSource, Settings, Sources
 from unetseg.errors import BadFileError, DamagedFileError, MissingMaskError, UsageError
 from unetseg.formats import open_plane, plane_count, plane_header, read_plane
+from unetseg.json_files import read_json, write_json
 from unetseg.patterns import find_mask, find_objects
 from unetseg.project import Project, load_project, save_project
 from unetseg.readers import list_scans
@@ -41,14 +42,12 @@ from unetseg.storage import (
     modified,
     place_folder,
     read_bytes,
-    read_json,
     refresh,
     remove,
     state,
     write_bytes,
     write_file,
     write_folder,
-    write_json,
     zarr_store,
 )
 

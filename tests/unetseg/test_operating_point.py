@@ -15,10 +15,10 @@ from unetseg.dataset import open_dataset
 from unetseg.errors import BundleError, MovedError, UsageError
 from unetseg.evaluate import evaluate
 from unetseg.evaluation_files import EVALUATION_SCHEMA
+from unetseg.json_files import read_json, write_json
 from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, override
 from unetseg.records import write_record
-from unetseg.storage import read_json, write_json
 
 POOLED = ("recall", "precision", "f1", "average_precision", "specificity", "threshold", "support", "scans_without")
 CRITERIA = ("iris=fixed:0.25", "pupil=precision_at_recall:0.5")

@@ -18,11 +18,11 @@ from unetseg.engine_choice import has_bfloat16, settled
 from unetseg.engines import open_engine
 from unetseg.errors import BundleError
 from unetseg.evaluate import evaluate
+from unetseg.json_files import read_json
 from unetseg.predict import predict
 from unetseg.predict_job import make_job
 from unetseg.project import Project
 from unetseg.records import write_record
-from unetseg.storage import read_json
 
 
 @pytest.fixture

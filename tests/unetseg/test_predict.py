@@ -17,6 +17,7 @@ from unetseg.config import PredictConfig
 from unetseg.engines import open_engine
 from unetseg.errors import BundleError, DataError, UsageError
 from unetseg.inference import predict_tiles
+from unetseg.json_files import read_json
 from unetseg.normalise import fit_scales, normalise
 from unetseg.outputs import FORMATS
 from unetseg.predict import predict
@@ -24,7 +25,6 @@ from unetseg.predict_estimate import estimate
 from unetseg.predict_job import LEAVES_OUTPUTS, make_job
 from unetseg.project import Project
 from unetseg.records import write_record
-from unetseg.storage import read_json
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 from unetseg import predict as predict_module
 from unetseg.config import PredictConfig
+from unetseg.json_files import read_json, write_json
 from unetseg.predict import PredictResult, predict
 from unetseg.project import Project
-from unetseg.storage import read_json, write_json
 
 PAGES = ("table.csv", "table.parquet", "scans.csv", "scans.parquet", "gallery.html")
 

@@ -14,11 +14,11 @@ from scipy import ndimage
 
 from unetseg import predict_bands, scan_rows
 from unetseg.config import PredictConfig
+from unetseg.json_files import read_json
 from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
 from unetseg.predict import PredictResult, predict
 from unetseg.project import Project, load_project
 from unetseg.registry import model_folder
-from unetseg.storage import read_json
 
 ALL = PredictConfig(probabilities=True, objects=True, min_object=20, fill_holes=30)
 

@@ -22,6 +22,7 @@ from unetseg.config import PredictConfig
 from unetseg.errors import BundleError
 from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
+from unetseg.json_files import read_json, write_json
 from unetseg.object_table import ObjectRow
 from unetseg.parallel import Workers
 from unetseg.plane_counts import PlaneCounts
@@ -30,7 +31,6 @@ from unetseg.predict_batches import segment_batch
 from unetseg.predict_open import Prediction
 from unetseg.predict_workers import workers_for
 from unetseg.project import Project
-from unetseg.storage import read_json, write_json
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from unetseg.config import PredictConfig
+from unetseg.json_files import write_json
 from unetseg.predict_begun import begin_outputs, end_outputs
 from unetseg.predict_open import Prediction, open_prediction
 from unetseg.project import Project
-from unetseg.storage import write_json
 
 NEW = PredictConfig(engine="keras", tile=512)
 KILLED = PredictConfig(engine="keras", tile=512, format="tiff", objects=True)

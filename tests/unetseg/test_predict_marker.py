@@ -12,13 +12,13 @@ import tifffile
 
 from unetseg import scan_rows
 from unetseg.config import PredictConfig
+from unetseg.json_files import read_json
 from unetseg.outputs import FORMATS, OBJECTS
 from unetseg.predict import PredictResult, predict
 from unetseg.predictions_redo import list_predictions, redo
 from unetseg.project import Project
 from unetseg.records import write_record
 from unetseg.registry import promote, rollback
-from unetseg.storage import read_json
 
 BEFORE = PredictConfig(engine="keras", probabilities=True, tile=512)
 KILLED = PredictConfig(engine="keras", format="tiff", objects=True, tile=512)

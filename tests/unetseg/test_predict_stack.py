@@ -14,11 +14,11 @@ import tifffile
 
 from unetseg import predict_bands, predict_open, predict_stack, scan_rows
 from unetseg.config import PredictConfig, ScanSource
+from unetseg.json_files import read_json, write_json
 from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
 from unetseg.predict import PredictResult, predict
 from unetseg.project import Project
 from unetseg.readers import ScanRef, list_scans
-from unetseg.storage import read_json, write_json
 
 # Keras, whose numbers do not depend on what the process has segmented before.
 ALL = PredictConfig(engine="keras", probabilities=True, objects=True, min_object=5, workers=2)

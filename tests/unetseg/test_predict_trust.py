@@ -12,10 +12,10 @@ import tifffile
 from unetseg import predict as predict_module
 from unetseg import scan_rows
 from unetseg.config import PredictConfig
+from unetseg.json_files import read_json
 from unetseg.predict import PredictResult, predict
 from unetseg.project import Project
 from unetseg.records import write_record
-from unetseg.storage import read_json
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
 from unetseg.errors import UsageError
+from unetseg.json_files import read_json, write_json
 from unetseg.predict import predict
 from unetseg.predict_job import make_job
 from unetseg.prediction_notes import forget, remember, remembered, unreadable_notes
 from unetseg.project import Project
-from unetseg.storage import read_json, text_hash, write_json
+from unetseg.storage import text_hash
 
 
 @pytest.fixture

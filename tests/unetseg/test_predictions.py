@@ -17,6 +17,7 @@ import tifffile
 from unetseg import predict_scan
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
+from unetseg.json_files import read_json, write_json
 from unetseg.predict import predict
 from unetseg.prediction_notes import remembered
 from unetseg.predictions import look_at
@@ -24,7 +25,7 @@ from unetseg.predictions_redo import list_predictions, redo
 from unetseg.project import Project, load_project
 from unetseg.records import write_record
 from unetseg.registry import promote, rollback
-from unetseg.storage import locked, read_json, text_hash, write_json
+from unetseg.storage import locked, text_hash
 
 
 @pytest.fixture

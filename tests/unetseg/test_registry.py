@@ -13,9 +13,10 @@ import pytest
 
 from unetseg.bundle import load_bundle
 from unetseg.errors import BundleError, DamagedFileError, UsageError
+from unetseg.json_files import read_json, write_json
 from unetseg.model_list import list_models
 from unetseg.registry import Aliases, history, model_folder, promote, read_aliases, rollback
-from unetseg.storage import read_bytes, read_json, remove, write_bytes, write_json
+from unetseg.storage import read_bytes, remove, write_bytes
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from unetseg import registry_cleaning
 from unetseg.bundle import versions
 from unetseg.errors import UsageError
+from unetseg.json_files import read_json
 from unetseg.registry import history, promote, read_aliases
 from unetseg.registry_cleaning import clean
-from unetseg.storage import find, read_json, write_bytes
+from unetseg.storage import find, write_bytes
 
 
 @pytest.fixture

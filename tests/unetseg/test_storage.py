@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from unetseg.errors import DamagedFileError, UsageError
+from unetseg.json_files import read_json, write_json
 from unetseg.records import read_record, update_json, write_record
 from unetseg.storage import (
     add_folder,
@@ -23,13 +24,11 @@ from unetseg.storage import (
     locate,
     modified,
     place_folder,
-    read_json,
     remove,
     text_hash,
     write_bytes,
     write_file,
     write_folder,
-    write_json,
     zarr_store,
 )
 

@@ -24,13 +24,14 @@ from unetseg.engines import load_network, open_engine
 from unetseg.errors import DataError, UsageError
 from unetseg.fitting import compile_model, composite_loss, scale_weights
 from unetseg.history import read_history
+from unetseg.json_files import read_json
 from unetseg.model import build_unet
 from unetseg.patches import PatchBatches
 from unetseg.probes import Scores
 from unetseg.project import Project, override
 from unetseg.records import write_record
 from unetseg.scan_record import ScanRecord
-from unetseg.storage import file_hash, locate, read_json
+from unetseg.storage import file_hash, locate
 from unetseg.train import plan_training, train, training_fingerprint
 
 
