@@ -126,11 +126,11 @@ def kill_after(steps: int, module: ModuleType, monkeypatch: pytest.MonkeyPatch) 
     left = [steps]
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def step(*arguments: Any) -> Any:
+        def step(*arguments: Any, **named: Any) -> Any:
             if not left[0]:
                 raise Killed
             left[0] -= 1
-            return call(*arguments)
+            return call(*arguments, **named)
 
         return step
 
