@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from unetseg.blending import overlapping
 from unetseg.bundle import BundleInfo
 from unetseg.config import GuideSource
+from unetseg.output_kinds import Kind
 from unetseg.planes import ScanHeader
 from unetseg.predict_job import Job
-from unetseg.predict_scan import wanted_bands
+from unetseg.predict_scan import output_kinds, output_name, wanted_bands
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import open_rows
 from unetseg.stack_output import page_job
@@ -66,6 +67,12 @@ class Piece:
     pixels: int
     computed: int
     cut: bool
+
+    @property
+    def outputs(self) -> dict[Kind, str]:
+        """What is made of it, relative to the folder of the outputs."""
+        config = self.job.config
+        return {kind: output_name(config, self.ref, kind) for kind in output_kinds(config)}
 
 
 class Cutter:

@@ -22,14 +22,15 @@ from unetseg.bundle import load_bundle
 from unetseg.disk_usage import Disk
 from unetseg.errors import BadFileError, BundleError, UsageError
 from unetseg.gallery import PICTURES, StoredMasks, write_gallery
+from unetseg.level_trial import level_bytes
 from unetseg.object_table import write_table
-from unetseg.outputs import FORMATS, Kind
+from unetseg.outputs import FORMATS
 from unetseg.parallel import open_workers, run_units
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
 from unetseg.predict_pieces import Cutter, Piece, Work, spread
-from unetseg.predict_scan import mask_kind, output_kinds, output_name, segment_scan
-from unetseg.pyramid import halve, level_count
+from unetseg.predict_scan import mask_kind, segment_scan
+from unetseg.pyramid import level_count
 from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.share import cores
 from unetseg.stack_trial import StackRates, measure_stacks
@@ -44,7 +45,6 @@ _SIZES: Final = 4  # that the engine keeps compiled
 _TINY: Final = 32  # pixels: the side of the cut-out that tells what a scan costs without its pixels
 _TINIES: Final = 4  # such cut-outs, two of a scan
 _PICTURES: Final = 4
-_LEVEL: Final = 1024  # pixels: images up to this side have no smaller levels
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
         segmented = [cost.piece for cost in costs]
         stack = measure_stacks(cutter.job, [cost.piece for cost in fixed], segmented, disk) if stacked else None
         cut = [] if stacked else [piece for piece in segmented if piece.cut]
-        level, ratio = _levels(Path(folder), cut, fixed[0].piece) if cut else (0.0, 0.0)
+        level, ratio = level_bytes(Path(folder), cut, fixed[0].piece) if cut else (0.0, 0.0)
         scan_seconds = min(cost.seconds for cost in fixed)
         scan_bytes = float(np.mean([cost.taken for cost in fixed]))
         return Rates(
@@ -231,7 +231,7 @@ def _costs(pieces: Sequence[Piece], disk: Disk) -> Iterator[_Cost]:
             continue
         if not found[1]:  # too large to be segmented at once
             continue
-        outputs = [piece.job.out / name for name in _names(piece).values()]
+        outputs = [piece.job.out / name for name in piece.outputs.values()]
         marker = piece.job.out / "records" / f"{piece.ref.id}.json"
         yield _Cost(piece, found[0], sum(disk.taken(path) for path in [*outputs, marker]), found[1])
 
@@ -241,11 +241,6 @@ def _segmented(piece: Piece) -> tuple[float, tuple[Segmented, ...]]:
     started = time.monotonic()
     done = segment_scan(piece.job, piece.ref)
     return time.monotonic() - started, (done,) if isinstance(done, Segmented) else ()
-
-
-def _names(piece: Piece) -> dict[Kind, str]:
-    """The outputs of a piece."""
-    return {kind: output_name(piece.job.config, piece.ref, kind) for kind in output_kinds(piece.job.config)}
 
 
 def _forget(piece: Piece) -> None:
@@ -276,44 +271,3 @@ def _row_bytes(job: Job, folder: Path, costs: Sequence[_Cost]) -> float:
     write_table(folder, [row for item in found for row in item.rows])
     write_scans(folder, rank_scans(found, job.info.training_data))
     return sum(path.stat().st_size for path in folder.glob("*.csv")) / len(costs)
-
-
-# --------------------------------------------------------------------------- levels
-
-
-def _levels(folder: Path, pieces: Sequence[Piece], tiny: Piece) -> tuple[float, float]:
-    """Bytes per pixel of the full resolution of large scans, and by how much a smaller level has fewer.
-
-    Cut-outs have not as many levels as the scans, so each level is written on its own.
-    """
-    nothing = sum(_held(tiny.job.out / name) for name in _names(tiny).values())
-    first, second, pixels = 0.0, 0.0, 0
-    for number, piece in enumerate(pieces):
-        sizes = [_level_bytes(folder / f"levels{number}", piece, level) - nothing for level in (0, 1)]
-        first, second = first + max(sizes[0], 0), second + max(sizes[1], 0)
-        pixels += _shown(piece)
-    return first / max(pixels, 1), min(second / first, 1.0) if first else 0.0
-
-
-def _level_bytes(folder: Path, piece: Piece, level: int) -> int:
-    """Of the outputs of a piece at one level, without smaller ones."""
-    job, total = piece.job, 0
-    form = FORMATS[job.config.format]
-    for kind, name in _names(piece).items():
-        planes = form.planes(job.out / name, kind=kind)
-        shown = np.asarray(planes[:, :_LEVEL])[:, :, :_LEVEL]
-        path = folder / str(level) / name
-        form.write(path, halve(shown) if level else shown, job.info.classes, None, kind=kind)
-        total += _held(path)
-    return total
-
-
-def _shown(piece: Piece) -> int:
-    form, (kind, name) = FORMATS[piece.job.config.format], next(iter(_names(piece).items()))
-    height, width = form.planes(piece.job.out / name, kind=kind).shape[1:]
-    return min(height, _LEVEL) * min(width, _LEVEL)
-
-
-def _held(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    return Disk().taken(path)
