@@ -42,15 +42,24 @@ def prepared(trained_folder: Path, new_prediction, tmp_path_factory: pytest.Temp
     return Prepared(prediction, folder / "out", time.monotonic() - started)
 
 
+def kill_at_random(prepared: Prepared, out: Path, seed: int) -> None:
+    """Start the command, and kill it some time after some number of scans: however fast the machine is just now."""
+    prediction, chance = prepared.prediction, random.Random(seed)
+    before, wanted = prediction.markers(out).items(), chance.randrange(prediction.count)
+    process = prediction.start(out)
+    while process.poll() is None and len(prediction.markers(out).items() - before) < wanted:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 0.1) * prepared.seconds)
+    process.kill()
+    process.communicate()
+
+
 def test_killed_anywhere_the_same_command_ends_with_the_same_outputs(prepared: Prepared, tmp_path: Path, say):
     prediction, again, bands = prepared.prediction, [], []
     expected = prediction.contents(prepared.out)
     for number in range(KILLS):
         out = tmp_path / str(number)
-        process = prediction.start(out)
-        time.sleep(random.Random(number).uniform(0.15, 0.95) * prepared.seconds)
-        process.kill()
-        process.communicate()
+        kill_at_random(prepared, out, number)
         before, written = prediction.markers(out), prediction.bands(out)
         counted = prediction.run(out)
         done = len(before)
@@ -71,10 +80,7 @@ def test_killed_while_other_outputs_are_replaced_nothing_of_those_stays(prepared
     for number in range(KILLS_OVER_OTHERS):
         out = tmp_path / str(number)
         shutil.copytree(others, out)
-        process = prediction.start(out)
-        time.sleep(random.Random(number).uniform(0.3, 0.95) * prepared.seconds)
-        process.kill()
-        process.communicate()
+        kill_at_random(prepared, out, number)
         over.append(len(before) - len(prediction.markers(out)))
         again.append(prediction.run(out)["done"])
         assert prediction.contents(out) == expected
