@@ -15,6 +15,7 @@ pytestmark = pytest.mark.drill
 
 KILLS = 10
 KILLS_OVER_OTHERS = 4
+BANDS = 5  # fewer than the large scan has
 OTHERS = ("--set", "predict.format=tiff", "--set", "predict.probabilities=true")
 
 
@@ -43,11 +44,15 @@ def prepared(trained_folder: Path, new_prediction, tmp_path_factory: pytest.Temp
 
 
 def kill_at_random(prepared: Prepared, out: Path, seed: int) -> None:
-    """Start the command, and kill it some time after some number of scans: however fast the machine is just now."""
+    """Start the command, and kill it some time after some number of scans: however fast the machine is just now.
+
+    Every other time when all small scans are done, after some bands of the large one.
+    """
     prediction, chance = prepared.prediction, random.Random(seed)
-    before, wanted = prediction.markers(out).items(), chance.randrange(prediction.count)
+    before, small = prediction.markers(out).items(), prediction.count - 1
+    wanted = small + chance.randrange(BANDS) if seed % 2 else chance.randrange(small)
     process = prediction.start(out)
-    while process.poll() is None and len(prediction.markers(out).items() - before) < wanted:
+    while process.poll() is None and len(prediction.markers(out).items() - before) + prediction.bands(out) < wanted:
         time.sleep(0.02)
     time.sleep(chance.uniform(0, 0.1) * prepared.seconds)
     process.kill()
