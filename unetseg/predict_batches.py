@@ -114,13 +114,9 @@ def _outcomes(batch: PredictBatch, workers: Workers) -> Iterator[tuple[ScanRef, 
 
 def _found_before(job: Job, scans: Sequence[ScanRef], workers: Workers) -> Iterator[tuple[ScanRef, Segmented | None]]:
     """What was found on scans that are up to date; many to a unit, since handing over takes as long as looking."""
-    for refs, found in workers.run(partial(_looked_at, job), in_batches(scans, lambda _: 1 / _LOOKED_AT)):
+    for refs, found in workers.run(partial(up_to_date, job), in_batches(scans, lambda _: 1 / _LOOKED_AT)):
         # What is wrong with one of them is told when that one is segmented.
         yield from zip(refs, [None] * len(refs) if isinstance(found, Exception) else found, strict=True)
-
-
-def _looked_at(job: Job, refs: Sequence[ScanRef]) -> list[Segmented | None]:
-    return [up_to_date(job, ref) for ref in refs]
 
 
 def _record(outcomes: Mapping[ScanRef, Outcome]) -> BatchRecord:

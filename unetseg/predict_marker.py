@@ -152,7 +152,7 @@ class Marker:
 
     def drop_parts(self) -> None:
         """Parts of a scan that is done are of no use, whatever tiles or settings they were begun with."""
-        if self._job.scratch.exists():  # mostly not; the name of its folder takes longer than to look
+        if self._job.scratch.exists():  # the name of its folder takes longer than to look
             remove_if_there(self._job.unfinished(self._scan))
 
     @property
@@ -171,7 +171,9 @@ class Marker:
 def _read(path: Path) -> dict[str, Any] | None:
     """What a marker says; one that is damaged is none, so that its scan is done again."""
     try:
-        found: dict[str, Any] | None = read_json(path) if path.exists() else None
+        found: dict[str, Any] = read_json(path)
+    except FileNotFoundError:
+        return None
     except DamagedFileError as error:
         logger.warning("%s; its scan is done again", error)
         return None

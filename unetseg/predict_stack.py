@@ -39,7 +39,7 @@ def segment_stacks(job: Job, stacks: Sequence[Stack], workers: Workers) -> Itera
     if not stacks:
         return
     todo: list[Stack] = []
-    for stack, outcome in workers.run(partial(up_to_date, job), stacks):
+    for stack, outcome in workers.run(partial(_done, job), stacks):
         if outcome is None:
             todo.append(stack)
         else:
@@ -49,6 +49,10 @@ def segment_stacks(job: Job, stacks: Sequence[Stack], workers: Workers) -> Itera
             yield stack.ref, outcome
     elif todo:
         yield from _segment_pages(job, todo, workers)
+
+
+def _done(job: Job, stack: Stack) -> Segmented | None:
+    return up_to_date(job, [stack])[0]
 
 
 def _segment_alone(job: Job, stack: Stack) -> Segmented:

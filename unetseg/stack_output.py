@@ -77,16 +77,19 @@ def page_job(job: Job, stack: str) -> Job:
     return replace(job, out=folder, scratch=folder / ".unfinished", config=replace(job.config, format=_BETWEEN))
 
 
-def up_to_date(job: Job, scan: ScanRef | Stack) -> Segmented | None:
-    """What was found on a scan, or on all pages of a stack, if its outputs are up to date.
+def up_to_date(job: Job, scans: Sequence[ScanRef | Stack]) -> list[Segmented | None]:
+    """What was found on each scan, or on all pages of a stack, if its outputs are up to date.
 
     Raises:
         BadFileError: a guide is missing.
     """
-    marker = marker_of(job, scan)
-    if done := marker.done():
-        marker.drop_parts()
-    return done
+    markers = [marker_of(job, scan) for scan in scans]
+    found = [marker.done() for marker in markers]
+    if job.scratch.exists():  # mostly not; asked for each scan, that would be a tenth of the time
+        for marker, done in zip(markers, found, strict=True):
+            if done:
+                marker.drop_parts()
+    return found
 
 
 def finish_stack(job: Job, stack: Stack) -> Segmented:
