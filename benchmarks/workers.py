@@ -19,7 +19,7 @@ from unetseg.synth import write_eyes
 __all__ = ["measure"]
 
 _PROCESSES = (1, 2, 4)
-_BETWEEN_LOOKS = 0.2  # seconds: a look at the memory of a process takes a millisecond
+_BETWEEN_LOOKS = 1.0  # seconds: a look at the memory of all processes takes up to a tenth of one
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from unetseg.predict_scan import LargeScan, mask_kind, output_name, output_names
 from unetseg.readers import ScanRef
 from unetseg.scan_rows import open_rows
 from unetseg.scratch import keep_only
+from unetseg.segment import Segmentation
 from unetseg.sources import hashes
 from unetseg.tiling import Span
 
@@ -126,13 +127,18 @@ def _bands(job: Job, scan: LargeScan, spans: list[Span], folder: Path, kind: Kin
 
 def _segment_band(job: Job, scan: LargeScan, kinds: list[Bands], span: Span) -> None:
     """One unit: the masks are written last, since their note says that the band is done."""
-    with open_rows(job, scan.ref) as rows:
-        image, guides = rows.band(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
-    found = job.segmenter().band(image, guides, span, probabilities=len(kinds) > 1)
+    found = _segmented(job, scan, span, probabilities=len(kinds) > 1)
     if found.probabilities is not None:
         kinds[1].write(span.inner[0], found.probabilities)
     parts = [_to_plain(band_components(mask)) for mask in found.masks]
     kinds[0].write(span.inner[0], found.masks, {"levels": found.levels.tolist(), "components": parts})
+
+
+def _segmented(job: Job, scan: LargeScan, span: Span, *, probabilities: bool) -> Segmentation:
+    """Read a band and segment it; its pixels are gone when objects are looked for."""
+    with open_rows(job, scan.ref) as rows:
+        image, guides = rows.band(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
+    return job.segmenter().band(image, guides, span, probabilities=probabilities)
 
 
 # --------------------------------------------------------------------------- outputs
