@@ -20,7 +20,7 @@ __all__ = ["memory_bytes"]
 _PROCESS: Final = 350e6  # bytes: the interpreter, NumPy and OpenVINO with a network, and what encodes outputs
 _INTENSITY: Final = 4  # bytes of a normalised one, and of a probability before it is counted
 _DECODED: Final = 2  # times the pixels: they, and the parts of the file of which they are put together
-_RUNS: Final = 0.5  # bytes per pixel of usual masks: objects of one class are found (`unetseg.mask_runs.find_components`)
+_RUNS: Final = 0.5  # bytes per pixel of usual masks: objects of a class are found (`unetseg.mask_runs`)
 _NUMBER: Final = 4  # bytes per pixel and class: which object it is
 
 
