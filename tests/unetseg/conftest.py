@@ -1,8 +1,9 @@
-"""Evaluated models that nobody trained, versions without networks, and random pixels with their histograms."""
+"""Evaluated models that nobody trained, versions without networks, random pixels with their histograms, some scans."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,17 @@ def assert_same() -> Callable[..., None]:
         np.testing.assert_array_equal(histograms.negatives, expected[1])
 
     return compare
+
+
+@pytest.fixture
+def some_scans(tmp_path: Path, eyes: Path) -> Callable[[int], Path]:
+    """Copies so many scans into a folder of their own."""
+
+    def copied(number: int) -> Path:
+        folder = tmp_path / "scans"
+        folder.mkdir()
+        for source in sorted((eyes / "scans").glob("*.tif"))[:number]:
+            shutil.copy(source, folder)
+        return folder
+
+    return copied

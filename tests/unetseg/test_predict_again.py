@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +19,9 @@ PAGES = ("table.csv", "table.parquet", "scans.csv", "scans.parquet", "gallery.ht
 
 
 @pytest.fixture
-def scans(tmp_path: Path, eyes: Path) -> Path:
+def scans(some_scans: Callable[[int], Path]) -> Path:
     """Two scans, and a file that is none."""
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    for source in sorted((eyes / "scans").glob("*.tif"))[:2]:
-        shutil.copy(source, folder)
+    folder = some_scans(2)
     (folder / "broken.tif").write_bytes(b"II*")
     return folder
 

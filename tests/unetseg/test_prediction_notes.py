@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,13 +19,9 @@ from unetseg.storage import text_hash
 
 
 @pytest.fixture
-def scans(tmp_path: Path, eyes: Path) -> Path:
+def scans(some_scans: Callable[[int], Path]) -> Path:
     """Three scans."""
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    for source in sorted((eyes / "scans").glob("*.tif"))[:3]:
-        shutil.copy(source, folder)
-    return folder
+    return some_scans(3)
 
 
 def run(project: Project, scans: Path, out: Path, **settings):

@@ -29,13 +29,9 @@ from unetseg.storage import locked, text_hash
 
 
 @pytest.fixture
-def scans(tmp_path: Path, eyes: Path) -> Path:
+def scans(some_scans: Callable[[int], Path]) -> Path:
     """Three scans."""
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    for source in sorted((eyes / "scans").glob("*.tif"))[:3]:
-        shutil.copy(source, folder)
-    return folder
+    return some_scans(3)
 
 
 @pytest.fixture
