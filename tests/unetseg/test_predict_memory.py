@@ -41,12 +41,13 @@ def scan(height: int, width: int, *, streamed: bool = False) -> Work:
 @pytest.mark.parametrize(
     ("exact", "work", "call", "unit"),
     [
-        # As read, masks of both classes as they were found and as they are written, and runs; sides padded to 16.
-        pytest.param(True, scan(100, 90), 112 * 96, 100 * 90 * (1 + 2 + 2 + 2.5), id="whole-scan"),
-        pytest.param(True, scan(8192, 8192), 544 * 256, 8192 * 8192 * 7.5, id="large-scan-that-is-held-whole"),
+        # As read, normalised, and masks of both classes; sides padded to 16.
+        pytest.param(True, scan(100, 90), 112 * 96, 100 * 90 * (1 + 4 + 2), id="whole-scan"),
+        # As read, masks of both classes as they were found and as they are written, and runs.
+        pytest.param(True, scan(8192, 8192), 544 * 256, 8192 * 8192 * 5.5, id="large-scan-that-is-held-whole"),
         # Bands keep 512 rows, what a file of a Zarr array holds, and need a halo of 16 above and below.
         pytest.param(
-            True, scan(8192, 1 << 15, streamed=True), 544 * 256, (1 << 15) * (544 * 2 + 512 * 4.5), id="bands"
+            True, scan(8192, 1 << 15, streamed=True), 544 * 256, (1 << 15) * (544 * 2 + 512 * 2.5), id="bands"
         ),
         # Of tiles that begin every 128 rows, those from 128 above a band to 128 below it have a share in it; and sums
         # and probabilities of tiles.
@@ -54,7 +55,7 @@ def scan(height: int, width: int, *, streamed: bool = False) -> Work:
             False,
             scan(8192, 1 << 15, streamed=True),
             256 * 256,
-            (1 << 15) * (768 * 2 + 512 * 4.5) + 512 * 256 * 2 * 8,
+            (1 << 15) * (768 * 2 + 512 * 2.5) + 512 * 256 * 2 * 8,
             id="blended-bands",
         ),
         # Two bytes of each of the 16 million pixels that are looked at: more than of a band.
@@ -68,15 +69,15 @@ def test_the_largest_scan_or_band_counts(exact: bool, work: Work, call: int, uni
 def test_as_many_scans_and_bands_count_as_are_in_flight():
     works = [scan(100, 100), scan(200, 100), scan(50, 50)]
     found = memory_bytes(job(), works, Capacity(2, 2, 0, "by 2 threads"))
-    assert found == PROCESS + 2 * 208 * 112 * CALL_PIXEL + (100 + 200) * 100 * 7.5
-    assert memory_bytes(job(), works, Capacity(8, 8, 0, "by 8 threads")) == found + 50 * 50 * 7.5
+    assert found == PROCESS + 2 * 208 * 112 * CALL_PIXEL + (100 + 200) * 100 * 7
+    assert memory_bytes(job(), works, Capacity(8, 8, 0, "by 8 threads")) == found + 50 * 50 * 7
 
 
 def test_each_process_has_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("unetseg.memory.physical_memory", lambda: 1e9)
     monkeypatch.setattr(predict_memory, "engine_for", lambda *_: SimpleNamespace(pixel_bytes=20_000))
     found = memory_bytes(job(), [scan(256, 256)], Capacity(4, 4, 4, "by 4 processes"))
-    assert found == 5 * PROCESS + 4 * 256 * 256 * 20_000 + 256 * 256 * 7.5
+    assert found == 5 * PROCESS + 4 * 256 * 256 * 20_000 + 256 * 256 * 7
 
 
 def test_who_only_hands_out_work_to_a_cluster_takes_a_process():
