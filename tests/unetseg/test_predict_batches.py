@@ -82,6 +82,7 @@ def test_a_large_file_fills_a_batch_and_one_that_is_gone_is_small(tmp_path: Path
         file.truncate(3_000_000_000)  # it takes no space
     assert file_weight(tmp_path / "slide.tif", 0.1) == 1.5
     assert file_weight(tmp_path / "gone.tif", 0.1) == 0.1
+    assert file_weight(tmp_path / "slide.tif", 0.1, 6e9) == 0.5
 
 
 def test_stacks_are_not_cut_apart_and_batches_are_numbered(trained: Project, scans: Path, tmp_path: Path):
@@ -215,20 +216,35 @@ class FullAt:
         monkeypatch.setattr(owner, name, lambda *args, **named: self(*args, **named))
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        self.left -= 1
+        self.left -= self.counts(*args)
         if self.left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return self.original(*args, **named)
 
+    def counts(self, *args: Any) -> bool:
+        return True
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+
+class FullAtMetadata(FullAt):
+    """Fills it where a ``zarr.json`` is begun, rather than any other file that is opened."""
+
+    def counts(self, path: Path, mode: str = "r", *args: Any) -> bool:
+        return path.name == "zarr.json" and mode != "r"
+
+
+CALLS = [
+    *(("write_bytes", at) for at in (0, 3)),  # markers, then the pages
+    *(("replace", at) for at in (0, 5, 9)),  # files come into their place
+    ("rename", 3),
+    *(("mkdir", at) for at in (3, 7)),  # of folders that are images
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "at"),
+    ("form", "name", "at"),
     [
-        *(("write_bytes", at) for at in (0, 3)),  # markers, then the pages
-        *(("replace", at) for at in (0, 5, 9)),  # files come into their place
-        ("rename", 3),
-        *(("mkdir", at) for at in (3, 7)),  # of folders that are images
+        *((form, name, at) for form in ("ome-zarr", "tiff") for name, at in CALLS),
+        *(("ome-zarr", "open", at) for at in (0, 4, 17)),  # an image has several of them
     ],
 )
 def test_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(
@@ -237,7 +253,7 @@ def test_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(
     out, settings = tmp_path / "out", {"format": form, "workers": 2, "batch": 3, "probabilities": True}
     run(trained, scans, tmp_path / "expected", **settings)
     with monkeypatch.context() as patch:
-        FullAt(patch, Path, name, at)
+        (FullAtMetadata if name == "open" else FullAt)(patch, Path, name, at)
         with pytest.raises(OSError, match=f"No space left on device: {out}; make space there and run the same command"):
             run(trained, scans, out, **settings)
     left = contents(out)
