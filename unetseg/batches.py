@@ -33,14 +33,15 @@ def in_batches(units: Iterable[Unit], weight: Callable[[Unit], float]) -> Iterat
         yield tuple(members)
 
 
-def file_weight(path: Path | None, least: float) -> float:
+def file_weight(path: Path | None, least: float, whole: float = _BATCH_BYTES) -> float:
     """The share of a batch that a file takes.
 
     Args:
         path: of the file; None: its size does not count, as of a page of a stack.
         least: what it takes however small it is: one over how many there are in a batch.
+        whole: bytes of files that are a batch.
     """
     size = 0
     with suppress(OSError):  # it is gone, which the one who reads it says
         size = path.stat().st_size if path else 0
-    return max(least, size / _BATCH_BYTES)
+    return max(least, size / whole)

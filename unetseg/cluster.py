@@ -125,14 +125,17 @@ class ClusterWorkers(Workers):
         suspects: list[Unit] = []
         self._seen = time.monotonic()
         unit_of = partial(_unit, function, self.checked, self._processes)
-        ahead = self._workers or max(1, self.room()) * UNITS_AHEAD
-        for unit, outcome in self._drain(unit_of, iter(units), ahead):
+        for unit, outcome in self._drain(unit_of, iter(units), self.ahead()):
             if isinstance(outcome, KilledWorker):
                 suspects.append(unit)
             else:
                 yield unit, outcome
         for unit, outcome in self._drain(unit_of, iter(suspects), 1):
             yield unit, _died(outcome) if isinstance(outcome, KilledWorker) else outcome
+
+    def ahead(self) -> int:
+        """See `Workers.ahead`; workers may have come or gone."""
+        return self._workers or max(1, self.room()) * UNITS_AHEAD
 
     def _submit(self, function: Callable[[Unit], Result], unit: Unit) -> Future[Result]:
         return self._executor.submit(function, unit)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from unetseg.batches import in_batches
+from unetseg.batches import file_weight, in_batches
 from unetseg.errors import BadFileError
 from unetseg.full_disk import disk_errors_name
 from unetseg.parallel import Progress, Workers, silent
@@ -23,12 +23,15 @@ from unetseg.predict_scan import LargeScan, segment_scan
 from unetseg.predict_stack import segment_stacks
 from unetseg.readers import BadFile, ScanRef
 from unetseg.stack_output import stacks_of, up_to_date
+from unetseg.storage import is_remote
 
 __all__ = ["BatchRecord", "PredictBatch", "segment_batch"]
 
 Outcome = Segmented | Exception
 
 _LOOKED_AT: Final = 64  # scans by one unit
+_SEGMENTED: Final = 16  # small scans by one unit: handing over takes a hundredth of them, a killed one loses a second
+_SMALL_BYTES: Final = 1e6  # of the files of one unit
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _outcomes(batch: PredictBatch, workers: Workers) -> Iterator[tuple[ScanRef, 
             todo.append(ref)
         else:
             yield ref, found
-    for ref, outcome in workers.run(partial(segment_scan, batch.job), todo):
+    for ref, outcome in workers.run_together(partial(segment_scan, batch.job), todo, _weight):
         if isinstance(outcome, LargeScan):
             large.append(outcome)
         else:
@@ -117,6 +120,11 @@ def _found_before(job: Job, scans: Sequence[ScanRef], workers: Workers) -> Itera
     for refs, found in workers.run(partial(up_to_date, job), in_batches(scans, lambda _: 1 / _LOOKED_AT)):
         # What is wrong with one of them is told when that one is segmented.
         yield from zip(refs, [None] * len(refs) if isinstance(found, Exception) else found, strict=True)
+
+
+def _weight(ref: ScanRef) -> float:
+    """Of a unit; those that come from a store wait for it, rather than for who hands them over."""
+    return 1 if is_remote(ref.path) else file_weight(ref.path, 1 / _SEGMENTED, _SMALL_BYTES)
 
 
 def _record(outcomes: Mapping[ScanRef, Outcome]) -> BatchRecord:

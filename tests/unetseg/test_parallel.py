@@ -3,7 +3,7 @@ from itertools import count, islice
 
 import pytest
 
-from unetseg.errors import BadFileError
+from unetseg.errors import BadFileError, WorkerDiedError
 from unetseg.parallel import open_workers, run_units, silent
 
 
@@ -118,3 +118,55 @@ def test_what_has_not_begun_does_not_begin_when_the_caller_stops():
 
 def test_progress_for_nobody_takes_what_progress_takes():
     assert silent(1, 2, "a") is None
+
+
+def test_light_units_are_handed_over_together_and_each_has_its_own_result():
+    with open_workers(workers=2) as workers:
+        found = dict(workers.run_together(odd_fails, range(101), lambda unit: 1 / 16))
+    assert sorted(unit for unit, outcome in found.items() if outcome == unit) == list(range(0, 101, 2))
+    assert {unit: str(outcome) for unit, outcome in found.items() if unit % 2} == {
+        unit: f"{unit} is odd" for unit in range(1, 101, 2)
+    }
+
+
+@pytest.mark.parametrize(
+    ("units", "weight", "most"),
+    [(640, 1 / 16, 16), (640, 1.0, 1), (640, 0.0, 80), (16, 1 / 16, 2), (8, 1 / 16, 1), (3, 0.0, 1)],
+)
+def test_units_are_together_as_they_weigh_but_never_so_that_a_worker_has_none(units, weight, most):
+    """Two workers have four each ahead: eight share what there is."""
+    with open_workers(workers=2) as workers:
+        together = groups_of(workers, range(units), weight)
+    assert max(map(len, together)) == most
+    assert sorted(unit for group in together for unit in group) == list(range(units))
+
+
+def groups_of(workers, units, weight):
+    """What is handed over at a time."""
+    seen, run = [], workers.run
+    workers.run = lambda function, groups: run(function, (seen.append(group) or group for group in groups))
+    list(workers.run_together(square, units, lambda unit: weight))
+    return [group for group in seen if isinstance(group, tuple)]
+
+
+def test_where_all_that_did_a_group_died_each_of_it_is_done_alone():
+    with open_workers(workers=2) as workers:
+        run, calls = workers.run, []
+
+        def dies_once(function, units):
+            for unit, outcome in run(function, units):
+                calls.append(unit)
+                yield unit, WorkerDiedError("out of memory") if isinstance(unit, tuple) and 5 in unit else outcome
+
+        workers.run = dies_once
+        found = dict(workers.run_together(square, range(32), lambda unit: 1 / 4))
+    assert found == {number: number * number for number in range(32)}
+    assert sorted(call for call in calls if not isinstance(call, tuple)) == [4, 5, 6, 7]
+
+
+def test_what_a_group_is_interrupted_by_is_nobodys_result():
+    def interrupted(unit):
+        raise KeyboardInterrupt
+
+    with open_workers(workers=1) as workers, pytest.raises(KeyboardInterrupt):
+        list(workers.run_together(interrupted, range(4), lambda unit: 0.5))
