@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,11 @@ def parse_json(path: Path, data: bytes) -> Any:  # noqa: ANN401 (JSON)
 
 def as_json(value: Any, *, indent: int | None = 1) -> bytes:  # noqa: ANN401 (JSON)
     """What `write_json` writes."""
-    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    write = partial(json.dumps, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text = write(value)
+    except ValueError:  # one of the numbers is none, which is rare, and to look for takes as long as to write
+        text = write(_finite(value))
     # File names may hold bytes that are no text: as escapes they come back as they were.
     return text.encode(errors="backslashreplace")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +137,9 @@ class Marker:
             "schema_version": SCHEMA_VERSION,
             "model": self._model,
             "signature": self._job.signature,
-            "sources": [asdict(source) for source in sources],
+            "sources": [vars(source) for source in sources],
             "outputs": list(outputs),
-            "rows": [asdict(row) for row in found.rows],
+            "rows": [vars(row) for row in found.rows],  # flat: `asdict` would take a twentieth of a small scan
             "note": note,
             "profiles": dict(profiles),
         }
