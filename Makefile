@@ -22,7 +22,7 @@ COUNTED  := --cov --cov-report=term:skip-covered --cov-fail-under=90
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test test-servers drills test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
+.PHONY: help setup demo test test-servers test-production drills test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -38,6 +38,16 @@ test: $(VENV)/.dev  ## Checks and tests; the README's test command.
 
 test-servers: $(VENV)/.dev  ## Tests that start a Prefect server, an S3 or a Dask cluster on this machine.
 	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) -m "server and not drill" tests/unetseg tests/flows
+
+test-production: $(VENV)/.dev  ## PostgreSQL, a login, workers and a Dask cluster on this machine; container and service files.
+	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null || \
+		echo "PostgreSQL is not installed here, so the tests with it are skipped: apt-get install postgresql"
+	@command -v docker-compose > /dev/null || docker compose version > /dev/null 2>&1 || \
+		echo "docker compose is not installed here, so compose.yaml is not read by it: apt-get install docker-compose"
+	@command -v systemd-analyze > /dev/null || \
+		echo "systemd is not installed here, so the units are not verified: apt-get install systemd"
+	$(BIN)/python -m pytest -rs -m "server or not server" tests/deployments/test_service_files.py \
+		tests/deployments/test_worker.py tests/deployments/test_production.py
 
 drills: $(VENV)/.dev  ## Kill runs, lose workers, count files, run the recipes of the docs; takes minutes.
 	$(BIN)/python -m pytest -m drill tests/drills tests/test_docs.py
