@@ -1,8 +1,8 @@
 """A worker that gives its runs back when it is stopped.
 
-Services and containers are stopped by SIGTERM. ``prefect worker start`` (3.8.8) kills its runs then, and on the server they
-stay *Running* for ever; whatever waits for their slot waits with them. So this command stands around it. It takes the
-same options, and when it is told to stop it
+Services and containers are stopped by SIGTERM. ``prefect worker start`` (3.8.8) kills its runs then, and on the server
+they stay *Running* for ever; whatever waits for their slot waits with them. So this command stands around it. It takes
+the same options, and when it is told to stop it
 
 1. holds the worker, so that it takes nothing new;
 2. asks the runs to end, which lets their ``finally`` run, and kills those that have not ended in time;
@@ -24,7 +24,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 _OURS: Final = "UNETSEG_WORKER"  # in the environment of all that this worker starts, also of what outlives its parent
 _RUN: Final = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 _TO_END: Final = 30.0  # seconds that runs have to end by themselves; a cancelled run has as many
+_TO_DIE: Final = 5.0  # seconds until what was killed is gone; a process that waits for a lost disk is not
 _LOOK: Final = 0.2  # seconds between two looks
 
 
@@ -116,13 +118,12 @@ def _end(worker: subprocess.Popen[bytes] | None, mark: str) -> set[UUID]:
     runs = _runs(mark)
     for process in runs:
         _signal(process, signal.SIGTERM)
-    until = time.monotonic() + _TO_END
-    while any(map(_lives, runs)) and time.monotonic() < until:
-        time.sleep(_LOOK)
+    _wait_while(lambda: any(map(_lives, runs)), _TO_END)
     for process, _ in _marked(mark):
         _signal(process, signal.SIGKILL)
     if worker:
         worker.wait()
+    _wait_while(lambda: any(_marked(mark)), _TO_DIE)
     return set(runs.values())
 
 
@@ -144,6 +145,12 @@ def _marked(mark: str) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
             yield process, environment
 
 
+def _wait_while(true: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while true() and time.monotonic() < until:
+        time.sleep(_LOOK)
+
+
 def _lives(process: psutil.Process) -> bool:
     """Whether it still does something: what has ended stays a zombie, since the worker is held."""
     try:
@@ -153,10 +160,8 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 # --------------------------------------------------------------------------- the server

@@ -266,9 +266,7 @@ def site(scratch: Path, object_store: str, tiny: tuple[str, ...]) -> Iterator[Si
         secret = {"PREFECT_SERVER_API_AUTH_STRING", "PREFECT_SERVER_DATABASE_CONNECTION_URL"}
         others = {name: value for name, value in settings.items() if name not in secret}
         names = ("server", "gpu", "cpu", "dask", "office")
-        machines = {
-            name: Machine(scratch / name, settings if name == "server" else others) for name in names
-        }
+        machines = {name: Machine(scratch / name, settings if name == "server" else others) for name in names}
         for machine in machines.values():
             stack.callback(machine.close)
         api = stack.enter_context(
@@ -418,6 +416,13 @@ def test_runs_are_kept_in_postgres_alone(site: Site) -> None:
 def test_nothing_calls_home(site: Site) -> None:
     """Seen by Python in every process of all the tests above; `who` tells that each kind of them was heard."""
     heard = [json.loads(line) for line in site.record.read_text(encoding="utf-8").splitlines()]
-    for kind in ("server start", "deployments.worker", "worker start", "prefect.engine", "dask_worker", "deployment run"):
+    for kind in (
+        "server start",
+        "deployments.worker",
+        "worker start",
+        "prefect.engine",
+        "dask_worker",
+        "deployment run",
+    ):
         assert any(kind in item["who"] for item in heard), kind
     assert [item for item in heard if item["outside"]] == []

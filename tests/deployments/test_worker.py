@@ -24,7 +24,8 @@ LONGEST = 60  # seconds; what takes longer hangs
 # Stands for a worker: it starts a run, which starts a process of its own, and waits.
 WORKER = """
 import os, signal, subprocess, sys
-run = subprocess.Popen([sys.executable, "-c", os.environ["RUN"]], env=os.environ | {"PREFECT__FLOW_RUN_ID": os.environ["ID"]})
+of_run = os.environ | {"PREFECT__FLOW_RUN_ID": os.environ["ID"]}
+run = subprocess.Popen([sys.executable, "-c", os.environ["RUN"]], env=of_run)
 if os.environ.get("DIES"):
     os._exit(9)
 signal.pause()
@@ -49,29 +50,32 @@ finally:
 
 
 @pytest.fixture
-def mark() -> Iterator[str]:
-    """Of the processes of a test; none of them is left at the end."""
-    found = uuid4().hex
-    yield found
-    for process, _ in worker._marked(found):
-        process.kill()
+def mark() -> str:
+    """Of the processes of a test."""
+    return uuid4().hex
 
 
 @pytest.fixture
-def start(tmp_path: Path, mark: str) -> Callable[..., tuple[subprocess.Popen[bytes], UUID]]:
-    """Starts something like a worker, with a run that has begun."""
+def start(tmp_path: Path, mark: str) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], UUID]]]:
+    """Starts something like a worker, with a run that has begun; nothing of it is left at the end."""
+    started: list[subprocess.Popen[bytes]] = []
 
     def begin(*, handler: str = "end", **environment: str) -> tuple[subprocess.Popen[bytes], UUID]:
         run = uuid4()
         given = {worker._OURS: mark, "ID": str(run), "FOLDER": str(tmp_path), "RUN": RUN.format(handler=handler)}
         process = subprocess.Popen([sys.executable, "-c", WORKER], env=os.environ | given | environment)
+        started.append(process)
         end = time.monotonic() + LONGEST
         while not (tmp_path / "begun").exists() or not (tmp_path / "begun").read_text():
             assert time.monotonic() < end
             time.sleep(0.01)
         return process, run
 
-    return begin
+    yield begin
+    for process, _ in worker._marked(mark):
+        process.kill()
+    for process in started:
+        process.wait()
 
 
 def lives(pid: int) -> bool:
