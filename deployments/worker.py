@@ -154,7 +154,7 @@ def _wait_while(true: Callable[[], bool], seconds: float) -> None:
 def _lives(process: psutil.Process) -> bool:
     """Whether it still does something: what has ended stays a zombie, since the worker is held."""
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
