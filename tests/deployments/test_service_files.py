@@ -282,6 +282,14 @@ def test_systemd_accepts_the_unit(path: Path, tmp_path: Path) -> None:
     assert (found.returncode, found.stdout + found.stderr) == (0, "")
 
 
+def test_the_server_writes_its_pages_where_it_may() -> None:
+    """It writes them at each start; where it cannot, there is no UI, and only the log tells."""
+    name = "PREFECT_SERVER_UI_STATIC_DIRECTORY"
+    assert SERVICES["server"]["environment"][name].startswith("/var/lib/unetseg/")
+    (path,) = [path for path in UNITS if "server" in path.name]
+    assert f"{name}=/var/lib/{only(path, 'StateDirectory')}/ui" in [value for _, value in directives(path)]
+
+
 # --------------------------------------------------------------------------- linters
 
 
