@@ -17,7 +17,7 @@ def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
     """``unetseg --help`` as a whole process."""
 
     def call() -> object:
-        return subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, check=True)
+        return subprocess.run([sys.executable, "-m", "deployments.cli", "--help"], capture_output=True, check=True)
 
     call()
     taken = statistics.median(seconds(call) for _ in range(7))

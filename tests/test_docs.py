@@ -11,7 +11,7 @@ import click
 import pytest
 import yaml
 
-from flows.cli import main
+from deployments.cli import main
 from unetseg.config import Settings, Sources, to_plain
 from unetseg.project import override
 

@@ -341,7 +341,7 @@ def test_commands_without_a_network_load_no_framework(command: list[str], traine
     arguments = [text.format(**places) for text in command]
     out = run_python(
         f"import sys; sys.argv = ['unetseg', *{arguments!r}]\n"
-        "from flows.cli import main\n"
+        "from deployments.cli import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         f"print('loaded', sorted(set(sys.modules) & set({HEAVY[:6]!r})))"
@@ -350,7 +350,8 @@ def test_commands_without_a_network_load_no_framework(command: list[str], traine
 
 
 def test_help_loads_nothing_heavy():
-    code = f"import flows.cli, unetseg, sys; print(sorted(set(sys.modules) & set({(*HEAVY, 'numpy', 'pydantic')!r})))"
+    heavy = {*HEAVY, "numpy", "pydantic", "psutil"}
+    code = f"import deployments.cli, unetseg, sys; print(sorted(set(sys.modules) & {heavy!r}))"
     assert run_python(code).strip() == "[]"
 
 

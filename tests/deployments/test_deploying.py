@@ -1,0 +1,182 @@
+"""What is deployed, where, and with which schedules, environment and limits."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from deployments import automations
+from deployments.deploying import entries
+from deployments.environment import MARK, PREFECT_FILE, adopt, deployed, environment
+from deployments.gpus import gpus
+from deployments.home import Home
+from deployments.pools import workers
+from deployments.schedules import Nights, local_zone, scheduled
+from unetseg.errors import UsageError
+
+HOME = Home(Path("/home/somebody/.unetseg"))
+URL = "http://127.0.0.1:4321"
+
+
+# --------------------------------------------------------------------------- deployments
+
+
+def test_each_project_gets_every_deployment_with_its_folder() -> None:
+    made = entries({"eyes": "/data/eyes", "nuclei": "s3://bucket/nuclei"}, there=())
+    names = [item["name"] for item in deployed()["deployments"]]
+    assert [item["name"] for item in made] == ["eyes"] * len(names) + ["nuclei"] * len(names)
+    assert {item["parameters"]["project"] for item in made if item["name"] == "eyes"} == {"/data/eyes"}
+    assert {item["parameters"]["project"] for item in made if item["name"] == "nuclei"} == {"s3://bucket/nuclei"}
+    assert all(item["tags"][0] == "unetseg" and item["tags"][-1] == item["name"] for item in made)
+    kept = ("entrypoint", "description", "concurrency_limit", "work_pool")
+    for item, template in zip(made, deployed()["deployments"] * 2, strict=True):
+        assert {key: item.get(key) for key in kept} == {key: template.get(key) for key in kept}
+
+
+def test_only_a_new_deployment_gets_the_schedule_of_the_file_and_it_is_off() -> None:
+    new, old = entries({"new": "/new", "old": "/old"}, there={"nightly/old"}), deployed()["deployments"]
+    with_schedules = [(item["name"], item["entrypoint"]) for item in new if "schedules" in item]
+    assert with_schedules == [("new", "flows.nightly:nightly")]
+    (schedule,) = next(item["schedules"] for item in new if "schedules" in item)
+    assert schedule["active"] is False
+    assert schedule["timezone"] == local_zone()
+    assert ZoneInfo(schedule["timezone"])
+    assert all(item["name"] != "new" for item in old)  # the file's content is not changed
+
+
+def test_the_file_lies_beside_the_code() -> None:
+    assert PREFECT_FILE.is_file()
+    assert list(scheduled()) == ["nightly"]
+
+
+# --------------------------------------------------------------------------- environment
+
+
+def test_the_users_own_prefect_does_not_reach_what_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_PROFILE", "PREFECT_API_DATABASE_CONNECTION_URL"):
+        monkeypatch.setenv(name, "of another server")
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    made = environment(HOME, URL)
+    assert "of another server" not in made.values()
+    assert made["AWS_PROFILE"] == "lab"
+    assert made["PREFECT_API_URL"] == f"{URL}/api"
+    inside = ("PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_RESULTS_LOCAL_STORAGE_PATH", "TMPDIR", MARK)
+    assert all(Path(made[name]).is_relative_to(HOME.folder) for name in inside)
+
+
+def test_nothing_calls_home_and_runs_get_what_the_file_says() -> None:
+    made = environment(HOME, URL)
+    assert made["DO_NOT_TRACK"] == "1"
+    assert made["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert made["PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT"] == "false"
+    assert deployed()["definitions"]["env"].items() <= made.items()
+
+
+def test_this_machine_is_never_asked_for_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "intranet")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert environment(HOME, URL)["NO_PROXY"] == "intranet,127.0.0.1,localhost"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,intranet")
+    assert environment(HOME, URL)["no_proxy"] == "127.0.0.1,intranet,localhost"
+
+
+def test_every_setting_is_one_that_prefect_knows() -> None:
+    from prefect.settings.legacy import _get_settings_fields
+    from prefect.settings.models.root import Settings
+
+    known = set(_get_settings_fields(Settings))
+    named = {name for name in environment(HOME, URL) if name.startswith("PREFECT_")}
+    assert named - known - {name for name in os.environ if name.startswith("PREFECT_")} <= {"PREFECT_PROFILES_PATH"}
+
+
+def test_whoever_only_asks_does_not_belong_to_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "environ", {"PREFECT_API_KEY": "x", "PATH": "/bin"})
+        adopt(HOME, URL)
+        assert MARK not in os.environ
+        assert "PREFECT_API_KEY" not in os.environ
+        assert os.environ["PREFECT_API_URL"] == f"{URL}/api"
+
+
+# --------------------------------------------------------------------------- GPUs and workers
+
+
+@pytest.mark.parametrize(
+    ("files", "variable", "found"),
+    [
+        ([], None, ()),
+        (["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"], None, ("0", "1")),
+        (["nvidia3"], None, ("0",)),
+        (["nvidia0", "nvidia1"], "1", ("1",)),
+        (["nvidia0", "nvidia1"], "", ()),
+        (["nvidia0", "nvidia1"], "-1", ()),
+        (["nvidia0", "nvidia1"], "1,-1,0", ("1",)),
+        (["nvidia0"], "GPU-5ebe, MIG-1", ("GPU-5ebe", "MIG-1")),
+    ],
+    ids=["none", "two", "container", "one", "hidden", "minus", "stops", "names"],
+)
+def test_gpus_are_counted(tmp_path: Path, files: list[str], variable: str | None, found: tuple[str, ...]) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    assert gpus(tmp_path, {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}) == found
+
+
+def test_gpus_are_counted_where_there_are_no_devices(tmp_path: Path) -> None:
+    assert gpus(tmp_path / "none", {}) == ()
+
+
+def test_each_gpu_has_a_worker_that_sees_no_other() -> None:
+    def trainers(found: tuple[str, ...]) -> list[tuple[str, int, str | None]]:
+        return [(worker.name, worker.limit, worker.sees) for worker in workers(found) if worker.pool == "gpu"]
+
+    assert trainers(()) == [("gpu", 1, None)]
+    assert trainers(("2",)) == [("gpu", 1, "2")]
+    assert trainers(("0", "1")) == [("gpu-0", 1, "0"), ("gpu-1", 1, "1")]
+    (cpu,) = [worker for worker in workers(("0",)) if worker.pool == "cpu"]
+    assert cpu.sees == "-1"
+
+
+# --------------------------------------------------------------------------- nights
+
+
+def test_nights_are_checked_before_anything_starts() -> None:
+    Nights(on=True, cron="30 1 * * 1-5", timezone="Europe/Berlin").check()
+    Nights(on=False).check()
+    with pytest.raises(UsageError, match="no such time zone"):
+        Nights(on=True, timezone="Europe/Atlantis").check()
+    with pytest.raises(UsageError, match="minute, hour"):
+        Nights(on=True, cron="at two").check()
+    with pytest.raises(UsageError, match="goes with --schedule"):
+        Nights(timezone="Europe/Berlin").check()
+
+
+# --------------------------------------------------------------------------- automations
+
+
+@pytest.mark.parametrize("name", [automations.DEAD_RUNS, *automations.TOLD])
+def test_automations_are_what_prefect_takes(name: str) -> None:
+    from prefect.events.schemas.automations import AutomationCore
+
+    content = automations.read(name)
+    for action in content["actions"]:
+        if "block_document_id" in action:
+            action["block_document_id"] = "00000000-0000-0000-0000-000000000000"
+    made = AutomationCore.model_validate(content)
+    assert made.name.startswith("unetseg: ")
+    assert made.model_dump(mode="json")["trigger"]["expect"]
+
+
+def test_a_run_is_dead_when_three_beats_are_missing() -> None:
+    beat = int(deployed()["definitions"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+    content = automations.read(automations.DEAD_RUNS)
+    assert content["trigger"]["within"] == 3 * beat
+    assert str(3 * beat) in content["description"]
+    assert str(3 * beat) in content["actions"][0]["message"]
+
+
+def test_only_an_address_can_be_told() -> None:
+    with pytest.raises(UsageError, match="must be the address"):
+        automations.tell(None, "hooks.slack.com")  # type: ignore[arg-type]

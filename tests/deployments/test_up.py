@@ -1,0 +1,360 @@
+"""`unetseg up`, `status` and `down`, really: a server, two workers, runs, kills. Each test leaves all up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from deployments.home import Home
+from deployments.processes import belonging_to, is_run
+from unetseg.init import init
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+LONG = ("train.epochs=1000", "train.patience=1000", "train.max_minutes=0")
+
+
+@dataclass
+class Machine:
+    """One home, and what is asked of it."""
+
+    home: Home
+    project: Path
+
+    def unetseg(self, *words: object, status: int | None = 0) -> str:
+        """Run the command; its standard output."""
+        command = [sys.executable, "-m", "deployments.cli", *map(str, words), "--home", str(self.home.folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=self.home.folder.parent)
+        assert status is None or done.returncode == status, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done.stdout + done.stderr
+
+    def up(self, *words: object) -> str:
+        return self.unetseg("up", "--detach", "--port", 0, *words)
+
+    def status(self) -> dict[str, Any]:
+        out = self.unetseg("status", "--json", status=None)
+        found: dict[str, Any] = json.loads(out[out.index('{"up"') :].splitlines()[0])
+        return found
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The server's answer."""
+        record = self.home.read_record()
+        assert record is not None
+        answer = httpx.request(method, f"{record.url}/api{path}", json=body, timeout=60, trust_env=False)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str) -> dict[str, Any]:
+        flow, _, project = name.partition("/")
+        found: dict[str, Any] = self.ask("GET", f"/deployments/name/{flow}/{project}")
+        return found
+
+    def run(self, name: str, **parameters: Any) -> str:
+        made = self.ask(
+            "POST", f"/deployments/{self.deployment(name)['id']}/create_flow_run", {"parameters": parameters}
+        )
+        return str(made["id"])
+
+    def state(self, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask("GET", f"/flow_runs/{run}")["state"]
+        return found
+
+    def wait(self, run: str, *names: str, seconds: float = 240) -> dict[str, Any]:
+        self.until(lambda: self.state(run)["name"] in names, seconds, lambda: f"{self.state(run)}\n{self.logs()}")
+        return self.state(run)
+
+    def until(self, true: Callable[[], object], seconds: float = 120, why: Callable[[], str] = str) -> None:
+        deadline = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < deadline, why()
+            time.sleep(0.3)
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in self.home.logs.glob("*.log"))
+
+    def in_training(self) -> str:
+        """A training that would take for ever, and has begun."""
+        run = self.run("train/eyes", overrides=LONG)
+        self.wait(run, "Running")
+        self.until(lambda: self.epochs() > 0, 240, self.logs)
+        return run
+
+    def epochs(self) -> int:
+        return sum(len(path.read_text().splitlines()) - 1 for path in self.project.glob("runs/*/history.csv"))
+
+    def trainers(self) -> list[psutil.Process]:
+        return [process for process in belonging_to(self.home) if is_run(process)]
+
+
+@pytest.fixture(scope="module")
+def machine(eyes: Path, tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """All is up; at the end nothing is left."""
+    folder = tmp_path_factory.mktemp("machine")
+    project = folder / "eyes"
+    init(eyes / "scans", eyes / "masks", project=project, overrides=tiny)
+    made = Machine(Home(folder / "home"), project)
+    try:
+        made.up("--project", project)
+        yield made
+    finally:
+        made.unetseg("down")
+        assert belonging_to(made.home) == []
+
+
+def test_a_run_that_is_clicked_completes_and_its_log_has_the_librarys_lines(machine: Machine) -> None:
+    run = machine.run("ingest/eyes")
+    assert machine.wait(run, "Completed", "Failed", "Crashed")["type"] == "COMPLETED"
+    machine.until(lambda: any(line["name"].startswith("unetseg") for line in logged(machine, run)), why=machine.logs)
+    lines = [line for line in logged(machine, run) if line["name"].startswith("unetseg")]
+    assert min(line["level"] for line in lines) <= 20  # INFO
+    assert (machine.project / "dataset.zarr" / "zarr.json").exists()
+
+
+def logged(machine: Machine, run: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = machine.ask("POST", "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+    return found
+
+
+def test_status_tells_what_runs(machine: Machine) -> None:
+    found = machine.status()
+    assert (found["up"], found["state"]) == (True, "up")
+    assert [item["name"] for item in found["processes"]] == ["up", "server", "worker cpu", "worker gpu"]
+    assert all(item["alive"] for item in found["processes"])
+    assert {item["name"]: item["limit"] for item in found["pools"]} == {"cpu": None, "gpu": 1}
+    assert [item["online"] for item in found["pools"]] == [1, 1]
+    (project,) = found["projects"]
+    assert (project["name"], project["folder"]) == ("eyes", str(machine.project))
+    assert [item["active"] for item in project["schedules"]] == [False]
+    words = machine.unetseg("status")
+    assert found["server"] in words
+    assert "nights off" in words
+
+
+def test_up_again_makes_nothing_twice(machine: Machine) -> None:
+    def everything() -> list[list[str]]:
+        asked = ("work_pools", "automations", "deployments")
+        return [sorted(item["id"] for item in machine.ask("POST", f"/{kind}/filter", {})) for kind in asked]
+
+    before, processes = everything(), machine.status()["processes"]
+    assert "runs already" in machine.up()
+    assert everything() == before
+    assert [len(ids) for ids in before[:2]] == [2, 1]
+    assert machine.status()["processes"] == processes
+
+
+def test_nights_are_switched_on_and_what_was_changed_in_the_ui_stays(machine: Machine) -> None:
+    def schedule() -> tuple[str, str, bool]:
+        (found,) = machine.deployment("nightly/eyes")["schedules"]
+        return found["schedule"]["cron"], found["schedule"]["timezone"], found["active"]
+
+    machine.up("--schedule", "30 1 * * *", "--timezone", "Europe/Berlin")
+    assert schedule() == ("30 1 * * *", "Europe/Berlin", True)
+    machine.until(lambda: machine.status()["waiting"])
+    machine.up()
+    assert schedule() == ("30 1 * * *", "Europe/Berlin", True)
+    deployment = machine.deployment("nightly/eyes")
+    path = f"/deployments/{deployment['id']}/schedules"
+    by_hand = {"schedule": {"cron": "15 4 * * *", "timezone": "America/Chicago"}, "active": False}
+    machine.ask("PATCH", f"{path}/{deployment['schedules'][0]['id']}", by_hand)
+    machine.up()
+    assert schedule() == ("15 4 * * *", "America/Chicago", False)
+    machine.ask("POST", path, [{"schedule": {"interval": 86400}, "active": True}])  # one more, without a slug
+    machine.up()
+    machine.up("--schedule")
+    found = machine.deployment("nightly/eyes")["schedules"]
+    assert sorted(item["schedule"].get("cron", "") for item in found) == ["", "15 4 * * *"]
+    assert all(item["active"] for item in found)
+    machine.ask("DELETE", f"{path}/{next(item['id'] for item in found if 'cron' not in item['schedule'])}")
+    machine.up("--no-schedule")
+    assert schedule() == ("15 4 * * *", "America/Chicago", False)
+
+
+def test_a_second_project_comes_and_goes(machine: Machine, eyes: Path, tmp_path: Path) -> None:
+    def names() -> set[str]:
+        return {item["name"] for item in machine.ask("POST", "/deployments/filter", {})}
+
+    init(eyes / "scans", eyes / "masks", project=tmp_path / "other")
+    machine.up("--project", tmp_path / "other")
+    assert names() == {"eyes", "other"}
+    assert machine.deployment("train/other")["parameters"]["project"] == str(tmp_path / "other")
+    (tmp_path / "other" / "unetseg.yaml").rename(tmp_path / "away")
+    assert "--forget other" in machine.up()
+    assert names() == {"eyes", "other"}
+    machine.up("--forget", "other")
+    assert names() == {"eyes"}
+
+
+def test_another_program_on_the_port_is_told_of(machine: Machine, tmp_path: Path) -> None:
+    record = machine.home.read_record()
+    assert record is not None
+    port = record.url.rpartition(":")[2]
+    other = Machine(Home(tmp_path / "home"), machine.project)
+    said = other.unetseg("up", "--port", port, "--project", machine.project, status=2)
+    assert "a Prefect server that is not this one" in said
+    assert belonging_to(other.home) == []
+    assert other.unetseg("status", status=1).startswith("nothing runs")
+    assert other.unetseg("down").strip() == "nothing runs"
+
+
+def test_a_worker_that_dies_is_started_again(machine: Machine) -> None:
+    def worker() -> dict[str, Any]:
+        return next(item for item in machine.status()["processes"] if item["name"] == "worker cpu")
+
+    before = worker()["pid"]
+    os.kill(before, signal.SIGKILL)
+    machine.until(lambda: worker()["alive"] and worker()["pid"] != before, why=machine.logs)
+    assert "worker cpu ended by SIGKILL" in (machine.home.logs / "up.log").read_text()
+    run = machine.run("ingest/eyes")
+    assert machine.wait(run, "Completed", "Failed", "Crashed")["type"] == "COMPLETED"
+
+
+def test_a_server_that_dies_is_started_again_and_the_runs_go_on(machine: Machine) -> None:
+    server = next(item for item in machine.status()["processes"] if item["name"] == "server")
+    os.kill(server["pid"], signal.SIGKILL)
+    machine.until(lambda: machine.status()["state"] == "silent", why=machine.logs)
+    machine.until(lambda: machine.status()["up"], why=machine.logs)
+    run = machine.run("ingest/eyes")
+    assert machine.wait(run, "Completed", "Failed", "Crashed")["type"] == "COMPLETED"
+
+
+def test_down_ends_the_run_in_progress_says_so_and_frees_its_place(machine: Machine) -> None:
+    run = machine.in_training()
+    assert len(machine.status()["running"]) == 1
+    machine.unetseg("down")
+    assert belonging_to(machine.home) == []
+    assert machine.unetseg("down").strip() == "nothing runs"
+    assert machine.unetseg("status", status=1).startswith("nothing runs")
+    machine.up()
+    state = machine.state(run)
+    assert state["type"] == "CANCELLED"
+    assert "unetseg down" in state["message"]
+    assert "Start it again" in state["message"]
+    assert machine.status()["running"] == []
+    goes_on(machine)
+
+
+def goes_on(machine: Machine) -> None:
+    """The next run of the same deployment has its place, and goes on from the last epoch."""
+    before = machine.epochs()
+    assert before > 0
+    again = machine.in_training()
+    machine.until(lambda: machine.epochs() > before, 240, machine.logs)
+    machine.ask("POST", f"/flow_runs/{again}/set_state", {"state": {"type": "CANCELLING"}})
+    machine.wait(again, "Cancelled")
+
+
+def test_when_everything_is_killed_the_next_up_says_so_and_frees_the_place(machine: Machine) -> None:
+    run = machine.in_training()
+    record = machine.home.read_record()
+    assert record is not None
+    os.kill(record.watcher.pid, signal.SIGKILL)
+    for process in belonging_to(machine.home):
+        process.kill()
+    machine.until(lambda: not belonging_to(machine.home))
+    assert machine.status()["state"] == "down"
+    machine.up()
+    state = machine.state(run)
+    assert state["type"] == "CRASHED"
+    assert "Its process died" in state["message"]
+    goes_on(machine)
+
+
+def test_what_a_killed_up_has_left_is_told_of_and_ended_by_the_next_up_and_by_down(machine: Machine) -> None:
+    for end in ("up", "down"):
+        run = machine.in_training()
+        record = machine.home.read_record()
+        assert record is not None
+        os.kill(record.watcher.pid, signal.SIGKILL)
+        machine.until(lambda: not machine.home.is_held())
+        assert machine.trainers()
+        assert machine.status()["state"] == "unwatched"
+        assert "unetseg up was killed" in machine.unetseg("status", status=1)
+        before = {process.pid for process in belonging_to(machine.home)}
+        if end == "down":
+            machine.unetseg("down")
+            assert belonging_to(machine.home) == []
+        machine.up()
+        assert before.isdisjoint(process.pid for process in belonging_to(machine.home))
+        assert machine.state(run)["type"] == "CANCELLED"
+
+
+def test_ctrl_c_in_the_terminal_stops_all_and_a_second_one_hurries(machine: Machine) -> None:
+    machine.unetseg("down")
+    command = [sys.executable, "-m", "deployments.cli", "up", "--port", "0", "--home", str(machine.home.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "Ctrl-C" in line:
+                break
+        run = machine.in_training()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert "all is down" in rest
+    assert belonging_to(machine.home) == []
+    machine.up()
+    assert machine.state(run)["type"] in {"CANCELLED", "CRASHED"}
+
+
+def test_failures_are_told_to_a_webhook(machine: Machine) -> None:
+    told: list[str] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        machine.unetseg("notify", f"http://127.0.0.1:{server.server_port}/hook")
+        assert len(told) == 1
+        run = machine.run("train/eyes", overrides=["train.epoch=1"])
+        machine.wait(run, "Failed")
+        machine.until(lambda: len(told) == 2, why=lambda: str(told))
+        assert "failed" in told[1]
+        assert "train.epoch" in told[1] or "epoch" in told[1]
+        promoted = {"version": "0007", "sentence": "promoted 0007: better", "project": "eyes"}
+        emit(machine, "unetseg.model.promoted", promoted)
+        machine.until(lambda: len(told) == 3, why=lambda: str(told))
+        assert "0007" in told[2]
+        assert "promoted 0007: better" in told[2]
+        machine.unetseg("notify", "--off")
+        assert len(machine.ask("POST", "/automations/filter", {})) == 1
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def emit(machine: Machine, event: str, payload: dict[str, Any]) -> None:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    body = {"event": event, "occurred": now, "resource": {"prefect.resource.id": "unetseg.model.0007"}, "related": []}
+    identity = "00000000-0000-4000-8000-000000000007"
+    machine.ask("POST", "/events", [body | {"payload": payload, "id": identity}])
+
+
+def test_the_users_own_prefect_is_not_touched(machine: Machine, tmp_path: Path) -> None:
+    """All that was started, and all commands above, had this home; nothing lies beside it."""
+    inside = {path.name for path in machine.home.folder.iterdir()}
+    assert inside <= {
+        "deploying", "logs", "pools.json", "prefect", "prefect.yaml", "projects.json", "tmp", "up.json", "up.lock",
+    }  # fmt: skip
+    assert oct(machine.home.folder.stat().st_mode)[-3:] == "700"
