@@ -15,7 +15,7 @@ from importlib.metadata import version
 from deployments import automations
 from deployments.deploying import deploy
 from deployments.gpus import gpus
-from deployments.home import HOME, Home, Record, find_home
+from deployments.home import Home, Record, find_home
 from deployments.machine import Machine, stop_all
 from deployments.processes import belonging_to, is_alive, tail
 from deployments.schedules import Nights
@@ -205,8 +205,7 @@ def _addresses(home: Home, wish: Wish, url: str) -> str:
 
 def _option(home: Home) -> str:
     """What a command needs to find this home again."""
-    usual = find_home("") if HOME in os.environ else find_home("~/.unetseg")
-    return "" if home == usual else f" --home {home.folder}"
+    return "" if home == find_home("") else f" --home {home.folder}"
 
 
 # --------------------------------------------------------------------------- down
