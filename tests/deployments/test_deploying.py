@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -83,13 +85,33 @@ def test_this_machine_is_never_asked_for_through_a_proxy(monkeypatch: pytest.Mon
     assert environment(HOME, URL)["no_proxy"] == "127.0.0.1,intranet,localhost"
 
 
-def test_every_setting_is_one_that_prefect_knows() -> None:
-    from prefect.settings.legacy import _get_settings_fields
-    from prefect.settings.models.root import Settings
+SETTINGS = """
+from datetime import timedelta
+from prefect.settings import get_current_settings
+settings = get_current_settings()
+server, vacuum = settings.server, settings.server.services.db_vacuum
+print(settings.api.url, settings.home, settings.profiles_path, settings.results.local_storage_path)
+print(settings.worker.query_seconds, settings.flows.heartbeat_frequency)
+print(settings.logging.extra_loggers, settings.logging.to_api.when_missing_flow)
+print(server.analytics_enabled, server.ui.show_promotional_content, server.ui.api_url)
+print(sorted(vacuum.enabled_vacuum_types))
+print(vacuum.retention_period // timedelta(days=1), server.events.retention_period // timedelta(days=1))
+"""
 
-    known = set(_get_settings_fields(Settings))
-    named = {name for name in environment(HOME, URL) if name.startswith("PREFECT_")}
-    assert named - known - {name for name in os.environ if name.startswith("PREFECT_")} <= {"PREFECT_PROFILES_PATH"}
+
+def test_prefect_understands_every_setting(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    command = [sys.executable, "-c", SETTINGS]
+    done = subprocess.run(command, env=environment(home, URL), cwd=tmp_path, capture_output=True, text=True, check=True)
+    inside = f"{home.prefect} {home.prefect}/profiles.toml {home.prefect}/storage"
+    assert done.stdout.splitlines() == [
+        f"{URL}/api {inside}",
+        "3.0 30",
+        "['unetseg'] ignore",
+        "False False /api",
+        "['events', 'flow_runs', 'orphans']",
+        "90 7",
+    ]
 
 
 def test_whoever_only_asks_does_not_belong_to_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
