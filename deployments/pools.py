@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deployments.environment import deployed
 from deployments.home import Home
 from unetseg.json_files import write_json
 
@@ -16,7 +17,8 @@ __all__ = ["POOLS", "Worker", "make", "pause", "resume", "workers"]
 
 POOLS = ("cpu", "gpu")
 
-_ON_THE_CPU = 2  # runs at once: a prediction of hours, and something short beside it; each uses all processors
+_LONG = 2  # runs of a queue at once: each uses all processors, so more of them would only take each other's memory
+_ON_THE_CPU = 2 * _LONG  # runs at once: while long ones fill their queue, what takes seconds has places left
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,27 @@ def make(client: SyncPrefectClient, home: Home, gpus: int) -> None:
     for name in POOLS:
         if name not in there:
             client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+    for pool, queue in _queues():
+        _make_queue(client, pool, queue)
     noted = home.remembered(home.pools)
     if "gpu" not in there or noted.get("gpus") != gpus:
         client.update_work_pool("gpu", WorkPoolUpdate(concurrency_limit=max(gpus, 1)))
         write_json(home.pools, noted | {"schema_version": 1, "gpus": gpus})
+
+
+def _queues() -> set[tuple[str, str]]:
+    """The queues that ``prefect.yaml`` names, beside the one that every pool has: those of long runs."""
+    places = [item["work_pool"] for item in deployed()["deployments"]]
+    return {(place["name"], place["work_queue_name"]) for place in places if "work_queue_name" in place}
+
+
+def _make_queue(client: SyncPrefectClient, pool: str, queue: str) -> None:
+    """Make a queue where it is missing; `prefect deploy` would make it without a limit."""
+    path = {"work_pool_name": pool}
+    there = client.request("POST", "/work_pools/{work_pool_name}/queues/filter", path_params=path, json={}).json()
+    if queue not in {item["name"] for item in there}:
+        made = {"name": queue, "concurrency_limit": _LONG}
+        client.request("POST", "/work_pools/{work_pool_name}/queues", path_params=path, json=made)
 
 
 def pause(client: SyncPrefectClient, home: Home) -> None:
