@@ -119,18 +119,19 @@ class Machine:
         for name in runs.crash_the_dead(server):
             self._say(f"run {name} had died with its process; it is marked as crashed")
         pools.resume(server, self._home)
+        self._start_workers(server, pools.workers(found))
+        self._say(f"deploying {', '.join(self._projects) or 'nothing: there is no project'}")
+        deploy(server, self._home, self._url, self._projects, self._nights, self._nights_of)
+
+    def _start_workers(self, server: SyncPrefectClient, started: Sequence[pools.Worker]) -> None:
+        """Before the deployments: workers tell what their runs may be given, by which the server checks deployments."""
         self._say("starting the workers")
-        since = datetime.now(UTC)
-        started = pools.workers(found)
+        since, names = datetime.now(UTC), {worker.name for worker in started}
         for worker in started:
             self._worker(worker)
         self._note("starting")
-        self._say(f"deploying {', '.join(self._projects) or 'nothing: there is no project'}")
-        deploy(server, self._home, self._url, self._projects, self._nights, self._nights_of)
-        names = {worker.name for worker in started}
-        self._until(
-            lambda: names <= _heard(server, since), _WORKERS_START, f"not all workers are there ({self._home.logs})"
-        )
+        what = f"not all workers are there (logs: {self._home.logs})"
+        self._until(lambda: names <= _heard(server, since), _WORKERS_START, what)
 
     def _worker(self, worker: pools.Worker) -> None:
         words = ["worker", "start", "--type", "process", "--pool", worker.pool, "--name", worker.name]

@@ -56,7 +56,13 @@ class Machine:
         """The server's answer."""
         record = self.home.read_record()
         assert record is not None
-        answer = httpx.request(method, f"{record.url}/api{path}", json=body, timeout=60, trust_env=False)
+        for _ in range(20):
+            answer = httpx.request(method, f"{record.url}/api{path}", json=body, timeout=60, trust_env=False)
+            if (
+                answer.status_code != httpx.codes.SERVICE_UNAVAILABLE
+            ):  # SQLite is locked; Prefect's clients try again too
+                break
+            time.sleep(0.5)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
