@@ -50,9 +50,11 @@ def record(value: Any) -> Any:  # noqa: ANN401 (any result)
 
 def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401
     """The scores, the outcome and the report of a night."""
-    say_scores(console, f"model {result.version} on scans it never saw", result.scores)
+    if result.scores:
+        say_scores(console, f"model {result.version} on scans it never saw", result.scores)
     console.say(result.sentence)
-    console.say(f"report: {result.report}")
+    if result.report:
+        console.say(f"report: {result.report}")
 
 
 def say_training(console: Console, result: Any) -> None:  # noqa: ANN401

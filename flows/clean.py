@@ -1,19 +1,22 @@
 """Remove old versions of a project's models, but neither production nor previous."""
 
-from prefect import flow
+from prefect import State, flow
 
+from flows.ending import ended
+from flows.run_names import run_name
 from tasks.clean import clean as clean_step
 from unetseg.project import load_project
 
 __all__ = ["clean"]
 
 
-@flow(name="clean", flow_run_name="clean {project}")
-def clean(project: str, keep: int) -> tuple[str, ...]:
+@flow(name="clean", flow_run_name=run_name("clean {project}"))
+def clean(project: str, keep: int) -> State[tuple[str, ...]]:
     """Remove old versions of a project's models, but neither production nor previous.
 
     Args:
         project: Folder of the project, as the worker sees it.
         keep: So many of the newest versions stay, at least 1.
     """
-    return clean_step(load_project(project).models, keep=keep)
+    removed = clean_step(load_project(project).models, keep=keep)
+    return ended(removed, f"removed {', '.join(removed)}" if removed else "nothing to remove")

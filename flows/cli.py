@@ -237,7 +237,7 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 
     result = run_stage("nightly", call, project=project, cluster=cluster, overrides=overrides)
     say_nightly(console, result)
-    finish(console, result, bad=[*result.ingest.quarantined, *result.ingest.failed])
+    finish(console, result, bad=[*result.ingest.quarantined, *result.ingest.failed] if result.ingest else [])
 
 
 @main.command()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from flows.console import Console, import_keras_quietly
+from unetseg.ingest import PAGE
 from unetseg.init import init
 from unetseg.nightly import NightlyResult
 from unetseg.predict import PredictResult, predict
@@ -50,7 +52,7 @@ def run_demo(project: str | Path, console: Console) -> DemoResult:
     with console.progress("predict") as tell:
         segmented = predict(new / "scans", out, bundle=bundle, config=loaded.prediction, project=folder, progress=tell)
     look_at = {
-        "data_check": night.ingest.page,
+        "data_check": folder / PAGE,
         "report": Path(night.report),
         "gallery": segmented.gallery,
         "table": out / "table.csv",
@@ -68,4 +70,4 @@ def _nightly_flow(folder: Path) -> NightlyResult:
     from flows.nightly import nightly
 
     import_keras_quietly()
-    return nightly(project=str(folder))
+    return cast(NightlyResult, nightly(project=str(folder)))  # called so, a flow gives the result of its final state

@@ -1,8 +1,10 @@
 """Choose a model's thresholds and score it on scans it never saw."""
 
-from prefect import flow
+from prefect import State, flow
 
+from flows.ending import ended
 from flows.parameters import project_with
+from flows.run_names import run_name
 from tasks.evaluate import evaluate as evaluate_step
 from unetseg.config import EvaluateConfig
 from unetseg.evaluate import EvaluateResult
@@ -10,19 +12,20 @@ from unetseg.evaluate import EvaluateResult
 __all__ = ["evaluate"]
 
 
-@flow(name="evaluate", flow_run_name="evaluate {project} {model}")
+@flow(name="evaluate", flow_run_name=run_name("evaluate {project} {model}"))
 def evaluate(
     project: str,
     model: str = "latest",
     settings: EvaluateConfig = EvaluateConfig(),
     overrides: tuple[str, ...] = (),
-) -> EvaluateResult:
+) -> State[EvaluateResult]:
     """Choose a model's thresholds and score it on scans it never saw.
 
     Args:
         project: Folder of the project, as the worker sees it.
         model: A version number, latest, production or previous.
         settings: What is changed here is stronger than unetseg.yaml, for this run.
-        overrides: Settings to change for this run, such as train.epochs=5; stronger than everything else.
+        overrides: Settings to change for this run, such as evaluate.target=0.95; stronger than everything else.
     """
-    return evaluate_step(project_with(project, overrides, evaluate=settings), model=model)
+    result = evaluate_step(project_with(project, overrides, settings=settings), model=model)
+    return ended(result, result.sentence)

@@ -1,15 +1,17 @@
 """Score a model on other scans with masks; its thresholds stay as they are."""
 
-from prefect import flow
+from prefect import State, flow
 
+from flows.ending import ended
 from flows.parameters import project_with
+from flows.run_names import run_name
 from tasks.evaluate_on import evaluate_on as evaluate_on_step
 from unetseg.evaluate import EvaluateResult
 
 __all__ = ["evaluate_on"]
 
 
-@flow(name="evaluate_on", flow_run_name="evaluate {project} {model} on {scans}")
+@flow(name="evaluate_on", flow_run_name=run_name("evaluate {project} {model} on {scans}"))
 def evaluate_on(
     project: str,
     scans: str,
@@ -18,7 +20,7 @@ def evaluate_on(
     guides: str = "",
     name: str = "",
     overrides: tuple[str, ...] = (),
-) -> EvaluateResult:
+) -> State[EvaluateResult]:
     """Score a model on other scans with masks; its thresholds stay as they are.
 
     Args:
@@ -31,4 +33,5 @@ def evaluate_on(
         overrides: Settings to change for this run, such as predict.engine=keras.
     """
     loaded = project_with(project, overrides)
-    return evaluate_on_step(loaded, scans, masks, guides=guides, model=model, name=name)
+    result = evaluate_on_step(loaded, scans, masks, guides=guides, model=model, name=name)
+    return ended(result, result.sentence)

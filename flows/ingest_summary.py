@@ -20,11 +20,7 @@ def say_ingest(console: Console, result: IngestResult) -> None:
 
     Files in quarantine are not listed: the library's log has named each one, with the reason.
     """
-    splits = ", ".join(f"{number} {split}" for split, number in result.splits.items())
-    console.say(
-        f"ingested {result.done} scans, {result.skipped} unchanged ({splits}); {len(result.unlabelled)} without masks, "
-        f"{len(result.quarantined) + len(result.failed)} quarantined, {len(result.vanished)} vanished"
-    )
+    console.say(result.sentence)
     _say_classes(console, result)
     _say_suspicions(console, result)
     console.say(f"\ndata check: {result.page}")

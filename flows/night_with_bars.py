@@ -31,6 +31,7 @@ def night_with_bars(
         ingest=_with_bar(console, "ingest", partial(ingest, cluster=cluster)),
         train=partial(_quiet_train, console),
         evaluate=_with_bar(console, "evaluate", evaluate),
+        predict=_with_bar(console, "predict", library.predict_after),
     )
     return library.nightly(load_project(project, overrides), steps)
 

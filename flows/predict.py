@@ -1,20 +1,24 @@
 """Segment a folder of scans with a project's model."""
 
-from prefect import State, flow
-from prefect.states import Completed
+from pathlib import Path
 
+from prefect import State, flow
+
+from flows.ending import ended
 from flows.parameters import project_with
+from flows.run_names import run_name
 from tasks.predict import finish, open_prediction, segment
 from tasks.step import unseen
 from unetseg.config import PredictConfig
 from unetseg.predict import PredictResult, check_failures, occupied
+from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.storage import locate
 
-__all__ = ["predict"]
+__all__ = ["predict", "predict_after"]
 
 
-@flow(name="predict", flow_run_name="predict {folder}")
+@flow(name="predict", flow_run_name=run_name("predict {folder}"))
 def predict(  # noqa: PLR0913 (one per field of the form)
     project: str,
     folder: str,
@@ -35,13 +39,29 @@ def predict(  # noqa: PLR0913 (one per field of the form)
         cluster: Address of a running Dask scheduler; empty means threads of the worker.
         overwrite: Also do scans again that are up to date; each output stays until the new one is there.
         settings: What is changed here is stronger than unetseg.yaml, for this run.
-        overrides: Settings to change for this run, such as train.epochs=5; stronger than everything else.
+        overrides: Settings to change for this run, such as predict.workers=4; stronger than everything else.
     """
-    loaded = project_with(project, overrides, predict=settings)
-    bundle, config = model_folder(loaded.models, model), loaded.prediction
-    places = {"bundle": bundle, "project": loaded.folder}
-    opened = open_prediction(locate(folder), locate(out), **places, config=config, cluster=cluster)
+    loaded = project_with(project, overrides, settings=settings)
+    result = _segment(loaded, locate(folder), locate(out), model=model, cluster=cluster, overwrite=overwrite)
+    return ended(result, result.sentence)
+
+
+def predict_after(project: Project) -> PredictResult:
+    """Segment the folder that a night is to segment, as `unetseg.nightly.predict_after` does, by tasks.
+
+    Args:
+        project: whose settings name it.
+    """
+    return _segment(project, locate(project.nightly.predict_folder), locate(project.nightly.predict_out))
+
+
+def _segment(
+    project: Project, folder: Path, out: Path, *, model: str = "production", cluster: str = "", overwrite: bool = False
+) -> PredictResult:
+    bundle, config = model_folder(project.models, model), project.prediction
+    places = {"bundle": bundle, "project": project.folder}
+    opened = open_prediction(folder, out, **places, config=config, cluster=cluster)
     with occupied(opened, overwrite=overwrite) as held:
         result = finish(unseen(held), unseen(segment(held)))
     check_failures(result, config)
-    return Completed(data=result, message=result.sentence)
+    return result

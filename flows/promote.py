@@ -1,16 +1,19 @@
 """Make one version of a project's models production."""
 
-from prefect import flow
+from prefect import State, flow
 
+from flows.ending import ended
+from flows.run_names import run_name
+from tasks.events import PROMOTED, tell_production
 from tasks.promote import promote as promote_step
 from unetseg.project import load_project
-from unetseg.registry import Aliases
+from unetseg.registry import Aliases, read_aliases
 
 __all__ = ["promote"]
 
 
-@flow(name="promote", flow_run_name="promote {project} {version}")
-def promote(project: str, version: str, why: str = "promoted by hand") -> Aliases:
+@flow(name="promote", flow_run_name=run_name("promote {project} {version}"))
+def promote(project: str, version: str, why: str = "promoted by hand") -> State[Aliases]:
     """Make one version of a project's models production.
 
     Args:
@@ -18,4 +21,11 @@ def promote(project: str, version: str, why: str = "promoted by hand") -> Aliase
         version: A version number, or latest.
         why: Kept in the history.
     """
-    return promote_step(load_project(project).models, version, why=why)
+    loaded = load_project(project)
+    before = read_aliases(loaded.models)
+    after = promote_step(loaded.models, version, why=why)
+    if after.production == before.production:
+        return ended(after, f"{after.production} is production already: nothing to do")
+    sentence = f"promoted {after.production}: {why}"
+    tell_production(loaded.folder, PROMOTED, before, after, sentence)
+    return ended(after, sentence)

@@ -1,7 +1,10 @@
 """Make the previous version of a project's models production again."""
 
-from prefect import flow
+from prefect import State, flow
 
+from flows.ending import ended
+from flows.run_names import run_name
+from tasks.events import ROLLED_BACK, tell_production
 from tasks.rollback import rollback as rollback_step
 from unetseg.project import load_project
 from unetseg.registry import Aliases, read_aliases
@@ -9,8 +12,8 @@ from unetseg.registry import Aliases, read_aliases
 __all__ = ["rollback"]
 
 
-@flow(name="rollback", flow_run_name="rollback {project}")
-def rollback(project: str, why: str = "rolled back by hand", of: str = "") -> Aliases:
+@flow(name="rollback", flow_run_name=run_name("rollback {project}"))
+def rollback(project: str, why: str = "rolled back by hand", of: str = "") -> State[Aliases]:
     """Make the previous version of a project's models production again.
 
     Args:
@@ -19,6 +22,12 @@ def rollback(project: str, why: str = "rolled back by hand", of: str = "") -> Al
         of: The version to take out of production, so that a run that is repeated changes nothing; empty means whatever
             is production.
     """
-    models = load_project(project).models
+    loaded = load_project(project)
+    before = read_aliases(loaded.models)
     # Named before the step: one that is tried again after its change came through must not undo it.
-    return rollback_step(models, why=why, of=of or read_aliases(models).production)
+    after = rollback_step(loaded.models, why=why, of=of or before.production)
+    if after.production == before.production:
+        return ended(after, f"{of} is not in production any more: nothing to do")
+    sentence = f"rolled back to {after.production} from {before.production}: {why}"
+    tell_production(loaded.folder, ROLLED_BACK, before, after, sentence)
+    return ended(after, sentence)

@@ -1,7 +1,9 @@
 """Choose thresholds of a model anew from its stored curves."""
 
-from prefect import flow
+from prefect import State, flow
 
+from flows.ending import ended
+from flows.run_names import run_name
 from tasks.thresholds import thresholds as thresholds_step
 from unetseg.evaluate import EvaluateResult
 from unetseg.project import load_project
@@ -9,8 +11,8 @@ from unetseg.project import load_project
 __all__ = ["thresholds"]
 
 
-@flow(name="thresholds", flow_run_name="thresholds {project} {model}")
-def thresholds(project: str, criteria: tuple[str, ...], model: str = "production") -> EvaluateResult:
+@flow(name="thresholds", flow_run_name=run_name("thresholds {project} {model}"))
+def thresholds(project: str, criteria: tuple[str, ...], model: str = "production") -> State[EvaluateResult]:
     """Choose thresholds of a model anew from its stored curves; the network does not run.
 
     Args:
@@ -18,4 +20,5 @@ def thresholds(project: str, criteria: tuple[str, ...], model: str = "production
         criteria: Classes with their criterion, such as iris=recall_at_precision:0.95 or pupil=fixed:0.3.
         model: A version number, latest, production or previous.
     """
-    return thresholds_step(load_project(project), criteria, model=model)
+    result = thresholds_step(load_project(project), criteria, model=model)
+    return ended(result, result.sentence)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
-from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
@@ -14,13 +14,25 @@ from unetseg.class_table import CLASS_HEAD, class_rows, overlap_rows
 from unetseg.class_totals import ClassTotal
 from unetseg.dataset import open_dataset
 from unetseg.dataset_index import Index
+from unetseg.evaluate import EvaluateResult
+from unetseg.gate import GateResult
 from unetseg.history import Row, best_row, class_names, dice_column, read_history
 from unetseg.ingest import IngestResult
 from unetseg.predict import PredictResult
 from unetseg.readers import BadFile
+from unetseg.report_pictures import report_pictures
+from unetseg.storage import read_bytes
 from unetseg.train import TrainResult
 
-__all__ = ["show_ingest", "show_prediction", "show_quarantine", "show_scores", "show_sentence", "show_training"]
+__all__ = [
+    "show_decision",
+    "show_evaluation",
+    "show_ingest",
+    "show_prediction",
+    "show_quarantine",
+    "show_sentence",
+    "show_training",
+]
 
 _SCORES = ("recall", "precision", "f1", "dice", "iou", "average_precision", "threshold")
 _MOST_ROWS = 500  # of a table: the database keeps all of each run, and the page and the dataset have the rest
@@ -30,14 +42,51 @@ _LARGEST_PICTURE = 400_000  # bytes: the server keeps artifacts twice, and the p
 _EPOCH_COLUMNS = ("epoch", "loss", "validation_score", "learning_rate", "seconds")
 
 
-def show_scores(scores: Mapping[str, Mapping[str, Any]], report: str) -> None:
-    """A table of scores, and where the report is."""
-    head = "| class | " + " | ".join(name.replace("_", " ") for name in _SCORES) + " |"
-    rule = "|---" * (len(_SCORES) + 1) + "|"
-    rows = [
-        f"| {name} | " + " | ".join(_number(row.get(score)) for score in _SCORES) + " |" for name, row in scores.items()
+def show_evaluation(result: EvaluateResult) -> None:
+    """What an evaluation came to: scores, thresholds, warnings, the scans of the report, and where that is."""
+    head = ["class", *(name.replace("_", " ") for name in _SCORES)]
+    rows = [[name, *(_number(row.get(score)) for score in _SCORES)] for name, row in result.scores.items()]
+    cuts = [[name, f"{chosen['value']:.4f}", str(chosen["reason"])] for name, chosen in result.thresholds.items()]
+    parts = [
+        f"{result.sentence[0].upper()}{result.sentence[1:]}, on scans it never saw.",
+        _table(head, rows),
+        _table(["class", "threshold", "why"], cuts if result.decision == "thresholds" else []),
+        "\n".join(f"- {warning}" for warning in result.warnings),
+        _scans_of(result.report),
+        f"Report, with curves and intervals: `{result.report}`",
     ]
-    create_markdown_artifact("\n".join([head, rule, *rows, "", f"Report: `{report}`"]), key="scores")
+    create_markdown_artifact("\n\n".join(part for part in parts if part), key="scores")
+    create_link_artifact(result.report.as_uri(), link_text=str(result.report), key="report")
+    show_quarantine(result.quarantined)
+
+
+def _scans_of(report: Path) -> str:
+    """The scans of a report, with truth, prediction and errors: as many as an artifact may hold."""
+    shown: dict[str, list[str]] = {}
+    left = _LARGEST_PICTURE
+    for picture in report_pictures(read_bytes(report).decode()):
+        left -= len(picture.source)
+        if left < 0:
+            break
+        what = escape(picture.shows)
+        shown.setdefault(picture.scan, []).append(f'<img alt="{what}" title="{what}" src="{picture.source}">')
+    return "\n\n".join(f"**{scan}**\n\n{' '.join(pictures)}" for scan, pictures in shown.items())
+
+
+def show_decision(result: GateResult) -> None:
+    """Why the gate decided as it did, class by class where it compared two models."""
+    verdict = f"{'promoted' if result.promoted else 'not promoted'} {result.version}: {result.reason}"
+    parts = [verdict[0].upper() + verdict[1:]]
+    if numbers := result.numbers:
+        rows = [
+            [name, _number(item.before), _number(item.after), f"{item.tolerance:g}", "yes" if item.ruined else ""]
+            for name, item in numbers.classes.items()
+        ]
+        rows.append(["macro", _number(numbers.before), _number(numbers.after), "", ""])
+        against = numbers.against or "production"
+        head = ["class", f"{numbers.score} of {against}", f"of {result.version}", "may lose", "lost more"]
+        parts.append(_table(head, rows))
+    create_markdown_artifact("\n\n".join(parts), key="decision")
 
 
 def show_quarantine(files: Sequence[BadFile]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.artifacts import show_scores
-from tasks.step import step
+from tasks.artifacts import show_evaluation
+from tasks.progress import ProgressArtifact
+from tasks.step import shown, step
 from unetseg import evaluate as library
 from unetseg.project import Project
 
@@ -13,6 +14,8 @@ __all__ = ["evaluate"]
 @step("evaluate", "evaluate {project.folder.name}")
 def evaluate(project: Project, *, model: str = "latest") -> library.EvaluateResult:
     """Choose thresholds and score one model."""
-    result = library.evaluate(project, model=model)
-    show_scores(result.scores, str(result.report))
+    progress = ProgressArtifact("evaluate")
+    result = library.evaluate(project, model=model, progress=progress)
+    progress.flush()
+    shown(show_evaluation, result, of="evaluate", where=result.report)
     return result

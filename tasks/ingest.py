@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.artifacts import show_ingest
 from tasks.progress import ProgressArtifact
-from tasks.step import TRIED, step, unseen
+from tasks.step import TRIED, shown, step, unseen
 from unetseg import ingest as library
 from unetseg.ingest_outcomes import Outcome
 from unetseg.parallel import Progress
@@ -28,7 +28,7 @@ def ingest(project: Project, *, cluster: str = "") -> library.IngestResult:
         return outcomes
 
     result = library.ingest(project, cluster=cluster, run_batch=run_batch)
-    show_ingest(result)
+    shown(show_ingest, result, of="ingest", where=result.page)
     return result
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.artifacts import show_prediction
 from tasks.progress import ProgressArtifact
-from tasks.step import step, unseen
+from tasks.step import shown, step, unseen
 from unetseg import predict as library
 from unetseg.config import PredictConfig
 from unetseg.parallel import Progress, Workers
@@ -17,8 +16,6 @@ from unetseg.predict_open import Prediction
 from unetseg.predict_workers import workers_for
 
 __all__ = ["finish", "open_prediction", "segment", "segment_batch"]
-
-logger = logging.getLogger(__name__)
 
 
 @step("open prediction", "look at {folder.name}")
@@ -50,13 +47,5 @@ def segment_batch(batch: PredictBatch, workers: Workers, progress: Progress) -> 
 def finish(prediction: Prediction, records: Sequence[BatchRecord]) -> library.PredictResult:
     """Write table, gallery and record of the run, and show what was found."""
     result = library.finish(prediction, records)
-    _show(result)
+    shown(show_prediction, result, of="predict", where=result.out)
     return result
-
-
-def _show(result: library.PredictResult) -> None:
-    """A server that takes no artifact must not fail a prediction that is done."""
-    try:
-        show_prediction(result)
-    except Exception:
-        logger.warning("predict: the results are not shown; they are in %s", result.out, exc_info=True)

@@ -13,7 +13,9 @@ from prefect.utilities.annotations import quote
 from unetseg.parallel import Progress
 from unetseg.storage import is_disk_error
 
-__all__ = ["TRIED", "is_io_error", "log_progress", "step", "unseen"]
+__all__ = ["TRIED", "is_io_error", "log_progress", "shown", "step", "unseen"]
+
+logger = logging.getLogger("unetseg.shown")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +46,21 @@ async def is_io_error(task: Any, run: Any, state: Any) -> bool:  # noqa: ANN401 
 def unseen(value: T) -> T:
     """An argument of a task as it is: Prefect would look through all of it for results of other tasks."""
     return cast(T, quote(value))  # Prefect takes the wrapping off
+
+
+def shown(show: Callable[[T], None], result: T, *, of: str, where: object) -> None:
+    """Show a result in the UI; a server that does not take it must not fail, or begin anew, what is done.
+
+    Args:
+        show: makes the artifacts.
+        result: of a step.
+        of: the step.
+        where: the result lies.
+    """
+    try:
+        show(result)
+    except Exception:
+        logger.warning("%s: the results are not shown; they are in %s", of, where, exc_info=True)
 
 
 def step(name: str, run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.artifacts import show_scores
-from tasks.step import step
+from tasks.artifacts import show_evaluation
+from tasks.step import shown, step
 from unetseg import operating_point as library
 from unetseg.evaluate import EvaluateResult
 from unetseg.project import Project
@@ -17,5 +17,5 @@ __all__ = ["thresholds"]
 def thresholds(project: Project, criteria: Sequence[str], *, model: str = "production") -> EvaluateResult:
     """Choose thresholds of one model anew."""
     result = library.set_thresholds(project, criteria, model=model)
-    show_scores(result.scores, str(result.report))
+    shown(show_evaluation, result, of="thresholds", where=result.report)
     return result

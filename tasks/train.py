@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 from tasks.artifacts import show_training
 from tasks.progress import ProgressArtifact
-from tasks.step import log_progress, step
+from tasks.step import log_progress, shown, step
 from unetseg import train as library
 from unetseg.project import Project
 
 __all__ = ["train"]
-
-logger = logging.getLogger(__name__)
 
 
 @step("train", "train {project.folder.name}")
@@ -27,13 +23,5 @@ def train(project: Project) -> library.TrainResult:
     result = library.train(project, progress=tell)
     bar(result.epochs, result.epochs, f"best epoch {result.best_epoch}")  # it may have stopped early
     bar.flush()
-    _show(result)
+    shown(show_training, result, of="train", where=result.run)
     return result
-
-
-def _show(result: library.TrainResult) -> None:
-    """A server that takes no artifact must not end, or begin anew, a training that is done."""
-    try:
-        show_training(result)
-    except Exception:
-        logger.warning("train: the results are not shown; they are in %s", result.run, exc_info=True)

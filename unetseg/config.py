@@ -42,6 +42,7 @@ __all__ = [
     "IngestConfig",
     "LossConfig",
     "ModelConfig",
+    "NightlyConfig",
     "PredictConfig",
     "ScanSource",
     "Settings",
@@ -415,6 +416,13 @@ class TrainConfig:
         Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"],
         Field(description="Keras precision policy; auto: mixed on GPUs that gain from it, else float32."),
     ] = "auto"
+    gpu: Annotated[
+        Literal["preferred", "required"],
+        Field(
+            description="Where no GPU is found: preferred: training goes on on the CPU, and says so; required: it is "
+            "refused before any work."
+        ),
+    ] = "preferred"
 
 
 def _checked_criterion(text: str) -> str:
@@ -613,6 +621,36 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, config=_FORBID)
+class NightlyConfig:
+    """What a night does beside ingest, train, evaluate and gate."""
+
+    when_busy: Annotated[
+        Literal["wait", "skip"],
+        Field(
+            description="While another run ingests or trains in the project: wait: the night begins when that one has "
+            "ended; skip: it ends at once, and says so."
+        ),
+    ] = "wait"
+    predict_folder: Annotated[
+        str,
+        Field(
+            description="Folder of scans that each night segments at its end, with production: all of them after a "
+            "promotion, else what is new or missing. A relative one is below the project's folder. Empty: none."
+        ),
+    ] = ""
+    predict_out: Annotated[
+        str, Field(description="Where the outputs go; a relative folder is below the project's.")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        if bool(self.predict_folder) != bool(self.predict_out):
+            given, missing = ("folder", "out") if self.predict_folder else ("out", "folder")
+            raise ValueError(f"predict_{given} is set, so predict_{missing} must be, too; or empty both")
+        return self
+
+
+@dataclass(frozen=True, config=_FORBID)
 class CardConfig:
     """What a model's card says that no number can tell."""
 
@@ -634,6 +672,7 @@ class Settings:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     gate: GateConfig = field(default_factory=GateConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
+    nightly: NightlyConfig = field(default_factory=NightlyConfig)
     card: CardConfig = field(default_factory=CardConfig)
 
 

@@ -19,7 +19,7 @@ import keras
 
 from unetseg.errors import UsageError
 
-__all__ = ["Device", "find_device", "is_out_of_memory", "list_devices", "machine_memory", "spread"]
+__all__ = ["Device", "check_gpu", "find_device", "is_out_of_memory", "list_devices", "machine_memory", "spread"]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,23 @@ def find_device() -> Device:
         return Device("CPU", 0, machine_memory())
     name, memory, capability = _ask_driver()
     return Device(name, len(gpus), memory, _precision(capability))
+
+
+def check_gpu(rule: str) -> None:
+    """Refuse to train on the CPU where the settings say so.
+
+    Args:
+        rule: ``train.gpu``.
+
+    Raises:
+        UsageError: a GPU is required, and Keras finds none.
+    """
+    if rule == "required" and not list_devices("gpu"):
+        backend = keras.backend.backend()
+        raise UsageError(
+            f"train.gpu: required, but Keras on {backend} finds no GPU here; start it where there is one, install a "
+            f"{backend} that knows this one (or set KERAS_BACKEND), or set train.gpu to preferred"
+        )
 
 
 def list_devices(kind: str | None = None) -> list[str]:

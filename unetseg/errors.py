@@ -9,6 +9,7 @@
     ├── DataError           the data as a whole cannot be used: too few groups, too many failures
     │   └── DamagedFileError    one of unetseg's own files is no longer what was written
     ├── BundleError         a model cannot be trusted: damaged, unknown schema, wrong result
+    ├── BusyError           another run works on the project, and this one shall not wait for it
     ├── ClusterError        a Dask cluster is lost, or cannot do the work; what is finished stays
     └── WorkerDiedError     those who worked on one unit died; it fails, the batch goes on
 """
@@ -16,6 +17,7 @@
 __all__ = [
     "BadFileError",
     "BundleError",
+    "BusyError",
     "ClusterError",
     "DamagedFileError",
     "DataError",
@@ -57,6 +59,10 @@ class MovedError(DataError):
 
 class BundleError(UnetsegError, ValueError):
     """A trained model is damaged, from another schema, or does not reproduce its own test output."""
+
+
+class BusyError(UnetsegError, RuntimeError):
+    """Another run works on the project; the message tells since when, and whose it is."""
 
 
 class ClusterError(UnetsegError, RuntimeError):

@@ -36,6 +36,8 @@ __all__ = ["EvaluateResult", "error_pictures", "evaluate", "publish"]
 
 logger = logging.getLogger(__name__)
 
+_MACRO = ("recall", "precision", "f1")  # of a sentence; the table has all
+
 
 @dataclass(frozen=True)
 class EvaluateResult:
@@ -60,6 +62,13 @@ class EvaluateResult:
     report: Path
     quarantined: tuple[BadFile, ...] = ()
     decision: Rule = "thresholds"
+
+    @property
+    def sentence(self) -> str:
+        """What came of it, in numbers; a score that is not measurable is a dash."""
+        macro = self.scores.get("macro", {})
+        shown = (f"{name} {'–' if macro.get(name) is None else format(macro[name], '.3f')}" for name in _MACRO)
+        return f"evaluated {self.version}: macro {', '.join(shown)}"
 
 
 def evaluate(project: Project, *, model: str = "latest", progress: Progress = silent) -> EvaluateResult:

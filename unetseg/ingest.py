@@ -10,7 +10,7 @@ import logging
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from unetseg.sources import SourceFile, same_files
 from unetseg.splits import assign_splits, inherited_splits
 from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, refresh
 from unetseg.suspicions import find_suspicions
+from unetseg.working import working
 
 __all__ = ["PAGE", "IngestBatch", "IngestResult", "group_of", "ingest", "ingest_batch"]
 
@@ -73,6 +74,15 @@ class IngestResult:
     splits: dict[str, int]
     dataset: Path
     page: Path
+
+    @property
+    def sentence(self) -> str:
+        """What became of the scans, in numbers."""
+        splits = ", ".join(f"{number} {split}" for split, number in self.splits.items())
+        return (
+            f"ingested {self.done} scans, {self.skipped} unchanged ({splits}); {len(self.unlabelled)} without masks, "
+            f"{len(self.quarantined) + len(self.failed)} quarantined, {len(self.vanished)} vanished"
+        )
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,8 @@ def ingest(
     guide_names(project.sources.guides)
     for folder in _folders(project):
         refresh(folder)
-    with locked(project.folder):  # a second ingest would sweep away what the first is writing
+    # A second ingest would sweep away what the first is writing, and a training must find all scans that it began with.
+    with working(project.folder, "ingest"), nullcontext() if is_remote(project.folder) else locked(project.folder):
         return _ingest_all(project, cluster, run_batch or partial(ingest_batch, progress=progress), only_split)
 
 

@@ -1,5 +1,8 @@
 """Nightly: ingest -> (unchanged? stop) -> train -> evaluate -> better than production? -> promote.
 
+Unchanged means: a model is there that was trained on this data with these settings of model, loss, augment and train,
+is evaluated by the settings of today, and met the gate under its rules of today. The version of unetseg does not count.
+
 The steps are given, so that the same sentence runs as library calls and as Prefect tasks. A night that was cut short
 goes on the next time from the first step that is missing.
 """
@@ -12,21 +15,37 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.errors import BundleError
+from unetseg.errors import BundleError, BusyError, DataError, UnetsegError
 from unetseg.evaluate import EvaluateResult, evaluate
 from unetseg.evaluation_files import has_pages
 from unetseg.gate import GateResult, decided, gate
 from unetseg.ingest import IngestResult, ingest
 from unetseg.old_settings import same_settings
+from unetseg.parallel import Progress, silent
+from unetseg.predict import PredictResult, predict
 from unetseg.project import Project
 from unetseg.registry import model_folder, read_aliases, versions
 from unetseg.registry_cleaning import clean
 from unetseg.same_scans import inference_today, ran_otherwise
+from unetseg.storage import locate
 from unetseg.train import TrainResult, train, training_fingerprint
+from unetseg.working import working
 
-__all__ = ["NightlyResult", "Steps", "nightly"]
+__all__ = ["NightlyResult", "Steps", "nightly", "predict_after"]
 
 logger = logging.getLogger(__name__)
+
+
+def predict_after(project: Project, *, progress: Progress = silent) -> PredictResult:
+    """Segment the folder of ``nightly.predict_folder`` with production.
+
+    Args:
+        project: whose settings name it.
+        progress: told about every scan.
+    """
+    folder, out = locate(project.nightly.predict_folder), locate(project.nightly.predict_out)
+    bundle, config = model_folder(project.models), project.prediction
+    return predict(folder, out, bundle=bundle, config=config, project=project.folder, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,7 @@ class Steps:
     train: Callable[[Project], TrainResult] = train
     evaluate: Callable[..., EvaluateResult] = evaluate
     gate: Callable[..., GateResult] = gate
+    predict: Callable[[Project], PredictResult] = predict_after
 
 
 @dataclass(frozen=True)
@@ -44,34 +64,60 @@ class NightlyResult:
     """What one night did.
 
     Attributes:
-        outcome: ``promoted``, ``kept`` or ``unchanged``.
+        outcome: ``promoted``, ``kept``, ``unchanged``, or ``skipped`` where another run works on the project.
         sentence: the outcome in words and numbers.
-        version: of the model that this data and these settings give.
+        version: of the model that this data and these settings give; empty where the night was skipped.
         production: the version in production now, or None.
         scores: of ``version``, a row per class, and ``micro``, ``macro``, ``weighted``.
-        ingest: what ingest did.
-        report: page to look at.
+        ingest: what ingest did; None where the night was skipped.
+        report: page to look at; empty likewise.
         removed: old versions that ``gate.keep_models`` let go.
+        predicted: what came of the folder that the settings name; None where they name none.
     """
 
-    outcome: Literal["promoted", "kept", "unchanged"]
+    outcome: Literal["promoted", "kept", "unchanged", "skipped"]
     sentence: str
     version: str
     production: str | None
     scores: dict[str, dict[str, Any]]
-    ingest: IngestResult
+    ingest: IngestResult | None
     report: str
     removed: tuple[str, ...] = ()
+    predicted: PredictResult | None = None
 
 
 def nightly(project: Project, steps: Steps | None = None) -> NightlyResult:
     """Run one night.
 
+    Production changes in one step, the gate's: whatever fails before leaves it as it was.
+
     Args:
         project: to bring up to date.
         steps: how each step is run.
+
+    Raises:
+        UsageError: settings that do not fit, or no GPU where one is required.
+        DataError: the night is done, but the folder that it was to segment could not be; the next night does.
     """
     steps = steps or Steps()
+    _check_gpu(project)
+    try:
+        with working(project.folder, "nightly", wait=project.settings.nightly.when_busy == "wait"):
+            night = _bring_up_to_date(project, steps)
+    except BusyError as error:
+        production = read_aliases(project.models).production
+        return NightlyResult("skipped", f"skipped: {error}", "", production, {}, None, "")
+    return _with_prediction(project, steps, night)
+
+
+def _check_gpu(project: Project) -> None:
+    if project.settings.train.gpu == "required":  # else a night without anything to do would import Keras for it
+        from unetseg.devices import check_gpu
+
+        check_gpu(project.settings.train.gpu)
+
+
+def _bring_up_to_date(project: Project, steps: Steps) -> NightlyResult:
     ingested = steps.ingest(project)
     version = _trained_on(project, ingested.fingerprint) or steps.train(project).version
     before = load_bundle(model_folder(project.models, version))
@@ -83,6 +129,18 @@ def nightly(project: Project, steps: Steps | None = None) -> NightlyResult:
     keep = project.settings.gate.keep_models
     removed = clean(project.models, keep=keep) if keep else ()
     return replace(_conclude(project, ingested, decision, unchanged=unchanged), removed=removed)
+
+
+def _with_prediction(project: Project, steps: Steps, night: NightlyResult) -> NightlyResult:
+    """Segment the folder that the settings name, if any: what is up to date there is not done again."""
+    folder = project.nightly.predict_folder
+    if not (folder and night.production):
+        return night
+    try:
+        predicted = steps.predict(project)
+    except (UnetsegError, OSError) as error:
+        raise DataError(f"{night.sentence}; but {folder} was not segmented: {error}") from error
+    return replace(night, predicted=predicted, sentence=f"{night.sentence}; {predicted.sentence}")
 
 
 def _trained_on(project: Project, fingerprint: str) -> str | None:
@@ -133,7 +191,7 @@ def _conclude(project: Project, ingested: IngestResult, decision: GateResult, *,
     sentence = f"{outcome} {decision.version if decision.promoted else production or 'nothing'}: {decision.reason}"
     if unchanged:
         outcome = "unchanged"
-        sentence = f"unchanged: data and settings are those of model {decision.version}; nothing was trained"
+        sentence = f"unchanged since {decision.version}: nothing to do"
     evaluation = bundle.evaluation or {}
     return NightlyResult(
         outcome=outcome,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from unetseg.config import PredictConfig, ScanSource, Settings, Sources, to_plain
+from unetseg.config import NightlyConfig, PredictConfig, ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
 from unetseg.old_settings import renew_settings
 from unetseg.storage import is_remote, locate, read_bytes, write_bytes
@@ -55,6 +55,15 @@ class Project:
         """How scans are segmented; a relative folder of guides is one below the project's."""
         config = self.settings.predict
         return replace(config, guides=_lengthened(config.guides, self.folder)) if config.guides else config
+
+    @property
+    def nightly(self) -> NightlyConfig:
+        """What a night does; relative folders are below the project's."""
+        config = self.settings.nightly
+        if not config.predict_folder:
+            return config
+        folder, out = (_lengthened(path, self.folder) for path in (config.predict_folder, config.predict_out))
+        return replace(config, predict_folder=folder, predict_out=out)
 
     @property
     def runs(self) -> Path:
@@ -108,18 +117,24 @@ def override(settings: Settings, overrides: Sequence[str]) -> Settings:
     return result
 
 
-def merge_settings(settings: Settings, section: str, changed: object) -> Settings:
-    """Take from ``changed`` (one stage's settings, as a form submits them) every field that differs from its default.
+def merge_settings(
+    settings: Settings, section: str, changed: object, *, shown: object = None, given: Collection[str] | None = None
+) -> Settings:
+    """Take from ``changed`` (one stage's settings, as a form submits them) every field that somebody changed in it.
 
-    A form always submits all fields; only what somebody changed in it is stronger than ``unetseg.yaml``.
+    A form always submits all fields; only what differs from what it showed is stronger than ``unetseg.yaml``.
+
+    Args:
+        settings: of the project.
+        section: of the stage, such as ``train``.
+        changed: its settings, as they were submitted.
+        shown: its settings as the form showed them; None: the defaults.
+        given: names of the fields that were submitted; None: all.
     """
     current = getattr(settings, section)
-    default = type(current)()
-    chosen = {
-        item.name: getattr(changed, item.name)
-        for item in fields(current)
-        if getattr(changed, item.name) != getattr(default, item.name)
-    }
+    before = type(current)() if shown is None else shown
+    names = [item.name for item in fields(current) if given is None or item.name in given]
+    chosen = {name: getattr(changed, name) for name in names if getattr(changed, name) != getattr(before, name)}
     return replace(settings, **{section: replace(current, **chosen)})
 
 

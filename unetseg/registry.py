@@ -12,10 +12,7 @@ see :mod:`unetseg.registry_rollbacks`.
 from __future__ import annotations
 
 import datetime
-import getpass
 import logging
-import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +21,7 @@ from unetseg.aliases import Aliases, change_aliases, read_aliases
 from unetseg.bundle import load_bundle, versions
 from unetseg.errors import BundleError, MovedError, UsageError
 from unetseg.registry_rollbacks import rollback_in_words, rolled_back
+from unetseg.who import who
 
 __all__ = [
     "Aliases",
@@ -38,9 +36,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-WHO = "UNETSEG_WHO"
-"""Environment variable with the name that the history tells, where user and machine say little (a container)."""
 
 
 def history(models: Path) -> tuple[dict[str, Any], ...]:
@@ -131,7 +126,7 @@ def noted(aliases: Aliases, why: str, **more: Any) -> Aliases:  # noqa: ANN401 (
     """Aliases with one more line of history."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     state = {"production": aliases.production, "previous": aliases.previous}
-    return replace(aliases, history=(*aliases.history, {"time": now, "who": _who(), **state, "why": why, **more}))
+    return replace(aliases, history=(*aliases.history, {"time": now, "who": who(), **state, "why": why, **more}))
 
 
 def _moved(before: Aliases, production: str, why: str, *, rolled_back: bool) -> Aliases:
@@ -174,13 +169,3 @@ def _is_sound(folder: Path) -> bool:
     except BundleError:
         return False
     return True
-
-
-def _who() -> str:
-    if named := os.environ.get(WHO):
-        return named
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

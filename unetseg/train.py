@@ -27,6 +27,7 @@ from unetseg.project import Project
 from unetseg.storage import is_remote, text_hash
 from unetseg.thresholds import check_criteria
 from unetseg.training_data import describe_training_data
+from unetseg.working import working
 
 if TYPE_CHECKING:
     import keras
@@ -64,6 +65,14 @@ class TrainResult:
     plan: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def sentence(self) -> str:
+        """What came of it, in numbers."""
+        return (
+            f"trained {self.version}: validation score {self.validation_score:.3f} in epoch {self.best_epoch} of "
+            f"{self.epochs}"
+        )
+
 
 def train(project: Project, *, progress: Progress = silent) -> TrainResult:
     """Train on the dataset's training split; validation chooses the weights.
@@ -73,14 +82,22 @@ def train(project: Project, *, progress: Progress = silent) -> TrainResult:
         progress: told about every epoch.
 
     Raises:
-        UsageError: there is no dataset, or settings that do not fit each other.
+        UsageError: there is no dataset, settings that do not fit each other, or no GPU where one is required.
         DataError: the loss became not-a-number.
     """
+    from unetseg.devices import check_gpu
+
     if is_remote(project.folder):
         raise UsageError(
             f"{project.folder}: a project in an object store can be ingested, but not trained yet; "
             "keep the project in a local folder and leave scans and masks where they are"
         )
+    check_gpu(project.settings.train.gpu)
+    with working(project.folder, "train"):  # a second one on the same data would write into the same run folder
+        return _train_alone(project, progress)
+
+
+def _train_alone(project: Project, progress: Progress) -> TrainResult:
     dataset = open_dataset(project.dataset)
     _check_what_follows(project, dataset.index.classes)
     fingerprint = training_fingerprint(dataset.index.fingerprint, project.settings)
@@ -117,6 +134,7 @@ def _check_what_follows(project: Project, classes: Sequence[str]) -> None:
 def training_fingerprint(dataset_fingerprint: str, settings: Settings) -> str:
     """Hash of the data and of every setting that changes what training leaves."""
     plain = to_plain(settings)
+    del plain["train"]["gpu"]  # where it runs, and whether at all
     return text_hash(dataset_fingerprint, *(plain[section] for section in ("model", "loss", "augment", "train")))
 
 
@@ -137,6 +155,7 @@ def _train(project: Project, dataset: Dataset, run: Path, progress: Progress) ->
     """Plan and fit; where the device has too little memory for a batch, go on with half of it."""
     from unetseg.overfitting import fitting_notes
 
+    _tell_device()
     plan, notes = _plan(project, run), list[str]()
     while (found := _try(project, dataset, plan, run, progress)) is None:
         notes.append(f"out of memory with batches of {plan.settings.train.batch}: went on with {_half(plan)}")
@@ -192,12 +211,17 @@ def plan_training(project: Project) -> Plan:
     shapes = [scan.shape for scan in dataset.scans("train")]
     if not shapes:
         raise DataError(f"{dataset.folder}: has no training scans; look at its quarantine and its splits")
+    return make_plan(project.settings, shapes, find_device())
+
+
+def _tell_device() -> None:
+    from unetseg.devices import find_device
+
     device = find_device()
     if device.gpus:
         logger.info("training on %s", device.name)
     else:
-        logger.warning("no GPU was found: training on the CPU")
-    return make_plan(project.settings, shapes, device)
+        logger.warning("no GPU was found: training on the CPU; train.gpu=required would refuse that")
 
 
 def _plan(project: Project, run: Path) -> Plan:

@@ -119,6 +119,11 @@ def test_whatever_trains_runs_in_the_gpu_pool() -> None:
     assert set(pools.values()) == {"gpu", "cpu"}
 
 
+def test_what_takes_long_waits_in_a_queue_of_its_own() -> None:
+    bulk = {name for name, item in DEPLOYMENTS.items() if item["work_pool"].get("work_queue_name") == "bulk"}
+    assert bulk == {"ingest", "evaluate", "evaluate_on", "predict"}
+
+
 def test_only_prediction_may_run_several_times_at_once() -> None:
     limits = {name: item.get("concurrency_limit") for name, item in DEPLOYMENTS.items()}
     assert limits.pop("predict") is None

@@ -6,6 +6,10 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
 # Prefect reads its settings when it is imported, so they are set first.
 _HOME = tempfile.mkdtemp(prefix="unetseg-test-prefect-")
@@ -43,12 +47,12 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def task_runs(prefect_server: None) -> Callable[..., list[str]]:
-    """Tells the names of the task runs of the flow runs of a name; the server hears of them by and by."""
+    """Tells the names of the task runs of a flow run; the server hears of them by and by."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-    def names(flow_run: str, *, at_least: int) -> list[str]:
-        runs = FlowRunFilter(name=FlowRunFilterName(any_=[flow_run]))
+    def names(flow_run: FlowRun, *, at_least: int) -> list[str]:
+        runs = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
         deadline = time.monotonic() + 30  # seconds; a busy machine takes some
         with get_client(sync_client=True) as client:
             while True:
@@ -58,3 +62,17 @@ def task_runs(prefect_server: None) -> Callable[..., list[str]]:
                     return sorted(run.name for run in found)
 
     return names
+
+
+@pytest.fixture(scope="session")
+def newest_run(prefect_server: None) -> Callable[..., FlowRun]:
+    """Tells the newest run of a flow, of those that were started with some parameters."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    def find(**parameters: Any) -> FlowRun:
+        with get_client(sync_client=True) as client:
+            runs = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC)
+        return next(run for run in runs if parameters.items() <= run.parameters.items())
+
+    return find

@@ -178,7 +178,7 @@ def test_nightly_says_unchanged_and_gives_scores(trained: Project):
     assert result.exit_code == 0
     assert answer(result)["outcome"] == "unchanged"
     assert set(answer(result)["scores"]) >= {"iris", "pupil", "sclera", "micro", "macro", "weighted"}
-    assert "nothing was trained" in result.stderr
+    assert "unchanged since 0001: nothing to do" in result.stderr
 
 
 def test_models_list_show_promote_and_rollback(trained: Project):

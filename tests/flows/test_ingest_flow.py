@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,7 +44,7 @@ def shown_by(project: Project, key: str) -> list[Any]:
         found = client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])), sort=ArtifactSort.CREATED_DESC
         )
-        runs = {run.id for run in client.read_flow_runs() if run.name == f"ingest {project.folder}"}
+        runs = {run.id for run in client.read_flow_runs() if run.parameters.get("project") == str(project.folder)}
     return [item for item in found if item.flow_run_id in runs]
 
 
@@ -52,14 +53,18 @@ def shown_by(project: Project, key: str) -> list[Any]:
 
 @server
 def test_each_batch_is_a_task_run_that_names_its_scans(
-    project: Project, in_batches_of_four: None, task_runs: Callable[..., list[str]]
+    project: Project, in_batches_of_four: None, newest_run: Callable[..., Any], task_runs: Callable[..., list[str]]
 ):
     from flows.ingest import ingest
 
     result = ingest(project=str(project.folder))
     assert result.done == 16
     batches = ["scans 1-4 of 16", "scans 13-16 of 16", "scans 5-8 of 16", "scans 9-12 of 16"]
-    assert task_runs(f"ingest {project.folder}", at_least=5) == [f"ingest {project.folder.name}", *batches]
+    run = newest_run(project=str(project.folder))
+    assert task_runs(run, at_least=5) == ["ingest lab", *batches]
+    assert run.name == f"ingest lab {date.today().isoformat()}"
+    assert (run.state.name, run.state.message) == ("Completed", result.sentence)
+    assert result.sentence.startswith("ingested 16 scans, 0 unchanged (")
     assert result.page.exists()
 
 

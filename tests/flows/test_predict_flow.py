@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def flow_run(scans: Path) -> Any:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        runs = [run for run in client.read_flow_runs() if run.name == f"predict {scans}"]
+        runs = [run for run in client.read_flow_runs() if run.parameters.get("folder") == str(scans)]
     return max(runs, key=lambda run: run.created)
 
 
@@ -67,8 +68,9 @@ def test_each_batch_is_a_task_run_and_the_run_shows_what_was_found(
     result = run(trained, scans, tmp_path / "out", batch=2)
     assert (result.done, len(result.quarantined)) == (5, 1)
     batches = [f"segment fresh eyes {number} of 3" for number in (1, 2, 3)]
-    assert task_runs(f"predict {scans}", at_least=5) == ["finish fresh eyes", "look at fresh eyes", *batches]
+    assert task_runs(flow_run(scans), at_least=5) == ["finish fresh eyes", "look at fresh eyes", *batches]
 
+    assert flow_run(scans).name == f"predict fresh eyes {date.today().isoformat()}"
     state = flow_run(scans).state
     assert (state.name, state.message) == ("Completed", result.sentence)
     assert "segmented 5 scans with model 0001 in " in state.message
@@ -107,14 +109,14 @@ def test_server_that_takes_nothing_does_not_fail_a_prediction_that_is_done(
     trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     import tasks.artifacts
-    import tasks.predict
+    import tasks.step
     from tasks.predict import finish, open_prediction
 
     def broken(*arguments: Any, **named: Any) -> None:
         raise ConnectionError("the server is gone")
 
     monkeypatch.setattr(tasks.artifacts, "create_markdown_artifact", broken)
-    monkeypatch.setattr(tasks.predict.logger, "handlers", [caplog.handler])  # Prefect's settings keep lines from others
+    monkeypatch.setattr(tasks.step.logger, "handlers", [caplog.handler])  # Prefect's settings keep lines from others
     opened = open_prediction.fn(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
     with workers_for(opened) as workers:
         records = [library.segment_batch(batch, workers) for batch in opened.batches()]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.errors import BundleError
+from unetseg.errors import BundleError, DataError, UsageError
 from unetseg.gate import GateResult, gate
 from unetseg.json_files import read_json
-from unetseg.nightly import Steps, nightly
+from unetseg.nightly import NightlyResult, Steps, nightly
 from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, load_project, override
 from unetseg.records import write_record
 from unetseg.registry import promote, read_aliases, rollback, versions
+from unetseg.train import train
+from unetseg.working import working
 
 
 def forbidden(*arguments, **named):
@@ -229,3 +232,147 @@ def test_a_production_that_moved_meanwhile_is_compared_with_instead(
     assert (result.promoted, result.production) == (True, "0003")
     assert read_aliases(trained.models).previous == "0002"
     assert "production is 0002 by now" in caplog.text
+
+
+# --------------------------------------------------------------------------- steps that fail
+
+
+class StepError(Exception):
+    """Of a step that fails."""
+
+
+def broken(*arguments, **named):
+    raise StepError
+
+
+@pytest.mark.parametrize("step", ["ingest", "train", "evaluate", "gate"])
+def test_whichever_step_fails_production_stays_and_the_next_night_goes_on(trained: Project, step: str):
+    short = ("train.epochs=1", "train.steps_per_epoch=1", "train.seed=9")
+    changed = replace(trained, settings=override(trained.settings, short))
+    before = (trained.models / "aliases.json").read_bytes()
+    with pytest.raises(StepError):
+        nightly(changed, Steps(**{step: broken}))
+    assert (trained.models / "aliases.json").read_bytes() == before
+    assert load_bundle(trained.models / read_aliases(trained.models).production).evaluation is not None
+    assert nightly(changed).version == "0002"
+
+
+def test_a_night_that_dies_between_decision_and_promotion_leaves_production(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+):
+    (trained.models / "0001" / "gate.json").unlink()
+    (trained.models / "aliases.json").unlink()
+    monkeypatch.setattr("unetseg.gate.promote", broken)
+    with pytest.raises(StepError):
+        nightly(trained, Steps(train=forbidden, evaluate=forbidden))
+    assert read_aliases(trained.models).production is None
+    monkeypatch.undo()
+    assert nightly(trained, Steps(train=forbidden, evaluate=forbidden)).outcome == "promoted"
+
+
+# --------------------------------------------------------------------------- two nights at once
+
+
+def test_a_night_is_skipped_by_rule_while_another_run_works_on_the_project(trained: Project):
+    busy = replace(trained, settings=override(trained.settings, ["nightly.when_busy=skip"]))
+    result: list[NightlyResult] = []
+
+    def ask() -> None:
+        result.append(nightly(busy, Steps(ingest=forbidden)))
+
+    with working(trained.folder, "train"):
+        thread = threading.Thread(target=ask)  # the work of this thread is its own
+        thread.start()
+        thread.join()
+    (skipped,) = result
+    assert (skipped.outcome, skipped.version, skipped.ingest, skipped.production) == ("skipped", "", None, "0001")
+    assert "train by " in skipped.sentence
+    assert skipped.sentence.startswith("skipped: ")
+
+
+def test_else_it_waits_and_then_finds_what_the_other_has_done(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("unetseg.working._LOOK", 0.01)
+    result: list[NightlyResult] = []
+    thread = threading.Thread(target=lambda: result.append(nightly(trained, Steps(train=forbidden))))
+    with working(trained.folder, "train"):
+        thread.start()
+        thread.join(0.3)
+        assert not result
+    thread.join()
+    assert result[0].outcome == "unchanged"
+
+
+# --------------------------------------------------------------------------- a folder to segment afterwards
+
+
+def with_folder(project: Project) -> Project:
+    """Its nights segment three scans, named as a person would below the project."""
+    (project.folder / "incoming").mkdir()
+    for scan in sorted(Path(project.sources.scans.path).glob("*.tif"))[:3]:
+        shutil.copy(scan, project.folder / "incoming")
+    folders = ["nightly.predict_folder=incoming", "nightly.predict_out=segmented"]
+    return replace(project, settings=override(project.settings, folders))
+
+
+def test_a_folder_is_segmented_at_the_end_of_each_night_and_only_what_is_new(trained: Project):
+    project = with_folder(trained)
+    first = nightly(project)
+    assert (first.outcome, first.predicted.done, first.predicted.out) == ("unchanged", 3, trained.folder / "segmented")
+    assert first.sentence.startswith("unchanged since 0001: nothing to do; segmented 3 scans with model 0001")
+    assert len(list((trained.folder / "segmented").glob("*.ome.zarr"))) == 3
+    again = nightly(project)
+    assert (again.predicted.done, again.predicted.skipped) == (0, 3)
+
+
+def test_a_folder_is_segmented_anew_after_a_promotion(trained: Project):
+    project = with_folder(trained)
+    nightly(project)
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+
+    def gate_that_promotes(project: Project, *, model: str) -> GateResult:
+        promote(project.models, model, why="better")
+        return GateResult(model, True, model, "better")
+
+    (trained.models / "0002" / "gate.json").unlink()
+    set_thresholds(project, ["iris=fixed:0.25"], model="2")  # else it would be the same model, and nothing out of date
+    night = nightly(project, Steps(gate=gate_that_promotes))
+    assert (night.outcome, night.predicted.model, night.predicted.done) == ("promoted", "0002", 3)
+
+
+def test_nothing_is_segmented_without_a_folder_or_without_production(trained: Project):
+    assert nightly(trained, Steps(predict=forbidden)).predicted is None
+    (trained.models / "aliases.json").unlink()
+    strict = replace(trained, settings=override(trained.settings, ["gate.floor=1"]))
+    assert nightly(with_folder(strict), Steps(predict=forbidden)).outcome == "kept"
+
+
+def test_a_folder_that_cannot_be_segmented_fails_the_night_whose_promotion_stays(trained: Project):
+    project = with_folder(trained)
+    shutil.rmtree(trained.folder / "incoming")
+    (trained.models / "0001" / "gate.json").unlink()
+    (trained.models / "aliases.json").unlink()
+    with pytest.raises(DataError, match=r"promoted 0001: .*; but .*incoming was not segmented: "):
+        nightly(project)
+    assert read_aliases(trained.models).production == "0001"
+
+
+# --------------------------------------------------------------------------- no GPU
+
+
+def test_a_night_that_needs_a_gpu_is_refused_before_any_work_where_there_is_none(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("unetseg.devices.list_devices", lambda kind=None: [])
+    needs = replace(trained, settings=override(trained.settings, ["train.gpu=required"]))
+    with pytest.raises(UsageError, match=r"train\.gpu: required, but Keras on \w+ finds no GPU here"):
+        nightly(needs, Steps(ingest=forbidden))
+    with pytest.raises(UsageError, match="no GPU"):
+        train(needs)
+
+
+def test_a_night_that_finds_a_gpu_runs_and_the_rule_trains_nothing_anew(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("unetseg.devices.list_devices", lambda kind=None: ["gpu:0"])
+    needs = replace(trained, settings=override(trained.settings, ["train.gpu=required"]))
+    assert nightly(needs, Steps(train=forbidden)).outcome == "unchanged"
