@@ -3,6 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
+from flows.parameters import Text
 from flows.run_names import run_name
 from tasks.clean import clean as clean_step
 from unetseg.project import load_project
@@ -11,7 +12,7 @@ __all__ = ["clean"]
 
 
 @flow(name="clean", flow_run_name=run_name("clean {project}"))
-def clean(project: str, keep: int) -> State[tuple[str, ...]]:
+def clean(project: Text, keep: int) -> State[tuple[str, ...]]:
     """Remove old versions of a project's models, but neither production nor previous.
 
     Args:

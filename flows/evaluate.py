@@ -3,7 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
-from flows.parameters import project_with
+from flows.parameters import Text, project_with
 from flows.run_names import run_name
 from tasks.evaluate import evaluate as evaluate_step
 from unetseg.config import EvaluateConfig
@@ -14,7 +14,7 @@ __all__ = ["evaluate"]
 
 @flow(name="evaluate", flow_run_name=run_name("evaluate {project} {model}"))
 def evaluate(
-    project: str,
+    project: Text,
     model: str = "latest",
     settings: EvaluateConfig = EvaluateConfig(),
     overrides: tuple[str, ...] = (),

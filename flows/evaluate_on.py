@@ -3,7 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
-from flows.parameters import project_with
+from flows.parameters import Text, project_with
 from flows.run_names import run_name
 from tasks.evaluate_on import evaluate_on as evaluate_on_step
 from unetseg.evaluate import EvaluateResult
@@ -13,7 +13,7 @@ __all__ = ["evaluate_on"]
 
 @flow(name="evaluate_on", flow_run_name=run_name("evaluate {project} {model} on {scans}"))
 def evaluate_on(
-    project: str,
+    project: Text,
     scans: str,
     masks: str,
     model: str = "production",

@@ -3,7 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
-from flows.parameters import project_with
+from flows.parameters import Text, project_with
 from flows.run_names import run_name
 from tasks.ingest import ingest as ingest_step
 from unetseg.config import IngestConfig
@@ -14,7 +14,7 @@ __all__ = ["ingest"]
 
 @flow(name="ingest", flow_run_name=run_name("ingest {project}"))
 def ingest(
-    project: str, cluster: str = "", settings: IngestConfig = IngestConfig(), overrides: tuple[str, ...] = ()
+    project: Text, cluster: str = "", settings: IngestConfig = IngestConfig(), overrides: tuple[str, ...] = ()
 ) -> State[IngestResult]:
     """Bring a project's dataset up to date with its scans and masks.
 

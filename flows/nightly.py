@@ -5,7 +5,7 @@ from functools import partial
 from prefect import State, flow
 
 from flows.ending import ended
-from flows.parameters import project_with
+from flows.parameters import Text, project_with
 from flows.predict import predict_after
 from flows.run_names import run_name
 from tasks.artifacts import show_sentence
@@ -22,7 +22,7 @@ __all__ = ["nightly"]
 
 @flow(name="nightly", flow_run_name=run_name("nightly {project}"))
 def nightly(
-    project: str, cluster: str = "", settings: Settings = Settings(), overrides: tuple[str, ...] = ()
+    project: Text, cluster: str = "", settings: Settings = Settings(), overrides: tuple[str, ...] = ()
 ) -> State[library.NightlyResult]:
     """Ingest, train, evaluate, and promote the new model if it is better than production.
 

@@ -11,17 +11,20 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from unetseg.config import Settings, to_plain
 from unetseg.project import Project, load_project, merge_settings, override
 
-__all__ = ["form_values", "project_with"]
+__all__ = ["Text", "form_values", "project_with"]
+
+Text = Annotated[str, Field(min_length=1)]
+"""What a form refuses to leave empty."""
 
 logger = logging.getLogger("unetseg.settings")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import State, flow
 
 from flows.ending import ended
-from flows.parameters import project_with
+from flows.parameters import Text, project_with
 from flows.run_names import run_name
 from tasks.predict import finish, open_prediction, segment
 from tasks.step import unseen
@@ -20,9 +20,9 @@ __all__ = ["predict", "predict_after"]
 
 @flow(name="predict", flow_run_name=run_name("predict {folder}"))
 def predict(  # noqa: PLR0913 (one per field of the form)
-    project: str,
-    folder: str,
-    out: str,
+    project: Text,
+    folder: Text,
+    out: Text,
     model: str = "production",
     cluster: str = "",
     overwrite: bool = False,

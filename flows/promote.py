@@ -3,6 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
+from flows.parameters import Text
 from flows.run_names import run_name
 from tasks.events import PROMOTED, tell_production
 from tasks.promote import promote as promote_step
@@ -13,7 +14,7 @@ __all__ = ["promote"]
 
 
 @flow(name="promote", flow_run_name=run_name("promote {project} {version}"))
-def promote(project: str, version: str, why: str = "promoted by hand") -> State[Aliases]:
+def promote(project: Text, version: Text, why: str = "promoted by hand") -> State[Aliases]:
     """Make one version of a project's models production.
 
     Args:

@@ -3,6 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
+from flows.parameters import Text
 from flows.run_names import run_name
 from tasks.events import ROLLED_BACK, tell_production
 from tasks.rollback import rollback as rollback_step
@@ -13,14 +14,14 @@ __all__ = ["rollback"]
 
 
 @flow(name="rollback", flow_run_name=run_name("rollback {project}"))
-def rollback(project: str, why: str = "rolled back by hand", of: str = "") -> State[Aliases]:
+def rollback(project: Text, of: str = "", why: str = "rolled back by hand") -> State[Aliases]:
     """Make the previous version of a project's models production again.
 
     Args:
         project: Folder of the project, as the worker sees it.
-        why: Kept in the history.
         of: The version to take out of production, so that a run that is repeated changes nothing; empty means whatever
             is production.
+        why: Kept in the history.
     """
     loaded = load_project(project)
     before = read_aliases(loaded.models)

@@ -3,6 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
+from flows.parameters import Text
 from flows.run_names import run_name
 from tasks.thresholds import thresholds as thresholds_step
 from unetseg.evaluate import EvaluateResult
@@ -12,7 +13,7 @@ __all__ = ["thresholds"]
 
 
 @flow(name="thresholds", flow_run_name=run_name("thresholds {project} {model}"))
-def thresholds(project: str, criteria: tuple[str, ...], model: str = "production") -> State[EvaluateResult]:
+def thresholds(project: Text, criteria: tuple[str, ...], model: str = "production") -> State[EvaluateResult]:
     """Choose thresholds of a model anew from its stored curves; the network does not run.
 
     Args:

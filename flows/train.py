@@ -3,7 +3,7 @@
 from prefect import State, flow
 
 from flows.ending import ended
-from flows.parameters import project_with
+from flows.parameters import Text, project_with
 from flows.run_names import run_name
 from tasks.train import train as train_step
 from unetseg.config import AugmentConfig, LossConfig, ModelConfig, TrainConfig
@@ -14,7 +14,7 @@ __all__ = ["train"]
 
 @flow(name="train", flow_run_name=run_name("train {project}"))
 def train(
-    project: str,
+    project: Text,
     settings: TrainConfig = TrainConfig(),
     model: ModelConfig = ModelConfig(),
     loss: LossConfig = LossConfig(),

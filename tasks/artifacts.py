@@ -21,6 +21,7 @@ from unetseg.ingest import IngestResult
 from unetseg.predict import PredictResult
 from unetseg.readers import BadFile
 from unetseg.report_pictures import report_pictures
+from unetseg.score_words import joined_warnings
 from unetseg.storage import read_bytes
 from unetseg.train import TrainResult
 
@@ -48,10 +49,10 @@ def show_evaluation(result: EvaluateResult) -> None:
     rows = [[name, *(_number(row.get(score)) for score in _SCORES)] for name, row in result.scores.items()]
     cuts = [[name, f"{chosen['value']:.4f}", str(chosen["reason"])] for name, chosen in result.thresholds.items()]
     parts = [
-        f"{result.sentence[0].upper()}{result.sentence[1:]}, on scans it never saw.",
+        f"{result.sentence[0].upper()}{result.sentence[1:]}.",
         _table(head, rows),
         _table(["class", "threshold", "why"], cuts if result.decision == "thresholds" else []),
-        "\n".join(f"- {warning}" for warning in result.warnings),
+        "\n".join(f"- {warning}" for warning in joined_warnings(result.warnings, list(result.thresholds))),
         _scans_of(result.report),
         f"Report, with curves and intervals: `{result.report}`",
     ]
@@ -62,15 +63,16 @@ def show_evaluation(result: EvaluateResult) -> None:
 
 def _scans_of(report: Path) -> str:
     """The scans of a report, with truth, prediction and errors: as many as an artifact may hold."""
-    shown: dict[str, list[str]] = {}
+    shown: dict[str, dict[str, str]] = {}
     left = _LARGEST_PICTURE
     for picture in report_pictures(read_bytes(report).decode()):
         left -= len(picture.source)
         if left < 0:
             break
-        what = escape(picture.shows)
-        shown.setdefault(picture.scan, []).append(f'<img alt="{what}" title="{what}" src="{picture.source}">')
-    return "\n\n".join(f"**{scan}**\n\n{' '.join(pictures)}" for scan, pictures in shown.items())
+        image = f'<img alt="{escape(picture.shows)}" src="{picture.source}">'
+        shown.setdefault(picture.scan, {})[picture.shows] = image
+    # In a table, since else each picture has a line of its own, and nothing says what it is.
+    return "\n\n".join(f"**{scan}**\n\n{_table(list(row), [list(row.values())])}" for scan, row in shown.items())
 
 
 def show_decision(result: GateResult) -> None:

@@ -51,7 +51,22 @@ __all__ = [
     "to_plain",
 ]
 
-_FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
+_ACRONYMS = {"ema": "EMA", "gpu": "GPU"}
+
+
+def _title(name: str, _field: object) -> str:
+    """What a form calls a field: ``Max minutes``."""
+    first, *others = (_ACRONYMS.get(word, word) for word in name.split("_"))
+    return " ".join([first[0].upper() + first[1:], *others])
+
+
+_FORBID = ConfigDict(extra="forbid", allow_inf_nan=False, field_title_generator=_title)
+
+
+def _titled(title: str) -> ConfigDict:
+    """Of the settings of one stage, which a form shows as a group of this name."""
+    return ConfigDict(**_FORBID, title=title)
+
 
 MaskEncoding = Literal["binary", "instances", "objects", "labels", "colours", "pages", "bits"]
 ScanPattern = Annotated[str, Field(description="Which files below the folder are scans (glob).")]
@@ -164,7 +179,7 @@ def _several(value: object) -> object:
     return (value,) if isinstance(value, int | float) else value
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Ingest"))
 class IngestConfig:
     """How scans and masks become a dataset."""
 
@@ -213,7 +228,7 @@ class IngestConfig:
         return self
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Model"))
 class ModelConfig:
     """The shape of the U-Net. Depth and width of 0 are chosen by `unetseg.plan`."""
 
@@ -280,7 +295,7 @@ class ModelConfig:
     ] = "sigmoid"
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Loss"))
 class LossConfig:
     """What training makes small: a weighted sum of losses."""
 
@@ -334,7 +349,7 @@ class LossConfig:
         return self
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Augment"))
 class AugmentConfig:
     """How training patches are varied; image, guides and masks move together."""
 
@@ -359,7 +374,7 @@ class AugmentConfig:
     ] = 0.05
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Train"))
 class TrainConfig:
     """How the network is trained. Epochs, steps, patch and batch of 0 are chosen by `unetseg.plan`."""
 
@@ -448,7 +463,7 @@ def _each_class_once(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Evaluate"))
 class EvaluateConfig:
     """How thresholds are chosen (validation split) and scores are reported (test split)."""
 
@@ -492,7 +507,7 @@ class EvaluateConfig:
     seed: Annotated[int, Field(description="Start of the bootstrap's random numbers.", ge=0, lt=2**31)] = 0
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Gate"))
 class GateConfig:
     """When a new model replaces production."""
 
@@ -518,7 +533,7 @@ class GateConfig:
     ] = 0
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Predict"))
 class PredictConfig:
     """How a folder of scans is segmented."""
 
@@ -620,7 +635,7 @@ class PredictConfig:
     ] = 4.0
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Nightly"))
 class NightlyConfig:
     """What a night does beside ingest, train, evaluate and gate."""
 
@@ -650,7 +665,7 @@ class NightlyConfig:
         return self
 
 
-@dataclass(frozen=True, config=_FORBID)
+@dataclass(frozen=True, config=_titled("Card"))
 class CardConfig:
     """What a model's card says that no number can tell."""
 

@@ -172,7 +172,8 @@ def test_an_evaluation_shows_scores_thresholds_scans_and_where_the_report_is(
     page = found["scores"].data
     assert "| class | recall | precision |" in page
     assert f"| iris | {result.thresholds['iris']['value']:.4f} |" in page
-    assert '<img alt="truth" title="truth" src="data:image/jpeg;base64,' in page
+    assert '<img alt="truth" src="data:image/jpeg;base64,' in page
+    assert "| scan | truth | prediction | errors: iris, F1 0." in page
     assert len(page) < 500_000
     assert str(result.report) in page
     assert str(result.report) in found["report"].data
