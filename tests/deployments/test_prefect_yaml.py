@@ -97,6 +97,27 @@ def test_form_explains_every_field(name: str) -> None:
 
 
 @each_deployment
+def test_form_names_every_group_and_field_in_plain_words(name: str) -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    definitions = parameter_schema(flow_of(name)).model_dump_for_openapi().get("definitions", {})
+    for group in definitions.values():
+        assert "Config" not in group["title"]
+        assert all(field.get("description") for field in group["properties"].values() if "$ref" not in field)
+        titles = [field["title"] for field in group["properties"].values() if "title" in field]
+        assert all("_" not in title and title[0].isupper() for title in titles)
+
+
+@each_deployment
+def test_form_refuses_an_empty_project(name: str) -> None:
+    from prefect.utilities.callables import parameter_schema
+
+    properties = parameter_schema(flow_of(name)).model_dump_for_openapi()["properties"]
+    asked = {"project", *ASKED_FOR.get(name, ())} & {"project", "folder", "out", "version"}
+    assert {parameter for parameter in asked if properties[parameter].get("minLength") != 1} == set()
+
+
+@each_deployment
 def test_form_has_no_tagged_unions_and_no_dictionaries(name: str) -> None:
     """Both end as raw JSON boxes in the UI."""
     from prefect.utilities.callables import parameter_schema

@@ -116,3 +116,18 @@ def test_a_run_of_a_deployment_asks_the_server_what_its_form_showed(project: Pro
         20,
         0,
     ]
+
+
+@pytest.mark.parametrize("name", ["nightly", "ingest", "train", "evaluate", "predict", "rollback"])
+def test_the_server_takes_the_values_of_a_project_for_each_form(name: str, project: Project):
+    from importlib import import_module
+
+    from prefect.utilities.callables import parameter_schema
+    from prefect.utilities.schema_tools import validate
+
+    from flows.parameters import form_values
+
+    flow = getattr(import_module(f"flows.{name}"), name)
+    values = form_values(flow, str(project.folder)) | ({"folder": "in", "out": "out"} if name == "predict" else {})
+    validate(values, parameter_schema(flow).model_dump_for_openapi(), raise_on_error=True)
+    flow.validate_parameters(values)

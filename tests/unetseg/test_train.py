@@ -177,8 +177,11 @@ def test_a_run_goes_on_with_the_plan_that_it_began_with(trained: Project, monkey
     assert read_json(result.bundle / "bundle.json")["settings"]["train"]["batch"] == 3
 
 
-def test_half_a_batch_where_memory_is_out(trained: Project, monkeypatch: pytest.MonkeyPatch):
+def test_half_a_batch_where_memory_is_out(
+    trained: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     fit, batches = attempts.fit, []
+    monkeypatch.setattr("unetseg.devices.list_devices", lambda kind=None: [])
 
     def small_device(model, patches, config, run, progress):
         batches.append(config.batch)
@@ -190,6 +193,7 @@ def test_half_a_batch_where_memory_is_out(trained: Project, monkeypatch: pytest.
     result = train(with_settings(trained, *SMALLEST, "train.epochs=1", "train.batch=8"))
     assert batches == [8, 4, 2]
     assert "out of memory with batches of 4: went on with 2" in result.notes
+    assert caplog.text.count("no GPU was found: training on the CPU") == 1  # however often it begins
     assert read_json(result.bundle / "bundle.json")["settings"]["train"]["batch"] == 2
 
 
