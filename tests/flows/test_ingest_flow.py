@@ -156,7 +156,7 @@ def test_cluster_reaches_the_ingest_of_a_night(project: Project, clusters: list[
 
     def only_ingest(project: Project, steps: Any) -> Any:
         steps.ingest(project)
-        return SimpleNamespace(sentence="the rest of the night was left out")
+        return SimpleNamespace(sentence="the rest of the night was left out", outcome="kept")
 
     monkeypatch.setattr(flows.nightly.library, "nightly", only_ingest)
     flows.nightly.nightly(project=str(project.folder), cluster="tcp://here:8786")
