@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,15 @@ def test_nightly_says_unchanged_and_gives_scores(trained: Project):
     assert answer(result)["outcome"] == "unchanged"
     assert set(answer(result)["scores"]) >= {"iris", "pupil", "sclera", "micro", "macro", "weighted"}
     assert "unchanged since 0001: nothing to do" in result.stderr
+
+
+def test_a_night_that_may_not_wait_says_for_whom_and_is_no_failure(trained: Project):
+    there = {"token": "x", "what": "train", "who": "ada@lab", "since": "noon", "process": [], "beat": time.time()}
+    (trained.folder / "runs" / "working.json").write_text(json.dumps(there))
+    result = unetseg("nightly", "--project", trained.folder, "--set", "nightly.when_busy=skip", "--json")
+    assert result.exit_code == 0
+    assert (answer(result)["outcome"], answer(result)["ingest"]) == ("skipped", None)
+    assert "skipped: trained: train by ada@lab works there since noon" in result.stderr
 
 
 def test_models_list_show_promote_and_rollback(trained: Project):

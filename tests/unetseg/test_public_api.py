@@ -87,7 +87,9 @@ def test_what_a_module_lists_as_public_is_there(path):
 def test_every_error_is_one_of_unetseg_and_a_value_error_where_what_was_given_is_wrong(name):
     kind = getattr(errors, name)
     assert issubclass(kind, errors.UnetsegError)
-    assert issubclass(kind, ValueError) == (name not in {"UnetsegError", "BusyError", "ClusterError", "WorkerDiedError"})
+    assert issubclass(kind, ValueError) == (
+        name not in {"UnetsegError", "BusyError", "ClusterError", "WorkerDiedError"}
+    )
 
 
 def test_every_config_class_has_a_docstring():
