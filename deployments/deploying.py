@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -37,11 +38,14 @@ def entries(projects: Mapping[str, str], there: Collection[str]) -> list[dict[st
     """The deployments of all projects.
 
     One that is there already is deployed without its schedules, and so keeps those it has: what was switched on, or
-    changed, in the UI stays.
+    changed, in the UI stays. Forms show the settings of the project (docs/adr/0014-what-a-form-shows.md).
 
     Args:
         projects: folder by name.
         there: the deployments that the server has, such as ``nightly/eyes``.
+
+    Raises:
+        UsageError: a folder is no project.
     """
     return [
         _entry(item, name, folder, fresh=f"{item['name']}/{name}" not in there)
@@ -91,8 +95,16 @@ def _entry(item: Mapping[str, Any], name: str, folder: str, *, fresh: bool) -> d
     return entry | {
         "name": name,
         "tags": [*item["tags"], name],
-        "parameters": item["parameters"] | {"project": folder},
+        "parameters": item["parameters"] | _shown(item["entrypoint"], folder),
     }
+
+
+def _shown(entrypoint: str, folder: str) -> dict[str, Any]:
+    """What the form of a flow shows for a project."""
+    from flows.parameters import form_values  # with Prefect, whose settings are made by then
+
+    module, _, function = entrypoint.partition(":")
+    return form_values(getattr(import_module(module), function), folder)
 
 
 def _run_prefect(home: Home, url: str) -> None:

@@ -17,6 +17,7 @@ from deployments.gpus import gpus
 from deployments.home import Home
 from deployments.pools import workers
 from deployments.schedules import Nights, local_zone, scheduled
+from unetseg.config import TrainConfig
 from unetseg.errors import UsageError
 
 HOME = Home(Path("/home/somebody/.unetseg"))
@@ -26,20 +27,48 @@ URL = "http://127.0.0.1:4321"
 # --------------------------------------------------------------------------- deployments
 
 
-def test_each_project_gets_every_deployment_with_its_folder() -> None:
-    made = entries({"eyes": "/data/eyes", "nuclei": "s3://bucket/nuclei"}, there=())
+@pytest.fixture
+def projects(tmp_path: Path) -> dict[str, str]:
+    """Two, the second one with settings of its own."""
+    found = {name: str(tmp_path / name) for name in ("eyes", "nuclei")}
+    for folder in found.values():
+        Path(folder).mkdir()
+        (Path(folder) / "unetseg.yaml").write_text("schema_version: 1\nsources: {scans: {path: /data/scans}}\n")
+    with (Path(found["nuclei"]) / "unetseg.yaml").open("a") as file:
+        file.write("train: {epochs: 7}\npredict: {format: tiff}\n")
+    return found
+
+
+def test_each_project_gets_every_deployment_with_its_folder(projects: dict[str, str]) -> None:
+    made = entries(projects, there=())
     names = [item["name"] for item in deployed()["deployments"]]
     assert [item["name"] for item in made] == ["eyes"] * len(names) + ["nuclei"] * len(names)
-    assert {item["parameters"]["project"] for item in made if item["name"] == "eyes"} == {"/data/eyes"}
-    assert {item["parameters"]["project"] for item in made if item["name"] == "nuclei"} == {"s3://bucket/nuclei"}
+    assert [item["parameters"]["project"] for item in made] == [projects[item["name"]] for item in made]
     assert all(item["tags"][0] == "unetseg" and item["tags"][-1] == item["name"] for item in made)
     kept = ("entrypoint", "description", "concurrency_limit", "work_pool")
     for item, template in zip(made, deployed()["deployments"] * 2, strict=True):
         assert {key: item.get(key) for key in kept} == {key: template.get(key) for key in kept}
 
 
-def test_only_a_new_deployment_gets_the_schedule_of_the_file_and_it_is_off() -> None:
-    new, old = entries({"new": "/new", "old": "/old"}, there={"nightly/old"}), deployed()["deployments"]
+def test_forms_show_the_settings_of_the_project(projects: dict[str, str]) -> None:
+    shown = {
+        (item["name"], item["entrypoint"].partition(":")[2]): item["parameters"] for item in entries(projects, there=())
+    }
+    assert shown["nuclei", "train"]["settings"]["epochs"] == 7
+    assert shown["eyes", "train"]["settings"]["epochs"] == TrainConfig().epochs
+    assert shown["nuclei", "nightly"]["settings"]["train"]["epochs"] == 7
+    assert shown["nuclei", "predict"]["settings"]["format"] == "tiff"
+    assert set(shown["nuclei", "rollback"]) == {"project"}
+
+
+def test_a_folder_that_is_no_project_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unetseg\.yaml"):
+        entries({"eyes": str(tmp_path)}, there=())
+
+
+def test_only_a_new_deployment_gets_the_schedule_of_the_file_and_it_is_off(projects: dict[str, str]) -> None:
+    made, old = entries(projects, there={"nightly/nuclei"}), deployed()["deployments"]
+    new = [item | {"name": {"eyes": "new", "nuclei": "old"}[item["name"]]} for item in made]
     with_schedules = [(item["name"], item["entrypoint"]) for item in new if "schedules" in item]
     assert with_schedules == [("new", "flows.nightly:nightly")]
     (schedule,) = next(item["schedules"] for item in new if "schedules" in item)
