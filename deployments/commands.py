@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli_options import JSON
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 __all__ = ["down", "notify", "status", "up"]
 
@@ -102,19 +108,30 @@ def status(context: click.Context, folder: str, as_json: bool) -> None:
 @click.argument("url", required=False)
 @click.option("--off", is_flag=True, help="Tell no more.")
 def notify(folder: str, url: str | None, off: bool) -> None:
-    """Tell a webhook at URL of failed runs and of models that became production."""
+    """Tell a webhook at URL of failed runs and of models that became production.
+
+    The server is that of `unetseg up`, or, with PREFECT_API_URL set and without --home, the one that it names.
+    """
     from deployments.automations import tell, tell_no_more
-    from deployments.home import find_home
-    from deployments.server import client
-    from deployments.up import server_of
     from unetseg.errors import UsageError
 
     if off == bool(url):
         raise UsageError("unetseg notify: give the address of a webhook, or --off")
-    home = find_home(folder)
-    with client(home, server_of(home)) as server:
+    with _server(folder) as server:
         if url:
             tell(server, url)
         else:
             tell_no_more(server)
     click.echo("failures and promotions are told" if url else "nothing is told any more")
+
+
+def _server(folder: str) -> AbstractContextManager[SyncPrefectClient]:
+    """That of a home; of none in particular, the one that the environment names is meant."""
+    from deployments.home import find_home
+    from deployments.server import client, client_of_settings
+    from deployments.up import server_of
+
+    if os.environ.get("PREFECT_API_URL") and not folder:
+        return client_of_settings()
+    home = find_home(folder)
+    return client(home, server_of(home))

@@ -16,7 +16,7 @@ from unetseg.errors import UnetsegError, UsageError
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-__all__ = ["HOST", "address", "answers", "client", "wait_until"]
+__all__ = ["HOST", "address", "answers", "client", "client_of_settings", "wait_until"]
 
 HOST = "127.0.0.1"
 """Only this machine reaches it: there is no password."""
@@ -76,12 +76,31 @@ def client(home: Home, url: str) -> Iterator[SyncPrefectClient]:
         UnetsegError: within the block, the server refuses, or is lost.
     """
     adopt(home, url)
-    from httpx import HTTPError
     from prefect.client.orchestration import SyncPrefectClient
 
+    with _refusals_name(url), SyncPrefectClient(api=f"{url}/api") as made:
+        yield made
+
+
+@contextmanager
+def client_of_settings() -> Iterator[SyncPrefectClient]:
+    """A client of the server that the user's own settings of Prefect name, as every command of Prefect has it.
+
+    Raises:
+        UnetsegError: within the block, the server refuses, or is lost.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as made, _refusals_name(str(made.api_url)):
+        yield made
+
+
+@contextmanager
+def _refusals_name(url: str) -> Iterator[None]:
+    from httpx import HTTPError
+
     try:
-        with SyncPrefectClient(api=f"{url}/api") as made:
-            yield made
+        yield
     except HTTPError as error:
         raise UnetsegError(f"{url}: the server refuses, or was lost: {error}") from error
 

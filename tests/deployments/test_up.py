@@ -346,11 +346,21 @@ def test_failures_are_told_to_a_webhook(machine: Machine) -> None:
         machine.until(lambda: len(told) == 3, why=lambda: str(told))
         assert "0007" in told[2]
         assert "promoted 0007: better" in told[2]
-        machine.unetseg("notify", "--off")
+        assert "nothing is told any more" in by_address(machine, "notify", "--off")
         assert len(machine.ask("POST", "/automations/filter", {})) == 1
     finally:
         server.shutdown()
         server.server_close()
+
+
+def by_address(machine: Machine, *words: str) -> str:
+    """The command as on another machine, where only the server's address is known."""
+    record = machine.home.read_record()
+    assert record is not None
+    names = {"PREFECT_API_URL": f"{record.url}/api", "PREFECT_HOME": str(machine.home.folder.parent / "elsewhere")}
+    command = [sys.executable, "-m", "deployments.cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | names, check=True)
+    return done.stdout
 
 
 def emit(machine: Machine, event: str, payload: dict[str, Any]) -> None:
