@@ -37,7 +37,7 @@ test: $(VENV)/.dev  ## Checks and tests; the README's test command.
 	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) $(if $(COVERAGE),$(COUNTED))
 
 test-servers: $(VENV)/.dev  ## Tests that start a Prefect server, an S3 or a Dask cluster on this machine.
-	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) -m "server and not drill" tests/unetseg tests/flows tests/deployments
+	$(ALONE) $(BIN)/python -m pytest $(PARALLEL) -m "server and not drill and not production" tests/unetseg tests/flows tests/deployments
 
 test-production: $(VENV)/.dev  ## PostgreSQL, a login, workers and a Dask cluster on this machine; container and service files.
 	@ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 || command -v initdb > /dev/null || \
