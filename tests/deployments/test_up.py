@@ -8,129 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
-import psutil
 import pytest
 
 from deployments.home import Home
-from deployments.processes import belonging_to, is_run
-from unetseg.ingest import ingest
+from deployments.processes import belonging_to
+from tests.deployments.machine import Machine
 from unetseg.init import init
-from unetseg.project import load_project
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-LONG = ("train.epochs=1000", "train.patience=1000", "train.max_minutes=0")
-
-
-@dataclass
-class Machine:
-    """One home, and what is asked of it."""
-
-    home: Home
-    project: Path
-
-    def unetseg(self, *words: object, status: int | None = 0) -> str:
-        """Run the command; its standard output."""
-        command = [sys.executable, "-m", "deployments.cli", *map(str, words), "--home", str(self.home.folder)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=400, cwd=self.home.folder.parent)
-        assert status is None or done.returncode == status, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
-        return done.stdout + done.stderr
-
-    def up(self, *words: object) -> str:
-        return self.unetseg("up", "--detach", "--port", 0, *words)
-
-    def status(self) -> dict[str, Any]:
-        out = self.unetseg("status", "--json", status=None)
-        found: dict[str, Any] = json.loads(out[out.index('{"up"') :].splitlines()[0])
-        return found
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The server's answer."""
-        record = self.home.read_record()
-        assert record is not None
-        for _ in range(20):
-            answer = httpx.request(method, f"{record.url}/api{path}", json=body, timeout=60, trust_env=False)
-            if (
-                answer.status_code != httpx.codes.SERVICE_UNAVAILABLE
-            ):  # SQLite is locked; Prefect's clients try again too
-                break
-            time.sleep(0.5)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def deployment(self, name: str) -> dict[str, Any]:
-        flow, _, project = name.partition("/")
-        found: dict[str, Any] = self.ask("GET", f"/deployments/name/{flow}/{project}")
-        return found
-
-    def run(self, name: str, **parameters: Any) -> str:
-        made = self.ask(
-            "POST", f"/deployments/{self.deployment(name)['id']}/create_flow_run", {"parameters": parameters}
-        )
-        return str(made["id"])
-
-    def state(self, run: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.ask("GET", f"/flow_runs/{run}")["state"]
-        return found
-
-    def wait(self, run: str, *names: str, seconds: float = 240) -> dict[str, Any]:
-        self.until(lambda: self.state(run)["name"] in names, seconds, lambda: f"{self.state(run)}\n{self.logs()}")
-        return self.state(run)
-
-    def until(self, true: Callable[[], object], seconds: float = 120, why: Callable[[], str] = str) -> None:
-        deadline = time.monotonic() + seconds
-        while not true():
-            assert time.monotonic() < deadline, why()
-            time.sleep(0.3)
-
-    def logs(self) -> str:
-        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in self.home.logs.glob("*.log"))
-
-    def in_training(self) -> str:
-        """A training that would take for ever, and has begun."""
-        if not (self.project / "dataset.zarr").exists():
-            ingest(load_project(self.project))
-        run = self.run("train/eyes", overrides=LONG)
-        self.wait(run, "Running")
-        self.until(lambda: self.epochs(run) or self.state(run)["type"] != "RUNNING", 240, self.logs)
-        assert self.state(run)["type"] == "RUNNING", self.logs()
-        return run
-
-    def logged(self, run: str) -> list[str]:
-        """What the library has said in a run, at the level INFO."""
-        asked = {"logs": {"flow_run_id": {"any_": [run]}}}
-        lines = self.ask("POST", "/logs/filter", asked)
-        return [line["message"] for line in lines if line["name"].startswith("unetseg") and line["level"] == 20]
-
-    def epochs(self, run: str) -> list[int]:
-        """The epochs that a run has told of."""
-        return [int(line.split()[1]) for line in self.logged(run) if line.startswith("epoch ")]
-
-    def trainers(self) -> list[psutil.Process]:
-        return [process for process in belonging_to(self.home) if is_run(process)]
-
-
-@pytest.fixture(scope="module")
-def machine(eyes: Path, tiny: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """All is up; at the end nothing is left."""
-    folder = tmp_path_factory.mktemp("machine")
-    project = folder / "eyes"
-    init(eyes / "scans", eyes / "masks", project=project, overrides=tiny)
-    made = Machine(Home(folder / "home"), project)
-    try:
-        made.up("--project", project)
-        yield made
-    finally:
-        made.unetseg("down")
-        assert belonging_to(made.home) == []
 
 
 def test_a_run_that_is_clicked_completes(machine: Machine) -> None:
