@@ -6,6 +6,10 @@ BIN    := $(VENV)/bin
 DEMO   ?= demo
 NAPARI := .venv-napari
 BACKENDS := .venv-backends
+UI     := .venv-ui
+
+# The browser of `make test-ui`: a command, or a path.
+CHROMIUM ?= chromium
 
 # The tests of a file stay in one process, since they share datasets; the tiny model is trained in one for all.
 # A thread each: processes that all take every core only get in each other's way.
@@ -22,7 +26,7 @@ COUNTED  := --cov --cov-report=term:skip-covered --cov-fail-under=90
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test test-servers test-production drills test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
+.PHONY: help setup demo test test-servers test-production drills test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -51,6 +55,12 @@ test-production: $(VENV)/.dev  ## PostgreSQL, a login, workers and a Dask cluste
 
 drills: $(VENV)/.dev  ## Kill runs, lose workers, count files, run the recipes of the docs; takes minutes.
 	$(BIN)/python -m pytest -m drill tests/drills tests/test_docs.py
+
+test-ui: $(VENV)/.dev  ## Start runs in Prefect's UI and look at them, in a real browser; UNETSEG_SCREENSHOTS=DIR keeps pictures.
+	@command -v "$(CHROMIUM)" > /dev/null || \
+		{ echo "skipped: no chromium here: apt-get install chromium, or CHROMIUM=/path/to/one"; exit 0; }; \
+	$(MAKE) --no-print-directory $(UI)/.ready || { echo "skipped: playwright cannot be installed here"; exit 0; }; \
+	CHROMIUM="$(CHROMIUM)" $(UI)/bin/python -m pytest -rs -m ui tests/deployments/test_ui.py
 
 test-napari: $(VENV)/.dev  ## Open a scan of a dataset in napari, in an environment of its own.
 	@$(MAKE) --no-print-directory $(NAPARI)/.ready || { echo "skipped: napari cannot be installed here"; exit 0; }; \
@@ -98,7 +108,7 @@ lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh
 
 clean:           ## Remove what the targets above made.
-	rm -rf $(VENV) $(NAPARI) $(BACKENDS) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) $(NAPARI) $(BACKENDS) $(UI) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'unetseg needs Python 3.11 or newer, found ' + sys.version.split()[0])"
@@ -117,7 +127,15 @@ $(NAPARI)/.ready: requirements-napari.txt
 	$(NAPARI)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	touch $@
 
-# It sees what is in $(VENV), and holds only what that lacks.
+# These two see what is in $(VENV), and hold only what that lacks.
+$(UI)/.ready: requirements-ui.txt $(VENV)/.dev
+	$(BIN)/python -m venv $(UI)
+	echo '*' > $(UI)/.gitignore
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+		> $$($(UI)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dev.pth
+	$(UI)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+	touch $@
+
 $(BACKENDS)/.jax $(BACKENDS)/.torch: $(BACKENDS)/.%: requirements-backends.txt $(VENV)/.dev
 	$(BIN)/python -m venv $(BACKENDS)
 	echo '*' > $(BACKENDS)/.gitignore

@@ -56,8 +56,10 @@ def show_evaluation(result: EvaluateResult) -> None:
         _scans_of(result.report),
         f"Report, with curves and intervals: `{result.report}`",
     ]
-    create_markdown_artifact("\n\n".join(part for part in parts if part), key="scores")
-    create_link_artifact(result.report.as_uri(), link_text=str(result.report), key="report")
+    text = "\n\n".join(part for part in parts if part)
+    create_markdown_artifact(text, key="scores", description=result.sentence)
+    link = result.report.as_uri(), str(result.report)
+    create_link_artifact(*link, key="report", description="curves, intervals and scans: a file for the browser")
     show_quarantine(result.quarantined)
 
 
@@ -88,7 +90,7 @@ def show_decision(result: GateResult) -> None:
         against = numbers.against or "production"
         head = ["class", f"{numbers.score} of {against}", f"of {result.version}", "may lose", "lost more"]
         parts.append(_table(head, rows))
-    create_markdown_artifact("\n\n".join(parts), key="decision")
+    create_markdown_artifact("\n\n".join(parts), key="decision", description=verdict)
 
 
 def show_quarantine(files: Sequence[BadFile]) -> None:
@@ -103,7 +105,8 @@ def show_ingest(result: IngestResult) -> None:
     show_quarantine([*result.quarantined, *result.failed])
     _show_suspicions(result.suspicions)
     _show_classes(open_dataset(result.dataset).index)
-    create_link_artifact(result.page.as_uri(), link_text=str(result.page), key="data-check")
+    link = result.page.as_uri(), str(result.page)
+    create_link_artifact(*link, key="data-check", description="overlays and intensities: a file for the browser")
 
 
 def _show_suspicions(suspicions: Mapping[str, Sequence[str]]) -> None:
@@ -122,7 +125,7 @@ def _show_classes(index: Index) -> None:
     if overlaps := overlap_rows(everything):
         parts.append("Share of the class on the left that belongs to the class above too:")
         parts.append(_table(["of", *index.classes], overlaps))
-    create_markdown_artifact("\n\n".join(parts), key="classes")
+    create_markdown_artifact("\n\n".join(parts), key="classes", description="how often classes are, and which overlap")
 
 
 def _class_section(title: str, found: ClassStatistics) -> str:
@@ -158,7 +161,8 @@ def show_training(result: TrainResult) -> None:
         _table(["setting", "chosen, and why"], [[f"`{name}`", why] for name, why in result.plan.items()]),
         f"All of it: `{result.run}`",
     ]
-    create_markdown_artifact("\n\n".join(part for part in parts if part), key="training")
+    text = "\n\n".join(part for part in parts if part)
+    create_markdown_artifact(text, key="training", description="curves, each class at the best epoch, what was chosen")
 
 
 def show_prediction(result: PredictResult) -> None:
@@ -202,7 +206,7 @@ def _epoch(row: Row) -> list[str]:
 
 def show_sentence(sentence: str) -> None:
     """One line that says how the run ended."""
-    create_markdown_artifact(sentence, key="outcome")
+    create_markdown_artifact(sentence, key="outcome", description=sentence)
 
 
 def _number(value: float | None) -> str:
