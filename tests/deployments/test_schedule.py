@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -35,4 +36,4 @@ def test_a_night_comes_by_itself_and_trainings_wait_for_it_and_for_each_other(ma
     assert night["expected_start_time"][:16] == soon.isoformat()[:16]
     times = sorted((run["start_time"], run["end_time"]) for run in found)
     assert all(start < end for start, end in times)
-    assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(times))
