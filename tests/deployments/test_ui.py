@@ -28,6 +28,8 @@ FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 PATIENCE = 90_000  # milliseconds, for a page on a busy machine
+CHECKED = 10_000  # milliseconds, for the form to look at its values
+CLICKS = 5
 A_RUN = 400_000  # milliseconds, until it has ended
 
 
@@ -66,8 +68,16 @@ class Site:
         return self.page.get_by_role(kind, name=re.compile(rf"^{label}( \(Optional\))?$")).first  # type: ignore[arg-type]
 
     def start(self) -> None:
-        """Submit, and go to the run's page."""
-        self.page.get_by_role("button", name="Submit").click()
+        """Submit, and go to the run's page; a click too early, before the form has checked what was typed, sends nothing."""
+        from playwright.sync_api import TimeoutError
+
+        for _ in range(CLICKS):
+            try:
+                with self.page.expect_request("**/create_flow_run", timeout=CHECKED):
+                    self.page.get_by_role("button", name="Submit").click()
+                break
+            except TimeoutError:
+                continue
         self.page.get_by_role("link", name="View run").click()
 
     def watch(self, name: str) -> None:
