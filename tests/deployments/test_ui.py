@@ -68,7 +68,7 @@ class Site:
         return self.page.get_by_role(kind, name=re.compile(rf"^{label}( \(Optional\))?$")).first  # type: ignore[arg-type]
 
     def start(self) -> None:
-        """Submit, and go to the run's page; a click too early, before the form has checked what was typed, sends nothing."""
+        """Submit, and go to the run's page; a click before the form has looked at what was typed sends nothing."""
         from playwright.sync_api import TimeoutError
 
         for _ in range(CLICKS):
