@@ -22,7 +22,7 @@ from unetseg.json_files import read_json
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled", "Unchanged")
 LONGEST = 420  # seconds; what takes longer hangs, even on a busy machine
 
-EPOCHS = 15
+EPOCHS = 10
 TRAIN = (f"train.epochs={EPOCHS}", f"train.patience={EPOCHS}")
 TILE = "predict.tile=1024"  # several bands
 FLIPS = "predict.flips=both"  # takes longer

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.drill
 WORKS = ("train", "predict", "predict-processes")
 BOTH = ("train", "predict")
 POOLS = 2  # each has a worker
-KILLS = 3  # of each kind
+KILLS = 2  # of each kind
 GRACE = 30.0  # seconds that Prefect gives a run to end, before it kills it
 BUSY = 30.0  # seconds that a machine with other work on it may take longer
 Say = Callable[[str], None]
@@ -45,7 +45,7 @@ def machine(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def works(machine: Operated, new_prediction, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Work]:
     """What is disturbed, with what an undisturbed run leaves."""
     folder = tmp_path_factory.mktemp("works")
-    prediction = new_prediction(folder / "all", machine.project / "models" / "0001", small=240)
+    prediction = new_prediction(folder / "all", machine.project / "models" / "0001", small=120)
     training = Training(machine)
     training.complete(training.begin())
     training.expected = training.weights()
@@ -85,15 +85,6 @@ def check_goes_on(work: Work, say: Say, what: str) -> None:
     say(f"{what}: the next run ran after {waited:.1f} s, and did not do again {before} that were done")
 
 
-def test_how_long_a_run_takes_to_begin(work: Work, say: Say):
-    run = work.begin()
-    work.complete(run)
-    since = work.machine.since(run)
-    running, began = (at - since["Scheduled"] for at in (since["Running"], work.began(run)))
-    say(f"{work.name}: Running {running:.1f} s after it was asked for, first work {began:.1f} s after")
-    assert 0 < running < began
-
-
 def test_a_run_whose_process_is_killed_is_crashed_and_the_next_one_goes_on(machine: Operated, work: Work, say: Say):
     run = work.in_the_middle()
     there = machine.kill_run(run)
@@ -103,6 +94,24 @@ def test_a_run_whose_process_is_killed_is_crashed_and_the_next_one_goes_on(machi
     what = f"{work.name}, run killed"
     say(f"{what}: crashed after {crashed:.1f} s, its {len(there)} processes gone {gone:.1f} s later")
     check_goes_on(work, say, what)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
+def test_when_the_server_goes_and_comes_back_runs_complete(
+    machine: Operated, works: dict[str, Work], number: signal.Signals, say: Say
+):
+    both = [works[name] for name in BOTH]
+    for work in both:
+        work.fresh()
+    runs = [work.in_the_middle() for work in both]
+    server = machine.process("server")
+    assert {machine.state(run)["name"] for run in runs} == {"Running"}
+    server.send_signal(number)
+    away = taken(lambda: not alive(server)) + taken(lambda: answers(machine.url))
+    for work, run in zip(both, runs, strict=True):
+        work.complete(run)
+        work.check_same()
+    say(f"server gone by {number.name}: back after {away:.1f} s; a training and a prediction completed, nothing lost")
 
 
 @pytest.mark.parametrize("how", ["ui", "command"])
@@ -156,24 +165,6 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(machine: 
     check_goes_on(work, say, what)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
-def test_when_the_server_goes_and_comes_back_runs_complete(
-    machine: Operated, works: dict[str, Work], number: signal.Signals, say: Say
-):
-    both = [works[name] for name in BOTH]
-    for work in both:
-        work.fresh()
-    runs = [work.in_the_middle() for work in both]
-    server = machine.process("server")
-    assert {machine.state(run)["name"] for run in runs} == {"Running"}
-    server.send_signal(number)
-    away = taken(lambda: not alive(server)) + taken(lambda: answers(machine.url))
-    for work, run in zip(both, runs, strict=True):
-        work.complete(run)
-        work.check_same()
-    say(f"server gone by {number.name}: back after {away:.1f} s; a training and a prediction completed, nothing lost")
-
-
 def test_killed_runs_leave_nothing_behind(machine: Operated, works: dict[str, Work], say: Say):
     for work in (works[name] for name in BOTH):
         work.fresh()
@@ -194,6 +185,15 @@ def test_killed_runs_leave_nothing_behind(machine: Operated, works: dict[str, Wo
         f"{2 * KILLS} runs killed: no temporary folders, checkpoints, unfinished parts or dead processes left; "
         f"files half written: {len(half)}, removed by a run an hour later"
     )
+
+
+def test_how_long_a_run_takes_to_begin(work: Work, say: Say):
+    run = work.begin()
+    work.complete(run)
+    since = work.machine.since(run)
+    running, began = (at - since["Scheduled"] for at in (since["Running"], work.began(run)))
+    say(f"{work.name}: Running {running:.1f} s after it was asked for, first work {began:.1f} s after")
+    assert 0 < running < began
 
 
 def kill_worker(machine: Operated, work: Work) -> psutil.Process:
