@@ -60,15 +60,15 @@ class Operated(Machine):
         return [process for process in of_run(belonging_to(self.home), run) if alive(process)]
 
     def kill_run(self, run: str) -> list[psutil.Process]:
-        """SIGKILL to the process that does the work, as the kernel does it when memory is short."""
+        """SIGKILL to the process of a run, not to those that it has started; all that were there."""
         there = self.processes_of(run)
-        max(there, key=memory).kill()
+        pids = {process.pid for process in there}
+        (leader,) = [process for process in there if process.ppid() not in pids]
+        leader.kill()
         return there
 
-    def state_type(self, run: str) -> str:
-        return str(self.state(run)["type"])
-
     def artifacts(self, run: str) -> set[str]:
+        """The keys of what a run shows."""
         asked = {"artifacts": {"flow_run_id": {"any_": [run]}}}
         return {item["key"] for item in self.ask("POST", "/artifacts/filter", asked)}
 
@@ -95,13 +95,6 @@ def alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def memory(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
 
 
 def seconds(timestamp: str) -> float:
