@@ -9,9 +9,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from deployments.environment import environment
@@ -31,6 +33,18 @@ PROCESSES = "predict.processes=2"
 
 class Operated(Machine):
     """One home, its project, and what happens to them."""
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """The server's answer; asked again, as Prefect's clients do, while its database is locked."""
+        started = time.monotonic()
+        while True:
+            try:
+                return super().ask(method, path, body)
+            except httpx.HTTPStatusError as error:
+                busy = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+                if not busy or time.monotonic() - started > LONGEST:
+                    raise
+                time.sleep(1)  # what Prefect's clients wait at least
 
     @property
     def url(self) -> str:
