@@ -184,7 +184,8 @@ def test_killed_runs_leave_nothing_behind(machine: Operated, works: dict[str, Wo
     half = [path.name for path in into.rglob(".tmp-*")]
     say(
         f"{2 * KILLS} runs killed: no temporary folders, checkpoints, unfinished parts or dead processes left; "
-        f"files half written: {len(half)}, removed by a run an hour later; folders that killed workers left: {len(before)}"
+        f"files half written: {len(half)}, removed by a run an hour later; "
+        f"folders that killed workers left: {len(before)}"
     )
 
 
