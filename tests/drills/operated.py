@@ -18,7 +18,7 @@ import psutil
 
 from deployments.environment import environment
 from deployments.processes import belonging_to, of_run
-from tests.deployments.test_up import Machine
+from tests.deployments.machine import Machine
 from unetseg.json_files import read_json
 
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled", "Unchanged")
