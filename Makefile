@@ -54,7 +54,7 @@ test-production: $(VENV)/.dev  ## PostgreSQL, a login, workers and a Dask cluste
 		tests/deployments/test_worker.py tests/deployments/test_production.py
 
 drills: $(VENV)/.dev  ## Kill runs, lose workers, count files, run the recipes of the docs; takes minutes.
-	$(BIN)/python -m pytest -m drill tests/drills tests/test_docs.py
+	$(BIN)/python -m pytest -m drill tests/drills tests/deployments tests/test_docs.py
 
 test-ui: $(VENV)/.dev  ## Start runs in Prefect's UI and look at them, in a real browser; UNETSEG_SCREENSHOTS=DIR keeps pictures.
 	@command -v "$(CHROMIUM)" > /dev/null || \

@@ -16,7 +16,7 @@ from unetseg.errors import UnetsegError, UsageError
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-__all__ = ["DEAD_RUNS", "TOLD", "apply", "read", "tell", "tell_no_more"]
+__all__ = ["DEAD_RUNS", "TOLD", "apply", "main", "read", "tell", "tell_no_more"]
 
 DEAD_RUNS = "end_dead_runs"
 TOLD = ("tell_failures", "tell_promotions")
@@ -69,7 +69,11 @@ def tell(client: SyncPrefectClient, url: str) -> None:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
     block = CustomWebhookNotificationBlock(
-        name=_BLOCK, url=url, json_data={"text": "{{subject}}\n{{body}}"}, allow_private_urls=True
+        name=_BLOCK,
+        url="{{address}}",
+        secrets={"address": url},  # who has it can write there
+        json_data={"text": "{{subject}}\n{{body}}"},
+        allow_private_urls=True,
     )
     try:
         block.notify("Failed runs and new models in production are told here from now on.", subject="unetseg")
@@ -85,3 +89,15 @@ def tell_no_more(client: SyncPrefectClient) -> None:
     for name in TOLD:
         for found in client.read_automations_by_name(read(name)["name"]):
             client.delete_automation(found.id)
+
+
+def main() -> None:
+    """Bring the automation that ends dead runs up to date, on the server that the user's settings of Prefect name."""
+    from deployments.server import client_of_settings
+
+    with client_of_settings() as client:
+        apply(client, DEAD_RUNS)
+
+
+if __name__ == "__main__":
+    main()

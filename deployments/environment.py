@@ -32,6 +32,8 @@ _PREFECT = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",  # else runs are kept for ever
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(90 * 86400),  # seconds
     "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",  # days: they are most of the database
+    # On disk: a run whose place in a limit a restarted server had forgotten would be ended.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }
 
 
@@ -53,7 +55,11 @@ def environment(home: Home, url: str) -> dict[str, str]:
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     runs: dict[str, str] = deployed()["definitions"]["env"]
-    return inherited | runs | _PREFECT | _proxies() | _places(home) | {"PREFECT_API_URL": f"{url}/api"}
+    addresses = {
+        "PREFECT_API_URL": f"{url}/api",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
+    }  # of pages that may ask it
+    return inherited | runs | _PREFECT | _proxies() | _places(home) | addresses
 
 
 def adopt(home: Home, url: str) -> None:

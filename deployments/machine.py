@@ -27,7 +27,7 @@ from deployments.deploying import deploy
 from deployments.environment import environment
 from deployments.gpus import gpus
 from deployments.home import Home, Process, Record, State
-from deployments.processes import Child, belonging_to, end, trim
+from deployments.processes import Child, belonging_to, end, is_alive, trim
 from deployments.schedules import Nights
 from deployments.server import HOST, address, answers, client, wait_until
 
@@ -208,7 +208,8 @@ class Machine:
         self._stopping.set()
 
     def _stop(self) -> None:
-        self._note("stopping")
+        with suppress(OSError):  # on a full disk, too, all ends
+            self._note("stopping")
         self._say("stopping")
         stop_all(self._home, say=self._say, hurry=self._hurrying.is_set)
         self._home.remove_record()
@@ -223,7 +224,7 @@ def stop_all(home: Home, *, say: Say, hurry: Callable[[], bool]) -> None:
         hurry: whether to wait no longer.
     """
     record = home.read_record()
-    if record and record.url and answers(record.url) and not hurry():
+    if record and _is_ours(record) and answers(record.url) and not hurry():
         try:
             with client(home, record.url) as server:
                 pools.pause(server, home)
@@ -234,6 +235,11 @@ def stop_all(home: Home, *, say: Say, hurry: Callable[[], bool]) -> None:
     servers = {process.pid for process in (record.processes if record else ()) if process.name == "server"}
     end([process for process in everything if not _below(process, servers)], grace=_GRACE, hurry=hurry)
     end(belonging_to(home), grace=_GRACE, hurry=hurry)
+
+
+def _is_ours(record: Record) -> bool:
+    """Whether the server that was started still runs: another one may have taken its address."""
+    return any(process.name == "server" and is_alive(process) for process in record.processes)
 
 
 def _below(process: psutil.Process, leaders: set[int]) -> bool:

@@ -40,7 +40,7 @@ def choose(home: Home, named: Sequence[str], here: Path, *, empty: bool = False)
         UsageError: a folder that is no project, two of one name, or none at all.
     """
     chosen = known(home)
-    if not (named or chosen or empty):
+    if not (named or empty or home.projects.exists()):
         if not (here / PROJECT_FILE).exists():
             raise UsageError(
                 "no project: name one with --project DIR; unetseg init SCANS MASKS --project DIR makes a new one"

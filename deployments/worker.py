@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = worker.wait()
         except _Stopped:
             logger.info("worker %s is told to stop", name)
-        _when_told_to_stop(signal.SIG_IGN)  # what follows is not to be cut short; who cannot wait sends SIGKILL
+        _when_told_to_stop(signal.SIG_IGN)
         given = _give_back(_end(worker, mark), pool, name)
         return status or int(not given)
 
@@ -99,6 +99,7 @@ def _when_told_to_stop(action: object) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    _when_told_to_stop(signal.SIG_IGN)  # what follows is not to be cut short; who cannot wait sends SIGKILL
     raise _Stopped
 
 
@@ -139,7 +140,7 @@ def _marked(mark: str) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
     for process in psutil.process_iter():
         try:
             environment = process.environ()
-        except psutil.Error:
+        except (psutil.Error, OSError):
             continue
         if environment.get(_OURS) == mark:
             yield process, environment

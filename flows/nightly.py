@@ -37,5 +37,5 @@ def nightly(
     )
     result = library.nightly(project_with(project, overrides, settings=settings), steps)
     shown(show_sentence, result.sentence, of="nightly", where=project)
-    done = result.outcome in {"promoted", "kept"}
+    done = result.outcome in {"promoted", "kept"} or (result.predicted and result.predicted.done)
     return ended(result, result.sentence, name="Completed" if done else result.outcome.capitalize())

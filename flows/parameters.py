@@ -108,6 +108,8 @@ def _form() -> _Form:
         return _Form()
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment(run.deployment_id)
+    if deployment.updated and run.created and deployment.updated > run.created:
+        logger.warning("deployed anew since this run was asked for: what differs from today's form counts as chosen")
     return _Form(deployment.parameters or {}, run.parameters or {})
 
 

@@ -4,6 +4,7 @@
 
     UnetsegError
     ├── UsageError          the call or the settings are wrong; nothing was done (exit status 2)
+    │   └── NoScansError        a folder holds none; a night has nothing to segment then
     ├── BadFileError        one file cannot be used; a batch quarantines it and goes on
     │   └── MissingMaskError    there is none where a mask or guide should be
     ├── DataError           the data as a whole cannot be used: too few groups, too many failures
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "MissingMaskError",
     "MovedError",
+    "NoScansError",
     "UnetsegError",
     "UsageError",
     "WorkerDiedError",
@@ -35,6 +37,10 @@ class UnetsegError(Exception):
 
 class UsageError(UnetsegError, ValueError):
     """The arguments or settings are wrong; raised before anything is written."""
+
+
+class NoScansError(UsageError):
+    """A folder that is there holds no scans."""
 
 
 class BadFileError(UnetsegError, ValueError):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.errors import BundleError, BusyError, DataError, UnetsegError
+from unetseg.errors import BundleError, BusyError, DataError, NoScansError, UnetsegError
 from unetseg.evaluate import EvaluateResult, evaluate
 from unetseg.evaluation_files import has_pages
 from unetseg.gate import GateResult, decided, gate
@@ -34,6 +34,8 @@ from unetseg.working import working
 __all__ = ["NightlyResult", "Steps", "nightly", "predict_after"]
 
 logger = logging.getLogger(__name__)
+
+_NOTHING = "nothing to do"
 
 
 def predict_after(project: Project, *, progress: Progress = silent) -> PredictResult:
@@ -138,9 +140,13 @@ def _with_prediction(project: Project, steps: Steps, night: NightlyResult) -> Ni
         return night
     try:
         predicted = steps.predict(project)
+    except NoScansError as error:  # somebody empties it once its scans are done
+        logger.info("%s", error)
+        return night
     except (UnetsegError, OSError) as error:
         raise DataError(f"{night.sentence}; but {folder} was not segmented: {error}") from error
-    return replace(night, predicted=predicted, sentence=f"{night.sentence}; {predicted.sentence}")
+    before = night.sentence.replace(f": {_NOTHING}", "") if predicted.done else night.sentence
+    return replace(night, predicted=predicted, sentence=f"{before}; {predicted.sentence}")
 
 
 def _trained_on(project: Project, fingerprint: str) -> str | None:
@@ -191,7 +197,7 @@ def _conclude(project: Project, ingested: IngestResult, decision: GateResult, *,
     sentence = f"{outcome} {decision.version if decision.promoted else production or 'nothing'}: {decision.reason}"
     if unchanged:
         outcome = "unchanged"
-        sentence = f"unchanged since {decision.version}: nothing to do"
+        sentence = f"unchanged since {decision.version}: {_NOTHING}"
     evaluation = bundle.evaluation or {}
     return NightlyResult(
         outcome=outcome,

@@ -19,7 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unetseg.config import ScanSource
-from unetseg.errors import BadFileError, UsageError
+from unetseg.errors import BadFileError, NoScansError, UsageError
 from unetseg.formats import OpenPlane, open_plane, plane_count, plane_header, read_plane
 from unetseg.listing import SUFFIXES, image_files, is_image_folder, is_wanted, name_of
 from unetseg.planes import ScanHeader
@@ -181,7 +181,7 @@ def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
     found = image_files(root, source.pattern, source.exclude)
     if not found:
         but = f" but not {source.exclude}" if source.exclude else ""
-        raise UsageError(f"{root}: no scans found; looked for {source.pattern}{but} ending in {', '.join(SUFFIXES)}")
+        raise NoScansError(f"{root}: no scans found; looked for {source.pattern}{but} ending in {', '.join(SUFFIXES)}")
     names = sorted((name_of(file) or file, file) for file in found)
     return [(root / file, name) for name, file in names]
 

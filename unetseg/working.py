@@ -163,8 +163,21 @@ def _is_gone(note: Mapping[str, Any]) -> bool:
         return False
     try:
         return _began(int(pid)) != str(began)
-    except OSError:
+    except ProcessLookupError:
         return True
+    except OSError:  # gone, or another user's, which some machines hide
+        return not _exists(int(pid))
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process of that number, whoever owns it."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _here() -> list[str]:

@@ -220,12 +220,25 @@ def test_automations_are_what_prefect_takes(name: str) -> None:
     assert made.model_dump(mode="json")["trigger"]["expect"]
 
 
-def test_a_run_is_dead_when_three_beats_are_missing() -> None:
+def test_a_run_is_dead_when_ten_beats_are_missing() -> None:
     beat = int(deployed()["definitions"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
     content = automations.read(automations.DEAD_RUNS)
-    assert content["trigger"]["within"] == 3 * beat
-    assert str(3 * beat) in content["description"]
-    assert str(3 * beat) in content["actions"][0]["message"]
+    assert content["trigger"]["within"] == 10 * beat
+    assert str(10 * beat) in content["description"]
+    assert str(10 * beat) in content["actions"][0]["message"]
+
+
+def test_only_tagged_runs_are_ended_and_every_entry_is_tagged_so() -> None:
+    related = automations.read(automations.DEAD_RUNS)["trigger"]["match_related"]
+    tag = related["prefect.resource.id"].removeprefix("prefect.tag.")
+    assert all(tag in item["tags"] for item in deployed()["deployments"])
+
+
+def test_a_run_that_ends_in_any_state_of_ours_is_not_dead() -> None:
+    names = {
+        name.removeprefix("prefect.flow-run.") for name in automations.read(automations.DEAD_RUNS)["trigger"]["expect"]
+    }
+    assert names >= {"heartbeat", "Completed", "Failed", "Cancelled", "Crashed", "Unchanged", "Skipped"}
 
 
 def test_only_an_address_can_be_told() -> None:

@@ -171,8 +171,9 @@ def test_what_a_dead_process_has_left_ends_before_it_is_started_again(start: Sta
     child = start(PARENT)
     until(lambda: child.log.read_text().count("here") == 2)
     assert child.record is not None
+    left = psutil.Process(child.record.pid).children()
+    assert len(left) == 1
     os.kill(child.record.pid, signal.SIGKILL)
-    left = psutil.Process(child.record.pid).children() if psutil.pid_exists(child.record.pid) else []
     until(lambda: child.record is None)
     assert "by SIGKILL" in child.keep()
     assert not [process for process in left if process.is_running()]

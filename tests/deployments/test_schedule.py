@@ -12,7 +12,7 @@ from tests.deployments.machine import Machine
 from unetseg.ingest import ingest
 from unetseg.project import load_project
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.drill]
 
 
 def test_a_night_comes_by_itself_and_trainings_wait_for_it_and_for_each_other(machine: Machine) -> None:

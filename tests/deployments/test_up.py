@@ -131,6 +131,7 @@ def test_a_server_that_dies_is_started_again_and_the_runs_go_on(machine: Machine
     assert machine.wait(run, "Completed", "Failed", "Crashed")["type"] == "COMPLETED"
 
 
+@pytest.mark.drill
 def test_down_ends_the_run_in_progress_says_so_and_frees_its_place(machine: Machine) -> None:
     run = machine.in_training()
     assert len(machine.status()["running"]) == 1
@@ -156,6 +157,7 @@ def goes_on(machine: Machine) -> None:
     machine.wait(again, "Cancelled")
 
 
+@pytest.mark.drill
 def test_when_everything_is_killed_the_next_up_says_so_and_frees_the_place(machine: Machine) -> None:
     run = machine.in_training()
     record = machine.home.read_record()
@@ -172,6 +174,7 @@ def test_when_everything_is_killed_the_next_up_says_so_and_frees_the_place(machi
     goes_on(machine)
 
 
+@pytest.mark.drill
 def test_what_a_killed_up_has_left_is_told_of_and_ended_by_the_next_up_and_by_down(machine: Machine) -> None:
     for end in ("up", "down"):
         run = machine.in_training()
@@ -191,6 +194,7 @@ def test_what_a_killed_up_has_left_is_told_of_and_ended_by_the_next_up_and_by_do
         assert machine.state(run)["type"] == "CANCELLED"
 
 
+@pytest.mark.drill
 def test_ctrl_c_in_the_terminal_stops_all_and_a_second_one_hurries(machine: Machine) -> None:
     machine.unetseg("down")
     command = [sys.executable, "-m", "deployments.cli", "up", "--port", "0", "--home", str(machine.home.folder)]

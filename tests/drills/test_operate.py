@@ -23,6 +23,7 @@ WORKS = ("train", "predict", "predict-processes")
 BOTH = ("train", "predict")
 POOLS = 2  # each has a worker
 KILLS = 2  # of each kind
+RENEWED = 420.0  # seconds in which a run renews its place, and has asked again as often as it may
 GRACE = 30.0  # seconds that Prefect gives a run to end, before it kills it
 BUSY = 30.0  # seconds that a machine with other work on it may take longer
 Say = Callable[[str], None]
@@ -112,6 +113,21 @@ def test_when_the_server_goes_and_comes_back_runs_complete(
         work.complete(run)
         work.check_same()
     say(f"server gone by {number.name}: back after {away:.1f} s; a training and a prediction completed, nothing lost")
+
+
+def test_a_run_keeps_its_place_when_the_server_that_gave_it_was_killed(machine: Operated, say: Say):
+    """Places are renewed every four minutes: one that a new server did not know would end its run."""
+    run, server = machine.in_training(), machine.process("server")
+    server.kill()
+    taken(lambda: not alive(server))
+    taken(lambda: answers(machine.url))
+    back = time.monotonic()
+    while time.monotonic() - back < RENEWED:
+        assert machine.state(run)["name"] == "Running", machine.state(run)
+        time.sleep(GRACE / 10)
+    machine.ask("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    machine.wait(run, *ENDED, seconds=LONGEST)
+    say(f"server killed: a training still ran {RENEWED:.0f} s after the next one was there")
 
 
 @pytest.mark.parametrize("how", ["ui", "command"])

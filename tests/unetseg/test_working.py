@@ -163,3 +163,19 @@ def test_a_number_of_a_process_that_another_has_by_now_is_not_taken_for_it(tmp_p
     left_by_another(tmp_path, process=[*here[:-1], "1"])
     with working(locate(tmp_path), "nightly", wait=False):
         assert note(tmp_path)["what"] == "nightly"
+
+
+def test_a_process_that_the_system_hides_is_not_taken_for_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With ``hidepid`` the files of other users' processes cannot be opened."""
+    mine = {"process": module._this_process()}
+    assert not module._is_gone(mine)
+
+    def hidden(pid: int) -> str:
+        raise FileNotFoundError(pid)
+
+    monkeypatch.setattr(module, "_began", hidden)
+    assert not module._is_gone(mine)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    *place, _, began = mine["process"]
+    assert module._is_gone({"process": [*place, str(ended.pid), began]})
