@@ -23,13 +23,14 @@ _SECTIONS = (command, curves, ingest, big_ingest, train, predict, many_scans, ni
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line: what was measured, its value, and whether the target holds (None: no target)."""
+    """One line: what was measured, its value, whether the target holds (None: no target), and where that was."""
 
     name: str
     value: float
     unit: str
     target: str
     holds: bool | None
+    machine: str
 
 
 def main(*wanted: str) -> None:
@@ -47,7 +48,7 @@ def main(*wanted: str) -> None:
         found[section] = []
         with tempfile.TemporaryDirectory(prefix="unetseg-bench-") as folder:
             for row in module.measure(Path(folder)):
-                found[section].append(item := Measurement(*row))
+                found[section].append(item := Measurement(*row, machine=_machine()))
                 print(f"{item.name:<64}{item.value:>10.4g} {item.unit:<8}{item.target}", flush=True)
         _write(found)  # what is measured stays when a later section fails
 
@@ -66,22 +67,21 @@ def _write(found: Mapping[str, Sequence[Measurement]]) -> None:
 
 
 def _markdown(found: list[Measurement]) -> str:
+    software = ", ".join(f"{name} {version}" for name, version in software_versions().items())
+    parts = ["# Benchmarks", f"Measured by `make bench`, at last with {software}."]
+    for machine in dict.fromkeys(item.machine for item in found):  # sections may be measured on different ones
+        parts += [f"On {machine}:", _table([item for item in found if item.machine == machine])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(found: list[Measurement]) -> str:
     verdict = {True: "yes", False: "**no**", None: ""}
     rows = [f"| {m.name} | {m.value:.4g} {m.unit} | {m.target} | {verdict[m.holds]} |" for m in found]
-    software = ", ".join(f"{name} {version}" for name, version in software_versions().items())
-    return "\n".join(
-        [
-            "# Benchmarks",
-            "",
-            f"Measured by `make bench` on {os.cpu_count()} processor cores ({platform.machine()}, {_processor()}).",
-            f"With {software}.",
-            "",
-            "| what | measured | target | holds |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    return "\n".join(["| what | measured | target | holds |", "|---|---|---|---|", *rows])
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} processor cores ({platform.machine()}, {_processor()})"
 
 
 def _processor() -> str:
