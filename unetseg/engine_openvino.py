@@ -85,6 +85,11 @@ class OpenVinoEngine:
             result = self._request(compiled).infer(given)
             return np.asarray(next(iter(result.values())), dtype=np.float32)  # a copy of the request's memory already
 
+    @property
+    def emulates_bfloat16(self) -> bool:
+        """Whether it calculates in bfloat16 on a processor that has none; without AVX-512 it takes float32 instead."""
+        return "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
     @cached_property
     def pixel_bytes(self) -> float:
         """Memory that a call takes, per pixel."""

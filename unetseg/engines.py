@@ -40,6 +40,11 @@ Inputs = Mapping[str, NDArray[np.float32]]
 
 # Of a probability: engines order their sums differently, damaged weights differ far more.
 _MOST_OFF = 1e-3  # of any pixel, in float32
+_EMULATED = "this processor has no bfloat16 and emulates it, which takes longer than predict.precision=float32"
+_NOT_EVEN_EMULATED = (
+    "this processor has no bfloat16 and cannot emulate it: OpenVINO calculates in float32, as with "
+    "predict.precision=float32; predict.engine=keras calculates in bfloat16 here"
+)
 _MEAN_OFF = 0.02  # in bfloat16, in which trained networks differ by 0.002, and single pixels by 0.05
 _HEADS = ("head", "crop", "softmax", "probabilities")  # how the names of layers begin that stay in float32
 
@@ -164,10 +169,8 @@ def _checked_engine(folder: Path, name: str, precision: Precision) -> Engine:
     on_cpu = uses_openvino(folder, name) or _only_openvino_gains(folder, name)
     engine: Engine = (OpenVinoEngine if on_cpu else KerasEngine)(bundle, precision)
     _replay(engine, bundle)
-    if on_cpu and precision == "bfloat16" and not has_bfloat16():
-        logger.warning(
-            "this processor has no bfloat16 and emulates it, which takes longer than predict.precision=float32"
-        )
+    if isinstance(engine, OpenVinoEngine) and precision == "bfloat16" and not has_bfloat16():
+        logger.warning(_EMULATED if engine.emulates_bfloat16 else _NOT_EVEN_EMULATED)
     if not bundle.info.exact:
         logger.warning(
             "%s: its normalisation sees whole tiles, so scans that do not fit into one are segmented in tiles that "

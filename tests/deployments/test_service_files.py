@@ -77,7 +77,8 @@ def test_the_example_is_accepted_by_prefect(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.server.api.auth_string.get_secret_value() == "someone:something"
     assert found.server.services.db_vacuum.enabled == {"events", "flow_runs"}
     assert found.server.services.db_vacuum.retention_period.days == 90
-    assert found.flows.heartbeat_frequency == 30
+    assert found.server.events.retention_period.days == 7
+    assert found.server.concurrency.lease_storage == "prefect.server.concurrency.lease_storage.filesystem"
 
 
 @each_service

@@ -99,7 +99,7 @@ def test_picture_that_is_too_large_is_left_out(trained_at_once: TrainResult, mon
     from tasks import artifacts
 
     pages: list[str] = []
-    monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda text, key: pages.append(text))
+    monkeypatch.setattr(artifacts, "create_markdown_artifact", lambda text, **_: pages.append(text))
     (trained_at_once.run / "curves.png").write_bytes(bytes(400_001))
     artifacts.show_training(trained_at_once)
     assert "<img" not in pages[0]
