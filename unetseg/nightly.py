@@ -35,8 +35,6 @@ __all__ = ["NightlyResult", "Steps", "nightly", "predict_after"]
 
 logger = logging.getLogger(__name__)
 
-_NOTHING = "nothing to do"
-
 
 def predict_after(project: Project, *, progress: Progress = silent) -> PredictResult:
     """Segment the folder of ``nightly.predict_folder`` with production.
@@ -145,8 +143,7 @@ def _with_prediction(project: Project, steps: Steps, night: NightlyResult) -> Ni
         return night
     except (UnetsegError, OSError) as error:
         raise DataError(f"{night.sentence}; but {folder} was not segmented: {error}") from error
-    before = night.sentence.replace(f": {_NOTHING}", "") if predicted.done else night.sentence
-    return replace(night, predicted=predicted, sentence=f"{before}; {predicted.sentence}")
+    return replace(night, predicted=predicted, sentence=f"{night.sentence}; {predicted.sentence}")
 
 
 def _trained_on(project: Project, fingerprint: str) -> str | None:
@@ -197,7 +194,7 @@ def _conclude(project: Project, ingested: IngestResult, decision: GateResult, *,
     sentence = f"{outcome} {decision.version if decision.promoted else production or 'nothing'}: {decision.reason}"
     if unchanged:
         outcome = "unchanged"
-        sentence = f"unchanged since {decision.version}: {_NOTHING}"
+        sentence = f"unchanged since {decision.version}: nothing to train"
     evaluation = bundle.evaluation or {}
     return NightlyResult(
         outcome=outcome,

@@ -179,7 +179,7 @@ def test_nightly_says_unchanged_and_gives_scores(trained: Project):
     assert result.exit_code == 0
     assert answer(result)["outcome"] == "unchanged"
     assert set(answer(result)["scores"]) >= {"iris", "pupil", "sclera", "micro", "macro", "weighted"}
-    assert "unchanged since 0001: nothing to do" in result.stderr
+    assert "unchanged since 0001: nothing to train" in result.stderr
 
 
 def test_a_night_that_may_not_wait_says_for_whom_and_is_no_failure(trained: Project):

@@ -84,7 +84,7 @@ def test_a_night_without_anything_to_do_is_completed_as_unchanged(
     nightly(str(trained.folder))
     state = newest_run(project=str(trained.folder)).state
     assert state.is_completed()
-    assert (state.name, state.message) == ("Unchanged", "unchanged since 0001: nothing to do")
+    assert (state.name, state.message) == ("Unchanged", "unchanged since 0001: nothing to train")
     assert events == []
 
 

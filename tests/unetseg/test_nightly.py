@@ -318,11 +318,11 @@ def test_a_folder_is_segmented_at_the_end_of_each_night_and_only_what_is_new(tra
     project = with_folder(trained)
     first = nightly(project)
     assert (first.outcome, first.predicted.done, first.predicted.out) == ("unchanged", 3, trained.folder / "segmented")
-    assert first.sentence.startswith("unchanged since 0001; segmented 3 scans with model 0001")
+    assert first.sentence.startswith("unchanged since 0001: nothing to train; segmented 3 scans with model 0001")
     assert len(list((trained.folder / "segmented").glob("*.ome.zarr"))) == 3
     again = nightly(project)
     assert (again.predicted.done, again.predicted.skipped) == (0, 3)
-    assert again.sentence.startswith("unchanged since 0001: nothing to do; segmented 0 scans")
+    assert again.sentence.startswith("unchanged since 0001: nothing to train; segmented 0 scans")
 
 
 def test_a_folder_that_somebody_has_emptied_is_nothing_to_do_and_one_that_is_gone_is_told_of(trained: Project):
@@ -331,7 +331,7 @@ def test_a_folder_that_somebody_has_emptied_is_nothing_to_do_and_one_that_is_gon
         scan.unlink()
     night = nightly(project)
     assert (night.outcome, night.predicted, night.sentence) == (
-        "unchanged", None, "unchanged since 0001: nothing to do",
+        "unchanged", None, "unchanged since 0001: nothing to train",
     )  # fmt: skip
     (project.folder / "incoming").rmdir()
     with pytest.raises(DataError, match=r"incoming was not segmented: .*folder of scans not found"):
