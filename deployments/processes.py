@@ -17,7 +17,7 @@ from deployments.environment import MARK
 from deployments.home import Home, Process
 from unetseg.errors import UnetsegError
 
-__all__ = ["RUN", "Child", "belonging_to", "end", "is_alive", "is_run", "of_run", "tail", "trim"]
+__all__ = ["RUN", "Child", "belonging_to", "end", "is_alive", "is_run", "of_run", "tail", "trim", "variable"]
 
 RUN = "PREFECT__FLOW_RUN_ID"
 """The variable by which Prefect tells a process which run it is."""
@@ -115,7 +115,7 @@ def belonging_to(home: Home) -> list[psutil.Process]:
     found = {
         each.pid: each
         for process in psutil.process_iter()
-        if _variable(process, MARK) == str(home.folder)
+        if variable(process, MARK) == str(home.folder)
         for each in [process, *_children(process)]
     }
     found.pop(os.getpid(), None)
@@ -124,12 +124,12 @@ def belonging_to(home: Home) -> list[psutil.Process]:
 
 def is_run(process: psutil.Process) -> bool:
     """Whether it works on a run."""
-    return _variable(process, RUN) is not None
+    return variable(process, RUN) is not None
 
 
 def of_run(processes: Iterable[psutil.Process], run: str) -> list[psutil.Process]:
     """Those that work on one run, and what they started."""
-    return [each for process in processes if _variable(process, RUN) == run for each in [process, *_children(process)]]
+    return [each for process in processes if variable(process, RUN) == run for each in [process, *_children(process)]]
 
 
 def is_alive(process: Process) -> bool:
@@ -197,7 +197,7 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> list
     return reached
 
 
-def _variable(process: psutil.Process, name: str) -> str | None:
+def variable(process: psutil.Process, name: str) -> str | None:
     """A variable of the environment that a process was started with; None also where it may not be read."""
     try:
         value: str | None = process.environ().get(name)

@@ -24,13 +24,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
 import psutil
+
+from deployments.processes import RUN, variable
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -40,7 +42,6 @@ __all__ = ["main"]
 logger = logging.getLogger(__name__)
 
 _OURS: Final = "UNETSEG_WORKER"  # in the environment of all that this worker starts, also of what outlives its parent
-_RUN: Final = "PREFECT__FLOW_RUN_ID"  # in the environment of a run's process
 _TO_END: Final = 30.0  # seconds that runs have to end by themselves; a cancelled run has as many
 _TO_DIE: Final = 5.0  # seconds until what was killed is gone; a process that waits for a lost disk is not
 _LOOK: Final = 0.2  # seconds between two looks
@@ -120,30 +121,24 @@ def _end(worker: subprocess.Popen[bytes] | None, mark: str) -> set[UUID]:
     for process in runs:
         _signal(process, signal.SIGTERM)
     _wait_while(lambda: any(map(_lives, runs)), _TO_END)
-    for process, _ in _marked(mark):
+    for process in _marked(mark):
         _signal(process, signal.SIGKILL)
     if worker:
         worker.wait()
-    _wait_while(lambda: any(_marked(mark)), _TO_DIE)
+    _wait_while(lambda: bool(_marked(mark)), _TO_DIE)
     return set(runs.values())
 
 
 def _runs(mark: str) -> dict[psutil.Process, UUID]:
     """The process of each run, not those that it started itself: it ends them."""
-    inside = {process: UUID(found[_RUN]) for process, found in _marked(mark) if _RUN in found}
+    inside = {process: UUID(run) for process in _marked(mark) if (run := variable(process, RUN))}
     pids = {process.pid for process in inside}
     return {process: run for process, run in inside.items() if process.ppid() not in pids}
 
 
-def _marked(mark: str) -> Iterator[tuple[psutil.Process, dict[str, str]]]:
-    """Processes with the mark, and their environments; those that are no more, or another user's, have none."""
-    for process in psutil.process_iter():
-        try:
-            environment = process.environ()
-        except (psutil.Error, OSError):
-            continue
-        if environment.get(_OURS) == mark:
-            yield process, environment
+def _marked(mark: str) -> list[psutil.Process]:
+    """All that this worker has started, also what outlived its parent."""
+    return [process for process in psutil.process_iter() if variable(process, _OURS) == mark]
 
 
 def _wait_while(true: Callable[[], bool], seconds: float) -> None:

@@ -72,7 +72,7 @@ def start(tmp_path: Path, mark: str) -> Iterator[Callable[..., tuple[subprocess.
         return process, run
 
     yield begin
-    for process, _ in worker._marked(mark):
+    for process in worker._marked(mark):
         process.kill()
     for process in started:
         process.wait()
@@ -113,7 +113,7 @@ def test_runs_end_in_their_own_way_and_nothing_is_left(start, mark: str, tmp_pat
     assert worker._end(process, mark) == {run}
     assert (tmp_path / "ended").exists()
     assert process.returncode == -signal.SIGKILL  # it was held, and could not say that its run has crashed
-    assert not list(worker._marked(mark))
+    assert not worker._marked(mark)
     assert not lives(helper)
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_does_not_end_is_killed_with_all_that_it_started(
     helper = int((tmp_path / "begun").read_text())
     assert worker._end(process, mark) == {run}
     assert not (tmp_path / "ended").exists()
-    assert not list(worker._marked(mark))
+    assert not worker._marked(mark)
     assert not lives(helper)
 
 
@@ -134,13 +134,13 @@ def test_a_run_whose_worker_has_died_is_found_and_ended(start, mark: str, tmp_pa
     process.wait(LONGEST)
     assert worker._end(process, mark) == {run}
     assert (tmp_path / "ended").exists()
-    assert not list(worker._marked(mark))
+    assert not worker._marked(mark)
 
 
 def test_processes_of_another_worker_stay(start, mark: str, tmp_path: Path) -> None:
     start()
     assert worker._end(None, uuid4().hex) == set()
-    assert len(list(worker._marked(mark))) == 3
+    assert len(worker._marked(mark)) == 3
     assert not (tmp_path / "ended").exists()
 
 
