@@ -135,6 +135,7 @@ class Work(ABC):
     pool: str
     deployment: str
     parameters: dict[str, Any]
+    some: int  # of its work is done in the middle of it
     artifacts: frozenset[str]  # of a run that completed
 
     def __init__(self, machine: Operated):
@@ -146,8 +147,9 @@ class Work(ABC):
 
     def in_the_middle(self) -> str:
         """A run that has done some of its work, and has most of it before it."""
-        run, machine = self.begin(), self.machine
-        machine.until(lambda: self.is_in_the_middle() or machine.state(run)["name"] in ENDED, LONGEST, machine.logs)
+        wanted, machine = self.done() + self.some, self.machine  # beside what a killed run has done
+        run = self.begin()
+        machine.until(lambda: self.done() >= wanted or machine.state(run)["name"] in ENDED, LONGEST, machine.logs)
         assert machine.state(run)["name"] == "Running", machine.state(run)
         return run
 
@@ -167,9 +169,6 @@ class Work(ABC):
         """How much of it is done, and stays."""
 
     @abstractmethod
-    def is_in_the_middle(self) -> bool: ...
-
-    @abstractmethod
     def began(self, run: str) -> float:
         """When the first of it was done, in seconds of the clock."""
 
@@ -185,7 +184,7 @@ class Work(ABC):
 class Training(Work):
     """Of a tiny network, for enough epochs that a busy machine is noticed in the middle of it."""
 
-    name, pool, deployment = "train", "gpu", "train/eyes"
+    name, pool, deployment, some = "train", "gpu", "train/eyes", 2
     artifacts = frozenset({"train-progress", "training"})
 
     def __init__(self, machine: Operated):
@@ -200,9 +199,6 @@ class Training(Work):
     def done(self) -> int:
         found = list(self.machine.project.glob("runs/*/checkpoint/outcome.json"))
         return len(read_json(found[0])["history"]) if found else 0
-
-    def is_in_the_middle(self) -> bool:
-        return self.done() >= 2
 
     def done_before(self, run: str) -> int:
         machine = self.machine
@@ -229,7 +225,7 @@ class Training(Work):
 class Predicting(Work):
     """Of many small scans and a large one, by threads or by processes."""
 
-    pool, deployment = "cpu", "predict/eyes"
+    pool, deployment, some = "cpu", "predict/eyes", 4
     artifacts = frozenset({"predict-progress", "prediction", "gallery"})
 
     def __init__(self, machine: Operated, prediction: Any, out: Path, *settings: str):
@@ -251,9 +247,6 @@ class Predicting(Work):
 
     def done(self) -> int:
         return len(self.prediction.markers(self.into)) if (self.into / "records").exists() else 0
-
-    def is_in_the_middle(self) -> bool:
-        return self.done() >= 4
 
     def began(self, run: str) -> float:
         return min(time for _, time in self.prediction.markers(self.into).values()) / 1e9
