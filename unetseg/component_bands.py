@@ -1,13 +1,13 @@
 """Connected components of masks larger than memory: found in bands of rows, joined by small summaries.
 
 A mask is cut into bands of whole rows, of any heights. Each band is computed alone, in any order and by any process,
-and only what `BandComponents` holds comes together::
+strip of columns after strip (`unetseg.mask_runs.Runs`), and only what `BandComponents` holds comes together::
 
-    pass 1, where holes are filled:  band_background(mask)                          of each band
+    pass 1, where holes are filled:  background = components of ~mask, of each band
                                      holes = join(summaries).holes(max_hole_pixels)
-    pass 2:                          band_components(filled(mask, holes.bands[i]))  of each band i
+    pass 2:                          found = components of mask | background.painted(holes.bands[i] > 0), of each band i
                                      objects = join(summaries).at_least(min_pixels)
-    pass 3, where masks are written: kept or numbered(filled(mask, holes.bands[i]), objects.bands[i])
+    pass 3, where masks are written: found.painted(objects.bands[i])
 
 Counts and areas alone need pass 2 of the masks as they are: ``join(summaries).areas``. However the scan is cut, the
 results equal those of `unetseg.components` on the whole mask, whose conventions hold here too.
@@ -23,18 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import UsageError
-from unetseg.mask_runs import Components, Connectivity, Mask, contacts, find_components, foreground, grouped, opposite
+from unetseg.mask_runs import Components, Connectivity, contacts, grouped
 
 __all__ = [
     "BandComponents",
     "BorderRow",
     "Joined",
-    "band_background",
-    "band_components",
-    "filled",
     "join",
-    "kept",
-    "numbered",
     "summary",
 ]
 
@@ -113,32 +108,6 @@ class Joined:
         return self.only(~self.at_border & (self.areas <= max_pixels))
 
 
-def band_components(mask: Mask, *, connectivity: Connectivity = 2) -> BandComponents:
-    """Find the components of one band.
-
-    Args:
-        mask: the band: whole rows of the scan, foreground where not 0, ``(h, W)``.
-        connectivity: 1: pixels that share a side are joined; 2: also those that share a corner.
-
-    Raises:
-        UsageError: the mask is not an image of whole numbers, or there is no such connectivity.
-    """
-    return summary(find_components(mask, connectivity=connectivity))
-
-
-def band_background(mask: Mask, *, connectivity: Connectivity = 2) -> BandComponents:
-    """Find the components of a band's background; `join` and `Joined.holes` tell which are holes.
-
-    Args:
-        mask: the band, ``(h, W)``.
-        connectivity: of the objects.
-
-    Raises:
-        UsageError: as in `band_components`.
-    """
-    return summary(find_components(~foreground(mask), connectivity=opposite(connectivity)))
-
-
 def join(bands: Sequence[BandComponents]) -> Joined:
     """Join the components that meet at the borders of neighbouring bands.
 
@@ -164,53 +133,6 @@ def join(bands: Sequence[BandComponents]) -> Joined:
     at_border = np.zeros(objects, bool)
     at_border[of_component[_at_border(bands)]] = True
     return Joined(areas, at_border, tuple(np.split((of_component + 1).astype(np.uint32), first[1:-1])))
-
-
-def filled(mask: Mask, holes: Numbers, *, connectivity: Connectivity = 2) -> NDArray[np.bool_]:
-    """Fill the holes of one band.
-
-    Args:
-        mask: the band, ``(h, W)``.
-        holes: the band's entry in what `Joined.holes` returned.
-        connectivity: of the objects.
-
-    Returns:
-        ``(h, W)``; the mask itself where it is one of bool and stays as it is.
-
-    Raises:
-        UsageError: as in `band_components`.
-        DataError: the holes are not those of this mask.
-    """
-    whole = foreground(mask)
-    if not holes.any():
-        return whole
-    background = find_components(~whole, connectivity=opposite(connectivity))
-    return whole | background.painted(holes > 0)
-
-
-def kept(mask: Mask, objects: Numbers, *, connectivity: Connectivity = 2) -> NDArray[np.bool_]:
-    """The mask of one band without the objects that were dropped.
-
-    Args:
-        mask: the band, as its components were found, ``(h, W)``.
-        objects: the band's entry in what `join` or one of its filters returned.
-        connectivity: of the objects.
-
-    Returns:
-        ``(h, W)``; the mask itself where it is one of bool and stays as it is.
-
-    Raises:
-        UsageError: as in `band_components`.
-        DataError: the objects are not those of this mask.
-    """
-    if objects.all():
-        return foreground(mask)
-    return find_components(mask, connectivity=connectivity).painted(objects > 0)
-
-
-def numbered(mask: Mask, objects: Numbers, *, connectivity: Connectivity = 2) -> Numbers:
-    """The pixels of one band with the numbers of their objects, ``(h, W)``; arguments and errors as in `kept`."""
-    return find_components(mask, connectivity=connectivity).painted(objects)
 
 
 def summary(found: Components) -> BandComponents:

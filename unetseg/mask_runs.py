@@ -19,7 +19,17 @@ from scipy.sparse.csgraph import connected_components
 
 from unetseg.errors import DataError, UsageError
 
-__all__ = ["Components", "Connectivity", "Mask", "contacts", "find_components", "foreground", "grouped", "opposite"]
+__all__ = [
+    "Components",
+    "Connectivity",
+    "Mask",
+    "Runs",
+    "contacts",
+    "find_components",
+    "foreground",
+    "grouped",
+    "opposite",
+]
 
 Connectivity = Literal[1, 2]  # as in scikit-image: 1: neighbours share a side; 2: or a corner
 Mask = NDArray[np.bool_] | NDArray[np.uint8]
@@ -66,14 +76,15 @@ class Components:
         touching[self.component[at_side]] = True
         return touching
 
-    def painted(self, values: NDArray[_Value]) -> NDArray[_Value]:
+    def painted(self, values: NDArray[_Value], *, columns: tuple[int, int] | None = None) -> NDArray[_Value]:
         """The mask with each component in its value.
 
         Args:
             values: of the components, ``(number,)``.
+            columns: the first that is wanted, and the one after the last; None: all, W.
 
         Returns:
-            ``(H, W)`` of the type of the values, 0 in the background.
+            ``(H, w)`` of the type of the values, 0 in the background.
 
         Raises:
             DataError: the values are not of this mask's components.
@@ -81,12 +92,69 @@ class Components:
         if len(values) != self.number:
             rule = f"values must be as many as the mask's components, {self.number}, got {len(values)}"
             raise DataError(f"{rule}: give the mask and the connectivity that the components were found with")
-        height, width = self.shape
-        borders = np.column_stack([self.starts, self.ends]).ravel()
-        alternating = np.zeros(len(borders) + 1, values.dtype)  # background, run, background, ...
-        alternating[1::2] = values[self.component]
-        lengths = np.diff(borders, prepend=0, append=height * (width + 1))
+        runs, component = self._within(columns)
+        height, width = self.shape[0], columns[1] - columns[0] if columns else self.shape[1]
+        alternating = np.zeros(runs.size + 1, values.dtype)  # background, run, background, ...
+        alternating[1::2] = values[component]
+        lengths = np.diff(runs.ravel(), prepend=0, append=height * (width + 1))
         return np.ascontiguousarray(np.repeat(alternating, lengths).reshape(height, width + 1)[:, :width])
+
+    def _within(self, columns: tuple[int, int] | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Starts and ends of what is in some columns, ``(r, 2)``, by positions in these alone; and its components."""
+        if columns is None:
+            return np.column_stack([self.starts, self.ends]), self.component
+        pitch, (left, right) = self.shape[1] + 1, columns
+        row = self.starts // pitch
+        starts = np.maximum(self.starts - row * pitch, left)
+        ends = np.minimum(self.ends - row * pitch, right)
+        there = starts < ends
+        shift = row[there] * (right - left + 1) - left
+        return np.column_stack([starts[there] + shift, ends[there] + shift]), self.component[there]
+
+
+class Runs:
+    """The runs of a mask that is given in strips of columns, which need not be in memory together.
+
+    Args:
+        shape: of the mask, ``(H, W)``.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._parts: list[NDArray[np.int64]] = []
+
+    def add(self, left: int, mask: Mask) -> None:
+        """Add the columns that begin at ``left``; in the end each column must have been added once.
+
+        Args:
+            left: the first column.
+            mask: foreground where not 0, ``(H, w)``.
+
+        Raises:
+            UsageError: the mask is not an image of whole numbers.
+        """
+        borders, width = _borders(foreground(mask)), self._shape[1]
+        if mask.shape[1] != width:
+            row, column = np.divmod(borders, mask.shape[1] + 1)
+            borders = row * (width + 1) + column + left
+        self._parts.append(borders)
+
+    def components(self, *, connectivity: Connectivity = 2) -> Components:
+        """Of the whole mask; needs about 130 bytes per run: half a byte per pixel for usual masks, 65 for a chessboard.
+
+        Args:
+            connectivity: 1: pixels that share a side are joined; 2: also those that share a corner.
+
+        Raises:
+            UsageError: there is no such connectivity.
+        """
+        _check(connectivity)
+        borders = _joined(self._parts)
+        starts, ends = borders[::2], borders[1::2]
+        pitch = self._shape[1] + 1
+        lower, upper = contacts((starts, ends), (starts + pitch, ends + pitch), connectivity=connectivity)
+        number, component = grouped(len(starts), lower, upper)
+        return Components(starts, ends, component, number, self._shape, connectivity)
 
 
 def foreground(mask: Mask) -> NDArray[np.bool_]:
@@ -114,9 +182,7 @@ def opposite(connectivity: Connectivity) -> Connectivity:
 
 
 def find_components(mask: Mask, *, connectivity: Connectivity) -> Components:
-    """Find the connected components of a mask.
-
-    Needs about 130 bytes per run: half a byte per pixel for usual masks, 65 for a chessboard.
+    """Find the connected components of a mask in memory, as `Runs` does.
 
     Args:
         mask: foreground where not 0, ``(H, W)``.
@@ -125,13 +191,10 @@ def find_components(mask: Mask, *, connectivity: Connectivity) -> Components:
     Raises:
         UsageError: the mask is not an image of whole numbers, or there is no such connectivity.
     """
-    _check(connectivity)
-    starts, ends = _runs(foreground(mask))
-    pitch = mask.shape[1] + 1
-    lower, upper = contacts((starts, ends), (starts + pitch, ends + pitch), connectivity=connectivity)
-    number, component = grouped(len(starts), lower, upper)
-    height, width = mask.shape
-    return Components(starts, ends, component, number, (height, width), connectivity)
+    whole = foreground(mask)
+    runs = Runs((whole.shape[0], whole.shape[1]))
+    runs.add(0, whole)
+    return runs.components(connectivity=connectivity)
 
 
 def contacts(
@@ -181,13 +244,21 @@ def grouped(nodes: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> tup
     return int(number), rank[group]
 
 
-def _runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Starts and ends of the runs, as positions (see `Components`); looked for in few rows at a time."""
+def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Starts and ends of all strips: a run that goes on in the next one ends where it begins there; neither is one."""
+    if len(parts) == 1:
+        return parts[0]
+    borders = np.sort(np.concatenate(parts), kind="stable")  # of strips that are sorted: they are merged
+    again = np.flatnonzero(borders[1:] == borders[:-1])
+    return np.delete(borders, np.concatenate([again, again + 1]))
+
+
+def _borders(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Starts and ends of the runs in turn, as positions (see `Components`); looked for in few rows at a time."""
     height, width = mask.shape
     step = max(_AT_ONCE // width, 1)
     parts = [_changes(mask[top : top + step]) + top * (width + 1) for top in range(0, height, step)]
-    changes = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return changes[::2], changes[1::2]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _changes(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

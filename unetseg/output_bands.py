@@ -7,7 +7,8 @@
       image/0/            the array of full resolution
       written/<start>.json    one per band, written after its rows: the commit marker, with what the caller notes
 
-A band is as high as a shard of the array, so no two processes write into one file.
+A band is as high as a shard of the array, so no two processes write into one file. It is written in strips as wide as a
+shard: a band of all columns may be larger than memory, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from unetseg.output_kinds import MASKS, Kind, Planes
 from unetseg.output_zarr import CHUNK, begin_image, write_band
 from unetseg.outputs import Format
 from unetseg.storage import remove
-from unetseg.zarr_arrays import StoredArray, StoredPlanes
+from unetseg.zarr_arrays import StoredArray, StoredPlanes, band_rows
 
 __all__ = ["Bands"]
 
@@ -74,22 +75,43 @@ class Bands:
         """The first rows of all bands."""
         return range(0, self.shape[1], self.rows)
 
-    def write(self, start: int, planes: NDArray[Any], note: Any = None) -> None:  # noqa: ANN401 (JSON)
-        """Write one band, again if it must be; from any process, each band by one at a time.
+    @property
+    def strips(self) -> list[tuple[int, int]]:
+        """The columns of each file of a band: the first, and the one after the last."""
+        width, columns = self.shape[2], self.columns
+        return [(left, min(left + columns, width)) for left in range(0, width, columns)]
+
+    @property
+    def columns(self) -> int:
+        """Of a file of a band; the last one is what is left."""
+        return band_rows(CHUNK)
+
+    def write(self, start: int, left: int, planes: NDArray[Any]) -> None:
+        """Write one strip of a band, again if it must be; from any process, each band by one at a time.
 
         Args:
             start: one of `starts`.
-            planes: ``(K, h, W)``, all rows of the band.
-            note: what is to be known of the band later, as JSON.
+            left: the first column of one of `strips`.
+            planes: ``(K, h, w)``, all rows of the band and all columns of the strip.
 
         Raises:
-            UsageError: these are not the rows of a band; or classes overlap that are to become one label map.
+            UsageError: this is not a strip of a band; or classes overlap that are to become one label map.
             OSError: the disk is full.
         """
-        expected = (self.shape[0], min(self.rows, self.shape[1] - start), self.shape[2])
+        across = dict(self.strips).get(left, left)
+        expected = (self.shape[0], min(self.rows, self.shape[1] - start), across - left)
         if start not in self.starts or planes.shape != expected:
-            raise UsageError(f"planes: the band from row {start} must have shape {expected}, found {planes.shape}")
-        write_band(StoredArray(self._image / "0"), start, planes, self.kind)
+            what = f"planes: the strip from row {start} and column {left}"
+            raise UsageError(f"{what} must have shape {expected}, found {planes.shape}")
+        write_band(StoredArray(self._image / "0"), start, planes, self.kind, left=left)
+
+    def commit(self, start: int, note: Any = None) -> None:  # noqa: ANN401 (JSON)
+        """Say that all strips of a band are written.
+
+        Args:
+            start: one of `starts`.
+            note: what is to be known of the band later, as JSON.
+        """
         write_json(self._note(start), {"note": note})
 
     def written(self) -> Iterator[tuple[int, Any]]:
@@ -105,6 +127,12 @@ class Bands:
     def planes(self) -> Planes:
         """The planes as they were given, read when rows are asked for; 0 where nothing was written yet."""
         return self.kind.given(StoredPlanes(self._image / "0"), self.shape[0])
+
+    def stored(self, k: int, start: int, columns: tuple[int, int]) -> NDArray[Any]:
+        """What is stored of one plane in a strip of a band, ``(h, w)``."""
+        planes = StoredPlanes(self._image / "0")
+        found: NDArray[Any] = planes.read(slice(k, k + 1), slice(start, start + self.rows), slice(*columns))[0]
+        return found
 
     def finish(self, path: Path, form: Format) -> None:
         """Make the output of the bands; their notes stay until `discard`. Going on with a killed call is safe.

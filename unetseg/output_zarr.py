@@ -94,10 +94,12 @@ def begin_image(folder: Path, shape: tuple[int, ...], kind: Kind, *, rows: int, 
     )
 
 
-def write_band(array: StoredArray, start: int, planes: NDArray[Any], kind: Kind, *, page: int = 0) -> None:
-    """Write the rows ``(K, h, W)`` of an image that begin at ``start``."""
+def write_band(
+    array: StoredArray, start: int, planes: NDArray[Any], kind: Kind, *, page: int = 0, left: int = 0
+) -> None:
+    """Write rows ``(K, h, w)`` of an image from ``start``: whole ones, or the columns of some files from ``left``."""
     stored = np.asarray(kind.stored(planes)[:, :]).astype(array.dtype, copy=False)
-    write_rows(array, start, stored[0] if kind.merged else stored, page)
+    write_rows(array, start, stored[0] if kind.merged else stored, page, left)
 
 
 def describe_image(

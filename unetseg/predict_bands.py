@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.component_bands import BandComponents, BorderRow, band_components, join
+from unetseg.component_bands import BandComponents, BorderRow, join, summary
 from unetseg.config import PredictConfig
 from unetseg.filtered_bands import filtered
+from unetseg.mask_runs import Runs
 from unetseg.near_threshold import near_threshold
 from unetseg.object_table import object_rows
 from unetseg.output_bands import Bands
@@ -126,19 +127,27 @@ def _bands(job: Job, scan: LargeScan, spans: list[Span], folder: Path, kind: Kin
 
 
 def _segment_band(job: Job, scan: LargeScan, kinds: list[Bands], span: Span) -> None:
-    """One unit: the masks are written last, since their note says that the band is done."""
-    found = _segmented(job, scan, span, probabilities=len(kinds) > 1)
-    if found.probabilities is not None:
-        kinds[1].write(span.inner[0], found.probabilities)
-    parts = [_to_plain(band_components(mask)) for mask in found.masks]
-    kinds[0].write(span.inner[0], found.masks, {"levels": found.levels.tolist(), "components": parts})
+    """One unit: the masks are committed last, since their note says that the band is done."""
+    start, levels = span.inner[0], np.zeros((), np.int64)
+    objects = [Runs((span.inner[1] - start, scan.shape[1])) for _ in job.info.classes]
+    for left, found in _strips(job, scan, span, kinds):
+        kinds[0].write(start, left, found.masks)
+        if found.probabilities is not None:
+            kinds[1].write(start, left, found.probabilities)
+        for runs, mask in zip(objects, found.masks, strict=True):
+            runs.add(left, mask)
+        levels = levels + found.levels
+    parts = [_to_plain(summary(runs.components())) for runs in objects]  # the pixels are let go of here
+    for bands in kinds[1:]:
+        bands.commit(start)
+    kinds[0].commit(start, {"levels": levels.tolist(), "components": parts})
 
 
-def _segmented(job: Job, scan: LargeScan, span: Span, *, probabilities: bool) -> Segmentation:
-    """Read a band and segment it; its pixels are gone when objects are looked for."""
+def _strips(job: Job, scan: LargeScan, span: Span, kinds: list[Bands]) -> Iterator[tuple[int, Segmentation]]:
+    """Read a band and segment it, as many columns at a time as are written into a file."""
     with open_rows(job, scan.ref) as rows:
         image, guides = rows.band(span.outer[0], min(span.outer[1], scan.shape[0]), scan.preparation)
-    return job.segmenter().band(image, guides, span, probabilities=probabilities)
+    yield from job.segmenter().strips(image, guides, span, columns=kinds[0].columns, probabilities=len(kinds) > 1)
 
 
 # --------------------------------------------------------------------------- outputs

@@ -8,12 +8,14 @@ from typing import Final
 
 from unetseg.bundle import BundleInfo
 from unetseg.engines import engine_for
+from unetseg.output_zarr import CHUNK
 from unetseg.predict_capacity import Capacity
 from unetseg.predict_job import Job
 from unetseg.predict_pieces import Work, tile_sides
 from unetseg.predict_scan import wanted_bands
 from unetseg.scan_rows import surveyed_rows
 from unetseg.tiling import Span
+from unetseg.zarr_arrays import band_rows
 
 __all__ = ["memory_bytes"]
 
@@ -57,17 +59,17 @@ def _units(job: Job, works: Sequence[Work]) -> Iterator[float]:
 
 
 def _band_bytes(job: Job, work: Work, bands: Sequence[Span]) -> float:
-    """Of the highest band: pixels as they are read, normalised tile by tile; and what is found, class by class.
+    """Of the highest band: pixels as they are read, normalised tile by tile; what is found, strip by strip; and runs.
 
     What was only needed to decode pixels counts to the end: it is not given back at once. Before that, rows are looked
     at, which may be more.
     """
     (height, width), info = work.shape, job.info
-    row, found = work.header.nbytes / height, width * max(band.inner[1] - band.inner[0] for band in bands)
-    read = _read_rows(work, bands)
-    band = _DECODED * row * read + found * (_planes(job) + _RUNS) + read * width * len(info.guides)
+    row, kept = work.header.nbytes / height, max(band.inner[1] - band.inner[0] for band in bands)
+    read, strip = _read_rows(work, bands), kept * min(band_rows(CHUNK), width)
+    band = _DECODED * row * read + strip * _planes(job) + kept * width * _RUNS + read * width * len(info.guides)
     if not info.exact:  # sums of overlapping tiles, and those of them that are done
-        band += 2 * found / width * min(job.config.tile, width) * _INTENSITY * len(info.classes)
+        band += 2 * kept * min(job.config.tile, width) * _INTENSITY * len(info.classes)
     return max(band, _DECODED * row * min(surveyed_rows(width), height))
 
 

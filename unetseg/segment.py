@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,15 @@ def _few_rows(found: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.fl
         yield slice(start, start + len(part)), np.ascontiguousarray(np.moveaxis(part, -1, 0))
 
 
+def _cut_at(windows: Windows, columns: int) -> Iterator[tuple[int, tuple[Window, NDArray[np.float32]]]]:
+    """Windows cut where strips meet, each with the first column of its strip, from which its columns count."""
+    for (rows, across), found in windows:
+        for left in range(across.start // columns * columns, across.stop, columns):
+            first, stop = max(across.start, left), min(across.stop, left + columns)
+            part = found[:, first - across.start : stop - across.start]
+            yield left, ((rows, slice(first - left, stop - left)), part)
+
+
 @dataclass(frozen=True)
 class Segmenter:
     """A model that is ready to run.
@@ -101,6 +111,27 @@ class Segmenter:
         """
         windows = predict_band(self.engine, self.info, image, guides, rows=rows, tile=self.tile)
         return self._collected(windows, (rows.inner[1] - rows.inner[0], image.shape[1]), probabilities)
+
+    def strips(
+        self, image: Intensities, guides: Guides, rows: Span, *, columns: int, probabilities: bool = False
+    ) -> Iterator[tuple[int, Segmentation]]:
+        """The same as `band`, in strips of columns from left to right, so that all of a wide band is never in memory.
+
+        Args:
+            image: as in `band`.
+            guides: as in `band`.
+            rows: as in `band`.
+            columns: of a strip; the last one is what is left.
+            probabilities: whether they are kept.
+
+        Yields:
+            The first column, and what is found.
+        """
+        windows = predict_band(self.engine, self.info, image, guides, rows=rows, tile=self.tile)
+        height, width = rows.inner[1] - rows.inner[0], image.shape[1]
+        for left, parts in groupby(_cut_at(windows, columns), key=lambda part: part[0]):
+            size = height, min(columns, width - left)
+            yield left, self._collected((window for _, window in parts), size, probabilities)
 
     def _collected(self, windows: Windows, shape: tuple[int, int], probabilities: bool) -> Segmentation:
         masks = np.zeros((len(self.info.classes), *shape), np.uint8)

@@ -139,22 +139,24 @@ class ArrayWriter:
         write_rows(self._array, start, planes)
 
 
-def write_rows(array: StoredArray, start: int, planes: NDArray[np.generic], page: int = 0) -> None:
-    """Write whole rows of an array.
+def write_rows(array: StoredArray, start: int, planes: NDArray[np.generic], page: int = 0, left: int = 0) -> None:
+    """Write rows of an array: all of them, or the columns of some shards.
 
     Args:
         array: to write to.
         start: the first row.
-        planes: ``(h, W)`` or ``(c, h, W)``, with or without a c axis as the array.
+        planes: ``(h, w)`` or ``(c, h, w)``, with or without a c axis as the array.
         page: which z, where the array has that axis.
+        left: the first column.
     """
     rows = slice(start, start + planes.shape[-2])
     has_pages = len(array.shape) > planes.ndim
     # Shard by shard: those of a whole band of a large scan would be encoded, and held, at once.
-    for left in range(0, planes.shape[-1], array.shard[-1]):
-        columns = slice(left, min(left + array.shard[-1], planes.shape[-1]))
+    for first in range(0, planes.shape[-1], array.shard[-1]):
+        part = planes[..., first : first + array.shard[-1]]
+        columns = slice(left + first, left + first + part.shape[-1])
         leading: list[slice | int] = [slice(None)] * (planes.ndim - 2) + [page] * has_pages
-        array.write((*leading, rows, columns), planes[..., columns])
+        array.write((*leading, rows, columns), part)
 
 
 class StoredPlanes:
@@ -178,8 +180,13 @@ class StoredPlanes:
 
     def __getitem__(self, part: tuple[slice, slice]) -> NDArray[Any]:
         """Rows of some classes, ``(c, h, W)``."""
-        classes, rows = (slice(*item.indices(size)) for item, size in zip(part, self.shape, strict=False))
-        places = {"c": classes, "z": slice(self._page, self._page + 1), "y": rows, "x": slice(None)}
+        return self.read(*part)
+
+    def read(self, classes: slice, rows: slice, columns: slice = slice(None)) -> NDArray[Any]:
+        """A part of some classes, ``(c, h, w)``."""
+        wanted = zip((classes, rows, columns), self.shape, strict=True)
+        classes, rows, columns = (slice(*part.indices(size)) for part, size in wanted)
+        places = {"c": classes, "z": slice(self._page, self._page + 1), "y": rows, "x": columns}
         found = self._array.read(tuple(places[axis] for axis in self._array.axes))
         return found.reshape(-1, *found.shape[-2:])
 

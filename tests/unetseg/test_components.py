@@ -1,4 +1,5 @@
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
 from skimage.morphology import remove_small_holes, remove_small_objects
 
-from unetseg.component_bands import band_background, band_components, filled, join, kept, numbered
+from unetseg.component_bands import join, summary
 from unetseg.components import clean, number
 from unetseg.errors import DataError, UsageError
-from unetseg.mask_runs import find_components
+from unetseg.mask_runs import Runs, find_components, opposite
 
 FEW = settings(max_examples=150, deadline=None)
 CONNECTIVITY = pytest.mark.parametrize("connectivity", [1, 2], ids=["sides", "corners"])
@@ -25,23 +26,39 @@ def mask_of(*rows):
 
 @st.composite
 def masks_and_cuts(draw):
-    """A mask, often dense or sparse, and the rows where it is cut into bands."""
+    """A mask, often dense or sparse, and the rows and columns where it is cut."""
     shape = draw(array_shapes(min_dims=2, max_dims=2, max_side=12))
     mask = draw(arrays(bool, shape, elements=st.booleans(), fill=st.booleans()))
-    return mask, sorted(draw(st.sets(st.integers(1, shape[0] - 1)))) if shape[0] > 1 else []
+    cuts = (sorted(draw(st.sets(st.integers(1, side - 1)))) if side > 1 else [] for side in shape)
+    return mask, *cuts
 
 
-def in_bands(mask, cuts, *, connectivity, min_pixels=0, max_hole_pixels=0):
+def in_strips(band, cuts, *, connectivity):
+    """The components of a band, of which strips of columns are seen, from the right to the left."""
+    runs = Runs(band.shape)
+    for left, strip in reversed(list(zip([0, *cuts], np.split(band, cuts, axis=1), strict=True))):
+        runs.add(left, strip)
+    return runs.components(connectivity=connectivity)
+
+
+def painted(found, values, cuts):
+    """Strip by strip."""
+    edges = [0, *cuts, found.shape[1]]
+    return np.concatenate([found.painted(values, columns=columns) for columns in pairwise(edges)], axis=1)
+
+
+def in_bands(mask, cuts, across=(), *, connectivity, min_pixels=0, max_hole_pixels=0):
     """The three passes, each band from its own rows alone: labels, mask, joined objects."""
     bands = np.split(mask, cuts)
-    background = join([band_background(band, connectivity=connectivity) for band in bands])
-    holes = background.holes(max_hole_pixels)
-    whole = [filled(band, hole, connectivity=connectivity) for band, hole in zip(bands, holes.bands, strict=True)]
-    summaries = [pickle.loads(pickle.dumps(band_components(band, connectivity=connectivity))) for band in whole]
-    objects = join(summaries).at_least(min_pixels)
-    pairs = list(zip(whole, objects.bands, strict=True))
-    labels = np.concatenate([numbered(band, numbers, connectivity=connectivity) for band, numbers in pairs])
-    return labels, np.concatenate([kept(band, numbers, connectivity=connectivity) for band, numbers in pairs]), objects
+    background = [in_strips(~band, across, connectivity=opposite(connectivity)) for band in bands]
+    holes = join([summary(found) for found in background]).holes(max_hole_pixels).bands
+    given = zip(bands, background, holes, strict=True)
+    whole = [band | painted(found, numbers > 0, across) for band, found, numbers in given]
+    parts = [in_strips(band, across, connectivity=connectivity) for band in whole]
+    objects = join([pickle.loads(pickle.dumps(summary(found))) for found in parts]).at_least(min_pixels)
+    pairs = list(zip(parts, objects.bands, strict=True))
+    labels = np.concatenate([painted(found, numbers, across) for found, numbers in pairs])
+    return labels, np.concatenate([painted(found, numbers > 0, across) for found, numbers in pairs]), objects
 
 
 def slow(mask, *, connectivity, min_pixels, max_hole_pixels):
@@ -61,11 +78,11 @@ def first_pixels(labels):
 @FEW
 @given(masks_and_cuts())
 def test_any_cut_gives_the_labels_and_areas_of_the_whole_mask(connectivity, example):
-    mask, cuts = example
+    mask, cuts, across = example
     truth, count = ndimage.label(mask, SQUARE[connectivity])
     assert first_pixels(truth) == sorted(first_pixels(truth))  # SciPy numbers in raster order too
 
-    labels, _, objects = in_bands(mask, cuts, connectivity=connectivity)
+    labels, _, objects = in_bands(mask, cuts, across, connectivity=connectivity)
 
     np.testing.assert_array_equal(labels, truth)
     np.testing.assert_array_equal(objects.areas, np.bincount(truth.ravel(), minlength=count + 1)[1:])
@@ -77,11 +94,11 @@ def test_any_cut_gives_the_labels_and_areas_of_the_whole_mask(connectivity, exam
 @FEW
 @given(masks_and_cuts(), st.integers(0, LARGEST), st.integers(0, LARGEST))
 def test_any_cut_filters_as_scikit_image_does_on_the_whole_mask(connectivity, example, min_pixels, max_hole_pixels):
-    mask, cuts = example
+    mask, cuts, across = example
     truth = slow(mask, connectivity=connectivity, min_pixels=min_pixels, max_hole_pixels=max_hole_pixels)
     wanted = {"connectivity": connectivity, "min_pixels": min_pixels, "max_hole_pixels": max_hole_pixels}
 
-    labels, cleaned, objects = in_bands(mask, cuts, **wanted)
+    labels, cleaned, objects = in_bands(mask, cuts, across, **wanted)
 
     np.testing.assert_array_equal(cleaned, truth)
     np.testing.assert_array_equal(labels, ndimage.label(truth, SQUARE[connectivity])[0])
@@ -94,9 +111,9 @@ def test_any_cut_filters_as_scikit_image_does_on_the_whole_mask(connectivity, ex
 @FEW
 @given(masks_and_cuts())
 def test_without_a_limit_all_holes_are_filled_as_by_scipy(connectivity, example):
-    mask, cuts = example
+    mask, cuts, across = example
     truth = ndimage.binary_fill_holes(mask, SQUARE[3 - connectivity])
-    cleaned = in_bands(mask, cuts, connectivity=connectivity, max_hole_pixels=mask.size)[1]
+    cleaned = in_bands(mask, cuts, across, connectivity=connectivity, max_hole_pixels=mask.size)[1]
     np.testing.assert_array_equal(cleaned, truth)
 
 
@@ -176,7 +193,7 @@ def test_a_summary_is_as_small_as_two_rows_and_the_components():
     def size(height):
         band = np.zeros((height, 40), bool)
         band[:, ::2] = True
-        return len(pickle.dumps(band_components(band)))
+        return len(pickle.dumps(summary(find_components(band, connectivity=2))))
 
     assert size(4) == size(400)
 
@@ -190,7 +207,7 @@ def test_a_summary_is_as_small_as_two_rows_and_the_components():
         pytest.param(np.zeros((2, 2), bool), 8, "connectivity must be 1 .* got 8", id="neighbours instead of steps"),
     ],
 )
-@pytest.mark.parametrize("function", [clean, number, band_components, band_background], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [clean, number, find_components], ids=lambda f: f.__name__)
 def test_what_is_no_mask_is_refused(function, mask, connectivity, message):
     with pytest.raises(UsageError, match=message):
         function(mask, connectivity=connectivity)
@@ -198,17 +215,17 @@ def test_what_is_no_mask_is_refused(function, mask, connectivity, message):
 
 def test_bands_of_different_scans_or_none_are_refused():
     with pytest.raises(UsageError, match=r"of one width.*width 2.*width 3"):
-        join([band_components(np.ones((1, width), bool)) for width in (2, 3)])
+        join([summary(find_components(np.ones((1, width), bool), connectivity=2)) for width in (2, 3)])
     with pytest.raises(UsageError, match=r"connectivity 1.*connectivity 2"):
-        join([band_components(np.ones((1, 2), bool), connectivity=steps) for steps in (1, 2)])
+        join([summary(find_components(np.ones((1, 2), bool), connectivity=steps)) for steps in (1, 2)])
     with pytest.raises(UsageError, match="got none"):
         join([])
 
 
 def test_a_mask_that_changed_between_the_passes_is_refused():
-    objects = join([band_components(mask_of("#.#"))])
+    objects = join([summary(find_components(mask_of("#.#"), connectivity=2))])
     with pytest.raises(DataError, match="components, 1, got 2"):
-        numbered(mask_of("###"), objects.bands[0])
+        find_components(mask_of("###"), connectivity=2).painted(objects.bands[0])
 
 
 def test_components_of_runs_tell_sides_and_areas():

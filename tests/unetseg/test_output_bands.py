@@ -33,7 +33,9 @@ def make_bands(folder, kind=MASKS, rows=512):
 
 def fill(bands, planes, starts=(1024, 0, 512)):
     for start in starts:
-        bands.write(start, planes[:, start : start + bands.rows], note=[start])
+        for left, right in reversed(bands.strips):
+            bands.write(start, left, planes[:, start : start + bands.rows, left:right])
+        bands.commit(start, [start])
 
 
 def contents(path):
@@ -81,8 +83,7 @@ def test_several_processes_write_at_once(tmp_path):
     bands.begin()
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         for start in STARTS:
-            pool.submit(bands.write, start, planes[:, start : start + 512], start + 1)
-    assert dict(bands.written()) == {0: 1, 512: 513, 1024: 1025}
+            pool.submit(bands.write, start, 0, planes[:, start : start + 512])
     np.testing.assert_array_equal(bands.planes()[:, :], planes)
 
 
@@ -123,7 +124,7 @@ def test_a_band_without_its_marker_is_written_again(tmp_path):
     assert bands.missing() == [512]
     with pytest.raises(UsageError, match=r"work: 1 of 3 bands are not written yet$"):
         bands.finish(tmp_path / "a.ome.zarr", FORMATS["ome-zarr"])
-    bands.write(512, 1 - planes[:, 512:1024])
+    bands.write(512, 0, 1 - planes[:, 512:1024])
     np.testing.assert_array_equal(bands.planes()[:, 512:1024], 1 - planes[:, 512:1024])
 
 
@@ -137,15 +138,28 @@ def test_masks_are_read_back_while_they_are_made(tmp_path):
         assert not bands.planes()[:, :512].any()
 
 
+def test_a_wide_band_is_written_and_read_in_strips(tmp_path):
+    planes = np.random.default_rng(1).integers(0, 2, (2, 600, 2 * 4096 + 100), np.uint8)
+    bands = Bands(tmp_path / "work", planes.shape, NAMES, None, rows=512)
+    bands.begin()
+    assert bands.strips == [(0, 4096), (4096, 8192), (8192, 8292)]
+    fill(bands, planes, [512, 0])
+    assert dict(bands.written()) == {0: [0], 512: [512]}
+    np.testing.assert_array_equal(bands.planes()[:, :], planes)
+    for columns in bands.strips:
+        np.testing.assert_array_equal(bands.stored(1, 512, columns), planes[1, 512:, slice(*columns)])
+
+
 @pytest.mark.parametrize("start", [0, 1024])
-def test_rows_that_are_no_band_are_refused(tmp_path, start):
+def test_what_is_no_strip_of_a_band_is_refused(tmp_path, start):
     bands = make_bands(tmp_path)
     bands.begin()
-    for planes in (np.zeros((2, 511, 90), np.uint8), np.zeros((1, 512, 90), np.uint8)):
-        with pytest.raises(UsageError, match=rf"^planes: the band from row {start} must have shape"):
-            bands.write(start, planes)
-    with pytest.raises(UsageError, match=r"^planes: the band from row 100 must"):
-        bands.write(100, np.zeros((2, 512, 90), np.uint8))
+    for shape in ((2, 511, 90), (1, 512, 90), (2, 512, 89)):
+        with pytest.raises(UsageError, match=rf"^planes: the strip from row {start} and column 0 must have shape"):
+            bands.write(start, 0, np.zeros(shape, np.uint8))
+    for place in ((100, 0), (0, 40)):
+        with pytest.raises(UsageError, match=r"^planes: the strip from row {} and column {} must".format(*place)):
+            bands.write(*place, np.zeros((2, 512, 90), np.uint8))
     assert dict(bands.written()) == {}
 
 
@@ -236,5 +250,5 @@ def test_an_output_that_went_away_meanwhile_is_told_of(tmp_path):
 def test_notes_are_json(tmp_path):
     bands = make_bands(tmp_path)
     bands.begin()
-    bands.write(0, some_planes()[:, :512], {"areas": [1, 2.5]})
+    bands.commit(0, {"areas": [1, 2.5]})
     assert json.loads((tmp_path / "work" / "written" / "0.json").read_text()) == {"note": {"areas": [1, 2.5]}}

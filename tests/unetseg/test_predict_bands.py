@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from unetseg import predict_bands, scan_rows
+from unetseg import predict_bands, scan_rows, zarr_arrays
 from unetseg.config import PredictConfig
 from unetseg.json_files import read_json
 from unetseg.outputs import FORMATS, MASKS, OBJECTS, PROBABILITIES, Kind
@@ -85,6 +85,27 @@ def test_bands_without_filters_are_what_the_network_marks(trained: Project, larg
         run(trained, large, tmp_path / "whole", PredictConfig())
     np.testing.assert_array_equal(planes(tmp_path / "bands", "ome-zarr"), planes(tmp_path / "whole", "ome-zarr"))
     assert (tmp_path / "bands/table.csv").read_text() == (tmp_path / "whole/table.csv").read_text()
+
+
+@pytest.mark.usefixtures("in_bands")
+def test_strips_of_columns_give_the_same_outputs_and_the_same_table(
+    trained: Project, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A wide scan of two bands, in files of 512 columns: three strips."""
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    pixels = tifffile.imread(large / "slide.tif")
+    tifffile.imwrite(scans / "slide.tif", np.hstack([pixels[:700]] * 13)[:, :1230], rowsperstrip=64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_rows, "_WHOLE", 1e9)
+        run(trained, scans, tmp_path / "whole")
+    monkeypatch.setattr(zarr_arrays, "_SHARD_CHUNKS", 1)
+    run(trained, scans, tmp_path / "strips")
+    for kind in (MASKS, OBJECTS, PROBABILITIES):
+        found, expected = (planes(tmp_path / name, "ome-zarr", kind) for name in ("strips", "whole"))
+        np.testing.assert_array_equal(found, expected)
+        assert (found[:, :, 511] & found[:, :, 512]).any()  # something across a border
+    assert (tmp_path / "strips/table.csv").read_text() == (tmp_path / "whole/table.csv").read_text()
 
 
 @pytest.mark.usefixtures("in_bands")

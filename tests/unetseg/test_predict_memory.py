@@ -45,9 +45,14 @@ def scan(height: int, width: int, *, streamed: bool = False) -> Work:
         pytest.param(True, scan(100, 90), 112 * 96, 100 * 90 * (1 + 4 + 2), id="whole-scan"),
         # As read, masks of both classes as they were found and as they are written, and runs.
         pytest.param(True, scan(8192, 8192), 544 * 256, 8192 * 8192 * 5.5, id="large-scan-that-is-held-whole"),
-        # Bands keep 512 rows, what a file of a Zarr array holds, and need a halo of 16 above and below.
+        # Bands keep 512 rows, what a file of a Zarr array holds, and need a halo of 16 above and below. Masks are
+        # those of a file, which has 4096 columns; runs are those of all of them.
         pytest.param(
-            True, scan(8192, 1 << 15, streamed=True), 544 * 256, (1 << 15) * (544 * 2 + 512 * 2.5), id="bands"
+            True,
+            scan(8192, 1 << 15, streamed=True),
+            544 * 256,
+            (1 << 15) * (544 * 2 + 512 * 0.5) + 4096 * 512 * 2,
+            id="bands",
         ),
         # Of tiles that begin every 128 rows, those from 128 above a band to 128 below it have a share in it; and sums
         # and probabilities of tiles.
@@ -55,7 +60,7 @@ def scan(height: int, width: int, *, streamed: bool = False) -> Work:
             False,
             scan(8192, 1 << 15, streamed=True),
             256 * 256,
-            (1 << 15) * (768 * 2 + 512 * 2.5) + 512 * 256 * 2 * 8,
+            (1 << 15) * (768 * 2 + 512 * 0.5) + 4096 * 512 * 2 + 512 * 256 * 2 * 8,
             id="blended-bands",
         ),
         # Two bytes of each of the 16 million pixels that are looked at: more than of a band.

@@ -70,6 +70,22 @@ def test_bands_put_together_are_the_whole(rows: int):
     np.testing.assert_array_equal(sum(band.levels for band in bands), whole.levels)
 
 
+@pytest.mark.parametrize("columns", [5, 16, 70, 100])
+def test_strips_put_together_are_the_band(columns: int):
+    image = np.random.default_rng(2).random((16, 70, 1)).astype(np.float32)
+    run, (span,) = segmenter(Echo(), tile=32), bands_of(16, rows=16, halo=8, stride=4)
+    band = run.band(image, None, span, probabilities=True)
+    found = list(run.strips(image, None, span, columns=columns, probabilities=True))
+    assert [left for left, _ in found] == list(range(0, 70, columns))
+    assert {strip.masks.shape[2] for _, strip in found[:-1]} <= {columns}
+    np.testing.assert_array_equal(np.concatenate([strip.masks for _, strip in found], axis=2), band.masks)
+    np.testing.assert_array_equal(
+        np.concatenate([strip.probabilities for _, strip in found], axis=2), band.probabilities
+    )
+    np.testing.assert_array_equal(sum(strip.levels for _, strip in found), band.levels)
+    assert next(run.strips(image, None, span, columns=columns))[1].probabilities is None
+
+
 def test_a_rescaled_scan_is_run_at_the_model_s_size_and_comes_back_at_its_own():
     image = np.zeros((64, 96, 1), np.float32)
     image[16:48, 24:72] = 1.0
