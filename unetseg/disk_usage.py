@@ -26,10 +26,14 @@ class Disk:
     folder: int = 0
     free: int | None = None
 
+    def whole(self, size: int) -> int:
+        """Bytes of the disk that a file of a size takes."""
+        return -(-size // self.block) * self.block
+
     def taken(self, path: Path) -> int:
         """Bytes of the disk that a local file, or a folder with all in it, takes here."""
         if not path.is_dir():
-            return -(-path.stat().st_size // self.block) * self.block
+            return self.whole(path.stat().st_size)
         return self.folder + sum(self.taken(item) for item in path.iterdir())
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from unetseg.scan_ranks import ScanRow, to_annotate
 from unetseg.scan_rows import open_in_bands
 from unetseg.storage import write_bytes
 
-__all__ = ["PICTURES", "StoredMasks", "write_gallery"]
+__all__ = ["PICTURES", "Masks", "StoredMasks", "write_gallery"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,14 @@ _NO_LIMIT = float("inf")  # the scan was read a moment ago, within the limit of 
 class _Shown:
     ranked: ScanRow
     classes: tuple[ObjectRow, ...]
+
+
+class Masks(Protocol):
+    """What is drawn over scans."""
+
+    def read(self, ref: ScanRef, step: int) -> NDArray[Any]:
+        """Every so many pixels, ``(h, w, K)``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ def write_gallery(
     rows: Sequence[ObjectRow],
     ranked: Sequence[ScanRow],
     refs: Sequence[ScanRef],
-    masks: StoredMasks,
+    masks: Masks,
     quarantined: Sequence[BadFile],
 ) -> None:
     """Write the page.
@@ -117,9 +125,7 @@ def _with_classes(ranked: Sequence[ScanRow], rows: Sequence[ObjectRow]) -> list[
     return [_Shown(item, tuple(per_scan[item.scan])) for item in ranked]
 
 
-def _cards(
-    items: Sequence[_Shown], refs: Sequence[ScanRef], bundle: Bundle, masks: StoredMasks
-) -> list[dict[str, Any]]:
+def _cards(items: Sequence[_Shown], refs: Sequence[ScanRef], bundle: Bundle, masks: Masks) -> list[dict[str, Any]]:
     """What the pictures need, in order; drawn by all processor cores."""
     known = {ref.id: ref for ref in refs}
     drawn: dict[str, dict[str, Any] | None] = {}
@@ -130,7 +136,7 @@ def _cards(
     return [card for item in items if (card := drawn[item.ranked.scan])]
 
 
-def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: StoredMasks) -> dict[str, Any] | None:
+def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: Masks) -> dict[str, Any] | None:
     """What one picture needs; None where scan or masks went away in the meantime: a page must not fail a run."""
     try:
         return _drawn(item, ref, bundle, masks)
@@ -139,7 +145,7 @@ def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: StoredMasks) -> dic
         return None
 
 
-def _drawn(item: _Shown, ref: ScanRef, bundle: Bundle, masks: StoredMasks) -> dict[str, Any]:
+def _drawn(item: _Shown, ref: ScanRef, bundle: Bundle, masks: Masks) -> dict[str, Any]:
     info = bundle.info
     thin, step = _thinned(ref)
     pixels = to_channels(thin, len(info.channels), ref.path)

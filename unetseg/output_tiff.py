@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -15,7 +19,8 @@ from numpy.typing import NDArray
 
 from unetseg.ome import PixelSize
 from unetseg.output_kinds import MASKS, Kind, Planes, check_pages
-from unetseg.pyramid import add_levels, pick_level, reduced_levels, thinned
+from unetseg.output_layout import Layout, Part
+from unetseg.pyramid import add_levels, level_count, pick_level, reduced_levels, thinned
 from unetseg.storage import local_copy, remove, write_file
 from unetseg.zarr_arrays import StoredPlanes
 
@@ -29,6 +34,8 @@ _FULL = 255  # foreground of masks: visible without adjusting contrast
 _LARGE = 2**32 - 2**25  # bytes: more needs BigTIFF
 _CLASSES = "unetseg.classes"  # namespace of the names of a label map
 _MICROMETRES_PER_CM = 10_000.0
+
+Sides = tuple[int, int]
 
 
 class Tiff:
@@ -70,6 +77,32 @@ class Tiff:
         """See `unetseg.outputs.Format`."""
         stored = _TiffPlanes(path, page, level, _gain(kind))
         return kind.given(stored, len(stored.label_names))
+
+    def layout(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        names: Sequence[str],
+        pixel_size: PixelSize,
+        *,
+        kind: Kind = MASKS,
+        rows: int = 0,
+        pages: int = 0,
+    ) -> Layout:
+        """See `unetseg.outputs.Format`."""
+        dtype = kind.dtype_for(shape[0])
+        classes = 1 if kind.merged else shape[0]
+        shapes = [(classes, *(-(-side // 2**level) for side in shape[1:])) for level in range(level_count(*shape[1:]))]
+
+        def blanks(level: int, tile: Sides) -> Iterator[bytes]:
+            counts = (-(-size // side) for size, side in zip(shapes[level][1:], tile, strict=True))
+            return repeat(_blank(tile, dtype), max(pages, 1) * classes * math.prod(counts))
+
+        file = BytesIO()
+        about = _metadata(f"{name}{self.suffix}", _axes("Z" if pages else "", kind), names, pixel_size, kind)
+        _fill(file, shapes, about, pixel_size, dtype, blanks, pages=pages)
+        pixels = {level: float(max(pages, 1) * math.prod(sides)) for level, (_, *sides) in enumerate(shapes)}
+        return Layout((Part(1, len(file.getvalue()), pixels),))
 
 
 class _TiffPlanes:
@@ -118,25 +151,69 @@ def _write(
         kind: of the values.
         axis: of the pages; none where there is only one.
     """
-    axes = axis + ("" if kind.merged else "C") + "YX"
-    dtype = kind.dtype_for(len(names))
     levels = list(zip(*pages, strict=True))
-    options = [
-        {
-            "subifds": len(levels) - 1,
-            "metadata": _metadata(path.name, axes, names, pixel_size, kind),
-            **_resolution(pixel_size),
-        }
-    ]
-    options += [{"subfiletype": 1, "metadata": None}] * (len(levels) - 1)
-    total = sum(np.prod(planes.shape, dtype=float) for level in levels for planes in level) * dtype.itemsize
-    with write_file(path) as file, tifffile.TiffWriter(file, ome=True, bigtiff=bool(total > _LARGE)) as tiff:
-        for level, option in zip(levels, options, strict=True):
-            classes, *sides = level[0].shape
-            shape = (*([len(pages)] if axis else []), *([] if kind.merged else [classes]), *sides)
-            tile = tuple(min(_TILE, -(-side // _TILE_UNIT) * _TILE_UNIT) for side in sides)
-            tiles = _tiles(level, dtype.type(_gain(kind)), tile)
-            tiff.write(tiles, shape=shape, dtype=dtype, tile=tile, photometric="minisblack", **_COMPRESSION, **option)
+    gain = kind.dtype_for(len(names)).type(_gain(kind))
+    shapes = [level[0].shape for level in levels]
+
+    def tiles(level: int, tile: Sides) -> Iterator[NDArray[Any]]:
+        return _tiles(levels[level], gain, tile)
+
+    about = _metadata(path.name, _axes(axis, kind), names, pixel_size, kind)
+    with write_file(path) as file:
+        _fill(file, shapes, about, pixel_size, kind.dtype_for(len(names)), tiles, pages=len(pages) if axis else 0)
+
+
+def _axes(axis: str, kind: Kind) -> str:
+    return axis + ("" if kind.merged else "C") + "YX"
+
+
+def _fill(
+    file: Path | BytesIO,
+    shapes: Sequence[tuple[int, ...]],
+    about: dict[str, Any],
+    pixel_size: PixelSize,
+    dtype: np.dtype[Any],
+    tiles: Callable[[int, Sides], Iterator[NDArray[Any]] | Iterator[bytes]],
+    *,
+    pages: int,
+) -> None:
+    """Write a file.
+
+    Args:
+        file: to write to.
+        shapes: of the planes of each level, ``(K, H, W)``.
+        about: what becomes OME-XML.
+        pixel_size: ``(y, x)`` in micrometres, or None.
+        dtype: of the values.
+        tiles: gives those of a level, cut to so many rows and columns; bytes are taken for compressed ones.
+        pages: of a stack; 0: it is none.
+    """
+    first = {"subifds": len(shapes) - 1, "metadata": about, **_resolution(pixel_size)}
+    options: list[dict[str, Any]] = [first] + [{"subfiletype": 1, "metadata": None}] * (len(shapes) - 1)
+    total = max(pages, 1) * sum(math.prod(shape) for shape in shapes) * dtype.itemsize
+    with tifffile.TiffWriter(file, ome=True, bigtiff=total > _LARGE) as tiff:
+        for level, ((classes, *sides), option) in enumerate(zip(shapes, options, strict=True)):
+            shape = (*([pages] if pages else []), *([classes] if "C" in about["axes"] else []), *sides)
+            tile = _tile_sides(sides)
+            found = tiles(level, tile)
+            tiff.write(found, shape=shape, dtype=dtype, tile=tile, photometric="minisblack", **_COMPRESSION, **option)
+
+
+def _tile_sides(sides: Sequence[int]) -> Sides:
+    height, width = (min(_TILE, -(-side // _TILE_UNIT) * _TILE_UNIT) for side in sides)
+    return height, width
+
+
+@cache
+def _blank(tile: Sides, dtype: np.dtype[Any]) -> bytes:
+    """A tile of zeros as it is stored."""
+    file = BytesIO()
+    tifffile.imwrite(file, np.zeros(tile, dtype), tile=tile, photometric="minisblack", **_COMPRESSION)
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        page = tiff.pages.first
+        start = page.dataoffsets[0]
+        return file.getvalue()[start : start + page.databytecounts[0]]
 
 
 def _tiles(pages: Sequence[Planes], gain: np.generic, tile: tuple[int, ...]) -> Iterator[NDArray[Any]]:

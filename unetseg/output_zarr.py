@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,22 @@ from numpy.typing import NDArray
 from unetseg.json_files import read_json
 from unetseg.ome import PixelSize, fields_metadata, image_metadata, objects_metadata
 from unetseg.output_kinds import MASKS, Kind, Planes, check_pages
-from unetseg.pyramid import add_levels, pick_level, thinned
+from unetseg.output_layout import Layout, Part
+from unetseg.pyramid import add_levels, level_count, next_level, pick_level, thinned
 from unetseg.storage import place_folder, write_folder
-from unetseg.zarr_arrays import StoredArray, StoredPlanes, create_array, shard_rows, write_group, write_rows
+from unetseg.zarr_arrays import (
+    StoredArray,
+    StoredPlanes,
+    array_bytes,
+    create_array,
+    drop_empty_folders,
+    group_bytes,
+    index_bytes,
+    shard_rows,
+    shard_shape,
+    write_group,
+    write_rows,
+)
 
 __all__ = ["CHUNK", "OmeZarr", "begin_image", "describe_image", "write_band"]
 
@@ -59,6 +73,29 @@ class OmeZarr:
         classes = len(_ome(path)["image-label"]["properties"]) if kind.merged else 0
         return kind.given(StoredPlanes(path / str(level), page), classes)
 
+    def layout(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        names: Sequence[str],
+        pixel_size: PixelSize,
+        *,
+        kind: Kind = MASKS,
+        rows: int = 0,
+        pages: int = 0,
+    ) -> Layout:
+        """See `unetseg.outputs.Format`."""
+        dtype = kind.dtype_for(shape[0])
+        stored, axes = _stored(shape, kind, pages)
+        rows = rows or shard_rows(shape, dtype, chunk=CHUNK)
+        parts, files, levels = list[Part](), list[int](), level_count(*shape[1:])
+        for level in range(levels):
+            files.append(array_bytes(stored, dtype, chunk=CHUNK, rows=rows, axes=axes))
+            parts.append(_shards(stored, axes, rows, level))
+            stored, rows = next_level(stored, dtype, axes, chunk=CHUNK)
+        files.append(group_bytes({"ome": _described(name, names, pixel_size, kind, levels, axes)}))
+        return Layout(tuple(parts), folders=1 + levels, files=tuple(files))
+
 
 def _write(
     path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: PixelSize, kind: Kind, *, axis: str
@@ -87,11 +124,26 @@ def begin_image(folder: Path, shape: tuple[int, ...], kind: Kind, *, rows: int, 
         rows: of a band that is written once, a multiple of `CHUNK`.
         pages: of a stack; 0: it is none.
     """
+    stored, axes = _stored(shape, kind, pages)
+    return create_array(folder / "0", stored, kind.dtype_for(shape[0]), chunk=CHUNK, rows=rows, axes=axes)
+
+
+def _stored(shape: tuple[int, ...], kind: Kind, pages: int) -> tuple[tuple[int, ...], str]:
+    """Shape and axes of the array for planes ``(K, H, W)``."""
     leading = ([] if kind.merged else [shape[0]]) + ([pages] if pages else [])
-    axes = ("" if kind.merged else "c") + ("z" if pages else "") + "yx"
-    return create_array(
-        folder / "0", (*leading, *shape[1:]), kind.dtype_for(shape[0]), chunk=CHUNK, rows=rows, axes=axes
-    )
+    return (*leading, *shape[1:]), ("" if kind.merged else "c") + ("z" if pages else "") + "yx"
+
+
+def _shards(shape: tuple[int, ...], axes: str, rows: int, level: int) -> Part:
+    """The files of an array: named by numbers, each but that of the column a folder."""
+    shard, chunks = shard_shape(shape, chunk=CHUNK, rows=rows, axes=axes)
+    counts = [-(-size // side) for size, side in zip(shape, shard, strict=True)]
+    files = math.prod(counts)
+    # "c", then the number along each axis but the last.
+    folders = tuple((math.prod(counts[:depth]), math.prod(counts[depth:])) for depth in range(len(counts)))
+    pages = counts[axes.index("z")] if "z" in axes else 1
+    pixels = pages * math.prod(shape[-2:]) / files
+    return Part(files, index_bytes(shard, chunks), {level: pixels}, folders, sparse=True)
 
 
 def write_band(
@@ -124,16 +176,23 @@ def describe_image(
         known: what the array holds, where that is in memory.
     """
     first = array or StoredArray(folder / "0")
-    levels, axes = add_levels(folder, chunk=CHUNK, first=first, known=known), first.axes
+    levels = add_levels(folder, chunk=CHUNK, first=first, known=known)
+    for level in range(levels):
+        drop_empty_folders(folder / str(level))
+    write_group(folder, {"ome": _described(name, names, pixel_size, kind, levels, first.axes)})
+
+
+def _described(
+    name: str, names: Sequence[str], pixel_size: PixelSize, kind: Kind, levels: int, axes: str
+) -> dict[str, Any]:
+    """The ``ome`` attribute."""
     if kind.white:
         window = (0.0, float(kind.white))
-        ome = image_metadata(name, names, pixel_size, window=window, levels=levels, axes=axes)
-    elif kind.merged:
+        return image_metadata(name, names, pixel_size, window=window, levels=levels, axes=axes)
+    if kind.merged:
         meanings = {k + 1: [k] for k in range(len(names))}
-        ome = fields_metadata(name, meanings, names, pixel_size, source="", levels=levels, axes=axes)
-    else:
-        ome = objects_metadata(name, names, pixel_size, levels=levels, axes=axes)
-    write_group(folder, {"ome": ome})
+        return fields_metadata(name, meanings, names, pixel_size, source="", levels=levels, axes=axes)
+    return objects_metadata(name, names, pixel_size, levels=levels, axes=axes)
 
 
 def _ome(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from unetseg.ome import PixelSize
 from unetseg.output_kinds import LABELS, MASKS, OBJECTS, PROBABILITIES, Kind, Planes
+from unetseg.output_layout import Layout
 from unetseg.output_tiff import Tiff
 from unetseg.output_zarr import OmeZarr
 
@@ -78,6 +79,30 @@ class Format(Protocol):
             kind: what the values mean.
             page: which one of a stack.
             level: 0, or a smaller one where there are some.
+        """
+        ...
+
+    def layout(
+        self,
+        name: str,
+        shape: tuple[int, int, int],
+        names: Sequence[str],
+        pixel_size: PixelSize,
+        *,
+        kind: Kind = MASKS,
+        rows: int = 0,
+        pages: int = 0,
+    ) -> Layout:
+        """What an output takes of the disk besides what is marked in it, as `write` or `write_stack` make it.
+
+        Args:
+            name: of the scan.
+            shape: of the planes, ``(K, H, W)``.
+            names: of the classes.
+            pixel_size: ``(y, x)`` in micrometres, or None.
+            kind: what the values mean.
+            rows: of the bands in which it is written (`unetseg.output_bands`); 0: it is not.
+            pages: of a stack; 0: it is none.
         """
         ...
 

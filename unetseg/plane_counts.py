@@ -9,7 +9,7 @@ from pathlib import Path
 
 from unetseg.errors import DamagedFileError
 from unetseg.formats import plane_count
-from unetseg.json_files import read_json, write_json
+from unetseg.json_files import as_json, read_json, write_json
 from unetseg.storage import state
 
 __all__ = ["PlaneCounts"]
@@ -45,6 +45,11 @@ class PlaneCounts:
         count = known[2] if known and known[:2] == now else plane_count(path)
         self._found[str(path)] = [*now, count]
         return count
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that `save` writes."""
+        return len(as_json(self._found))
 
     def save(self) -> None:
         """Remember the files that were asked for, and no others."""

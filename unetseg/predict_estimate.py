@@ -27,7 +27,7 @@ from unetseg.stack_output import Stack, marker_of, stacks_of
 
 __all__ = ["PredictEstimate", "estimate"]
 
-_OTHERS: Final = 10  # blocks of files and folders that are there once: run.json, tables beside their rows, records
+_FOLDERS: Final = 3  # of the outputs, of the records, and of what is unfinished
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _cost(
     """Seconds and bytes of the disk, and why they cannot be told where that is so."""
     job = replace(prediction.job, config=replace(prediction.job.config, workers=capacity.here))
     seconds = starting_seconds(job, capacity.processes) if todo and capacity.processes else 0.0
-    needed = float(_OTHERS * disk.block) if todo else 0.0
+    needed = _once(prediction, disk) if todo else 0.0
     for stacked, works in enumerate(_scans_and_pages(todo)):
         if not works:
             continue
@@ -126,6 +126,11 @@ def _cost(
         seconds += _seconds(rates, works, capacity)
         needed += rates.all_bytes(works)
     return seconds, needed, ()
+
+
+def _once(prediction: Prediction, disk: Disk) -> float:
+    """Bytes of what is there once: folders, ``.files.json``, and ``run.json``, which is small."""
+    return _FOLDERS * disk.folder + disk.whole(prediction.counts.size) + disk.block
 
 
 def _scans_and_pages(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,12 @@ class Segmented:
     note: str
     profiles: Profiles
     sources: tuple[str, ...] = ()
+
+    def named(self, scan: str) -> Segmented:
+        """The same, as if it had been found on a scan of another id; it is no stack."""
+        rows = tuple(replace(row, scan=scan) for row in self.rows)
+        (profile,) = self.profiles.values()
+        return replace(self, rows=rows, profiles={scan: profile})
 
 
 class Marker:

@@ -16,21 +16,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import numpy as np
-
-from unetseg.bundle import load_bundle
 from unetseg.disk_usage import Disk
 from unetseg.errors import BadFileError, BundleError, UsageError
-from unetseg.gallery import PICTURES, StoredMasks, write_gallery
-from unetseg.level_trial import level_bytes
+from unetseg.gallery_trial import gallery_bytes
 from unetseg.object_table import write_table
-from unetseg.outputs import FORMATS
+from unetseg.output_trial import OutputRates, measure_outputs
 from unetseg.parallel import open_workers, run_units
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
 from unetseg.predict_pieces import Cutter, Piece, Work, spread
-from unetseg.predict_scan import mask_kind, segment_scan
-from unetseg.pyramid import level_count
+from unetseg.predict_scan import LargeScan, segment_scan
 from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.share import cores
 from unetseg.stack_trial import StackRates, measure_stacks
@@ -44,17 +39,17 @@ _PER_WORKER: Final = 2  # cut-outs of large scans
 _SIZES: Final = 4  # that the engine keeps compiled
 _TINY: Final = 32  # pixels: the side of the cut-out that tells what a scan costs without its pixels
 _TINIES: Final = 4  # such cut-outs, two of a scan
-_PICTURES: Final = 4
+_TABLES: Final = 4  # files
+_ROWS: Final = 2000  # scans of which tables are written, at most
 
 
 @dataclass(frozen=True)
 class _Cost:
-    """What a piece took: seconds of its worker, and bytes of the disk; and what was found on it."""
+    """What a piece took: seconds of its worker; and what was found on it."""
 
     piece: Piece
     seconds: float
-    taken: int
-    found: tuple[Segmented, ...]
+    found: Segmented
 
 
 @dataclass(frozen=True)
@@ -66,12 +61,9 @@ class Rates:
         scan_seconds: of a worker, per scan.
         pixel_seconds: of a worker, per pixel that the network computes.
         read_seconds: per pixel of a scan that is cut.
-        scan_bytes: of the disk, per scan.
-        pixel_bytes: of the disk, per pixel of a scan that is not cut.
-        level_bytes: per pixel of the full resolution of a scan that is cut.
-        next_level: bytes of a smaller level, as a share of those of the one before.
-        picture_bytes: in the gallery, per scan that has one there.
+        outputs: what outputs take of the disk.
         row_bytes: in the tables, per scan or page.
+        gallery: bytes of the page of overlays.
         cutter: that knows how scans are cut.
         stack: of those that are put together of pages; None: the scans are no pages.
     """
@@ -80,12 +72,9 @@ class Rates:
     scan_seconds: float
     pixel_seconds: float
     read_seconds: float
-    scan_bytes: float
-    pixel_bytes: float
-    level_bytes: float
-    next_level: float
-    picture_bytes: float
+    outputs: OutputRates
     row_bytes: float
+    gallery: float
     cutter: Cutter
     stack: StackRates | None = None
 
@@ -102,21 +91,12 @@ class Rates:
         """Of a worker, to put a page into its stack."""
         return self.stack.page_seconds + work.shape[0] * work.shape[1] * self.stack.pixel_seconds if self.stack else 0.0
 
-    def disk_bytes(self, work: Work) -> float:
-        """Of the outputs of a scan, or of a page in those of its stack."""
-        pixels = work.shape[0] * work.shape[1]
-        if self.stack:
-            return self.stack.page_bytes + pixels * self.stack.pixel_bytes
-        if not self.cutter.is_cut(work):
-            return self.scan_bytes + pixels * self.pixel_bytes
-        levels = sum(self.next_level**level for level in range(level_count(*work.shape)))
-        return self.scan_bytes + pixels * self.level_bytes * levels
-
     def all_bytes(self, works: Sequence[Work]) -> float:
         """Of the outputs of scans or stacks, of the tables, and of the page of overlays."""
-        count = len({work.ref.stack for work in works})
-        files = sum(self.disk_bytes(work) for work in works) + (count * self.stack.stack_bytes if self.stack else 0)
-        return files + len(works) * self.row_bytes + min(count, PICTURES) * self.picture_bytes
+        files = self.outputs.stacks(works) if self.stack else self.outputs.scans(works)
+        disk = self.outputs.disk
+        tables = len(works) * self.row_bytes + _TABLES * disk.block / 2  # of each, half of the last block is free
+        return files + tables + disk.whole(round(self.gallery))
 
 
 def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = False) -> Rates:
@@ -139,28 +119,24 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
         started = time.monotonic()
         _warm([*tiny, *pieces], Counter(cutter.computed(work.shape) for work in works))
         start = opened + time.monotonic() - started
-        fixed, costs = list(_costs(tiny, disk)), list(_costs(pieces, disk))
+        fixed, costs = list(_costs(tiny)), list(_costs(pieces))
         if not (fixed and costs):
             raise BadFileError("none of the scans that were tried can be segmented")
         segmented = [cost.piece for cost in costs]
-        stack = measure_stacks(cutter.job, [cost.piece for cost in fixed], segmented, disk) if stacked else None
-        cut = [] if stacked else [piece for piece in segmented if piece.cut]
-        level, ratio = level_bytes(Path(folder), cut, fixed[0].piece) if cut else (0.0, 0.0)
+        outputs = measure_outputs(Path(folder), job, segmented, works, disk)
+        gallery = gallery_bytes(Path(folder), job, works, [(cost.piece, cost.found) for cost in costs])
         scan_seconds = min(cost.seconds for cost in fixed)
-        scan_bytes = float(np.mean([cost.taken for cost in fixed]))
         return Rates(
             start=start,
             scan_seconds=scan_seconds,
             pixel_seconds=_rate((cost.seconds - scan_seconds, cost.piece.computed) for cost in costs),
             read_seconds=cutter.read_seconds,
-            scan_bytes=scan_bytes,
-            pixel_bytes=_rate((cost.taken - scan_bytes, cost.piece.pixels) for cost in costs if not cost.piece.cut),
-            level_bytes=level,
-            next_level=ratio,
-            picture_bytes=_picture_bytes(cutter.job, costs[:_PICTURES]),
-            row_bytes=_row_bytes(job, Path(folder) / "tables", costs),
+            outputs=outputs,
+            row_bytes=_row_bytes(job, Path(folder) / "tables", works, costs),
+            gallery=gallery,
             cutter=cutter,
-            stack=stack,
+            # Last: the pages are gone then.
+            stack=measure_stacks(cutter.job, fixed[0].piece, segmented) if stacked else None,
         )
 
 
@@ -218,7 +194,7 @@ def _warm(pieces: Iterable[Piece], sizes: Counter[int]) -> None:
             _forget(piece)
 
 
-def _costs(pieces: Sequence[Piece], disk: Disk) -> Iterator[_Cost]:
+def _costs(pieces: Sequence[Piece]) -> Iterator[_Cost]:
     """Segment pieces until the time is up."""
     if not pieces:
         return
@@ -229,18 +205,16 @@ def _costs(pieces: Sequence[Piece], disk: Disk) -> Iterator[_Cost]:
             raise found
         if isinstance(found, Exception):  # the prediction will set the scan aside
             continue
-        if not found[1]:  # too large to be segmented at once
-            continue
-        outputs = [piece.job.out / name for name in piece.outputs.values()]
-        marker = piece.job.out / "records" / f"{piece.ref.id}.json"
-        yield _Cost(piece, found[0], sum(disk.taken(path) for path in [*outputs, marker]), found[1])
+        seconds, done = found
+        if isinstance(done, Segmented):  # others are too large to be segmented at once
+            yield _Cost(piece, seconds, done)
 
 
-def _segmented(piece: Piece) -> tuple[float, tuple[Segmented, ...]]:
+def _segmented(piece: Piece) -> tuple[float, Segmented | LargeScan]:
     """The seconds that it takes, and what is found."""
     started = time.monotonic()
     done = segment_scan(piece.job, piece.ref)
-    return time.monotonic() - started, (done,) if isinstance(done, Segmented) else ()
+    return time.monotonic() - started, done
 
 
 def _forget(piece: Piece) -> None:
@@ -253,21 +227,10 @@ def _rate(found: Iterable[tuple[float, int]]) -> float:
     return max(sum(cost for cost, _ in pairs), 0.0) / max(sum(pixels for _, pixels in pairs), 1)
 
 
-def _picture_bytes(job: Job, costs: Sequence[_Cost]) -> float:
-    """Of the page of overlays, per picture."""
-    page, config = job.out / "gallery.html", job.config
-    found = [item for cost in costs for item in cost.found]
-    rows = [row for item in found for row in item.rows]
-    masks = StoredMasks(job.out, FORMATS[config.format], mask_kind(config))
-    write_gallery(
-        page, load_bundle(job.bundle), rows, rank_scans(found, None), [cost.piece.ref for cost in costs], masks, ()
-    )
-    return page.stat().st_size / len(costs)
-
-
-def _row_bytes(job: Job, folder: Path, costs: Sequence[_Cost]) -> float:
-    """Of the tables that grow with each scan; as Parquet they take little."""
-    found = [item for cost in costs for item in cost.found]
+def _row_bytes(job: Job, folder: Path, works: Sequence[Work], costs: Sequence[_Cost]) -> float:
+    """Of all tables, per scan; as if on each had been found what was on a piece."""
+    some = works[:_ROWS]
+    found = [costs[k % len(costs)].found.named(work.ref.id) for k, work in enumerate(some)]
     write_table(folder, [row for item in found for row in item.rows])
     write_scans(folder, rank_scans(found, job.info.training_data))
-    return sum(path.stat().st_size for path in folder.glob("*.csv")) / len(costs)
+    return sum(path.stat().st_size for path in folder.iterdir()) / len(some)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from unetseg.output_kinds import Planes
 from unetseg.zarr_arrays import StoredArray, create_array, shard_rows, write_rows
 
-__all__ = ["Reduced", "add_levels", "halve", "level_count", "pick_level", "reduced_levels", "thinned"]
+__all__ = ["Reduced", "add_levels", "halve", "level_count", "next_level", "pick_level", "reduced_levels", "thinned"]
 
 _SMALLEST = 1024  # pixels: the larger side of a level that any viewer shows at once
 _READ_ROWS = 512  # of a scan, read at once where it has no levels
@@ -112,10 +112,23 @@ def add_levels(folder: Path, *, chunk: int, first: StoredArray | None = None, kn
 
 
 def _begin_level(path: Path, below: StoredArray, chunk: int) -> StoredArray:
-    shape = (*below.shape[:-2], *(-(-side // 2) for side in below.shape[-2:]))
-    classes = shape[0] if below.axes.startswith("c") else 1
-    rows = shard_rows((4 * classes, *shape[-2:]), below.dtype, chunk=chunk)  # a shard is made of four times its pixels
+    shape, rows = next_level(below.shape, below.dtype, below.axes, chunk=chunk)
     return create_array(path, shape, below.dtype, chunk=chunk, rows=rows, axes=below.axes)
+
+
+def next_level(shape: tuple[int, ...], dtype: DTypeLike, axes: str, *, chunk: int) -> tuple[tuple[int, ...], int]:
+    """Shape of the array above one, and the rows of its shards.
+
+    Args:
+        shape: of the array below.
+        dtype: of both.
+        axes: of both, a letter for each.
+        chunk: side of a chunk in pixels.
+    """
+    above = (*shape[:-2], *(-(-side // 2) for side in shape[-2:]))
+    classes = shape[0] if axes.startswith("c") else 1
+    # A shard is made of four times its pixels.
+    return above, shard_rows((4 * classes, *above[-2:]), dtype, chunk=chunk)
 
 
 def _fill_level(array: StoredArray, below: StoredArray) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,15 @@ __all__ = [
     "ArrayWriter",
     "StoredArray",
     "StoredPlanes",
+    "array_bytes",
     "band_rows",
     "create_array",
+    "drop_empty_folders",
+    "group_bytes",
+    "index_bytes",
     "read_window",
     "shard_rows",
+    "shard_shape",
     "write_array",
     "write_group",
     "write_rows",
@@ -32,6 +39,7 @@ __all__ = [
 
 _SHARD_CHUNKS = 8  # chunks per side of a shard: a 2048 x 2048 file for chunks of 256
 _BAND_BYTES = 1 << 26  # in memory, several times over while it is encoded
+_ENTRY, _CHECKSUM = 16, 4  # bytes in the index of a shard: for each chunk, and CRC-32C
 _AXES = {2: "yx", 3: "cyx", 4: "czyx"}
 
 
@@ -43,13 +51,26 @@ def write_group(path: Path, attributes: Mapping[str, Any]) -> Path:
     """
     if not path.exists():
         path.mkdir(parents=True, exist_ok=True)
-    _write_json(path, {"zarr_format": 3, "node_type": "group", "attributes": attributes})
+    _write_json(path, _group_metadata(attributes))
     return path
 
 
-def _write_json(path: Path, metadata: Mapping[str, Any]) -> None:
+def group_bytes(attributes: Mapping[str, Any]) -> int:
+    """Bytes that `write_group` writes."""
+    return len(_as_text(_group_metadata(attributes)).encode())
+
+
+def _group_metadata(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def _as_text(metadata: Mapping[str, Any]) -> str:
     # One line: zarr-python takes 2 ms for it, indentation 1 ms, and a scan has five of them.
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+    return json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+
+
+def _write_json(path: Path, metadata: Mapping[str, Any]) -> None:
+    text = _as_text(metadata)
     try:
         file = (path / "zarr.json").open("x", encoding="utf-8")
     except FileExistsError:  # it may be a link to that of the scan that is being replaced
@@ -117,6 +138,34 @@ def create_array(
     metadata = _array_metadata(shape, np.dtype(dtype), chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
     _write_json(path, metadata)
     return StoredArray(path, metadata)
+
+
+def array_bytes(shape: tuple[int, ...], dtype: DTypeLike, *, chunk: int, rows: int = 0, axes: str = "") -> int:
+    """Bytes of the ``zarr.json`` that `create_array` writes; its arguments."""
+    metadata = _array_metadata(shape, np.dtype(dtype), chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
+    return len(_as_text(metadata).encode())
+
+
+def shard_shape(shape: tuple[int, ...], *, chunk: int, rows: int = 0, axes: str = "") -> tuple[list[int], list[int]]:
+    """Sides of a shard and of a chunk of an array that `create_array` begins; its arguments."""
+    return _shard_sides(shape, chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
+
+
+def index_bytes(shard: Sequence[int], chunks: Sequence[int]) -> int:
+    """Bytes of a shard beside those of its chunks: where each begins and ends, and a checksum."""
+    return _ENTRY * math.prod(-(-side // own) for side, own in zip(shard, chunks, strict=True)) + _CHECKSUM
+
+
+def drop_empty_folders(path: Path) -> None:
+    """Remove folders of an array in which nothing is: TensorStore makes some for shards that are all 0.
+
+    Args:
+        path: the array's folder, into which nobody writes any more.
+    """
+    for folder, _, files in os.walk(path / "c", topdown=False):
+        if not files:
+            with suppress(OSError):  # others are in it that are not empty
+                Path(folder).rmdir()
 
 
 class ArrayWriter:
@@ -266,11 +315,7 @@ def write_array(path: Path, planes: NDArray[np.generic], *, chunk: int) -> None:
 
 def _array_metadata(shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int, rows: int, axes: str) -> dict[str, Any]:
     """What stands in an array's ``zarr.json``."""
-    sides = [min(chunk, size) for size in shape[-2:]]
-    most = [max(rows // sides[0], 1), _SHARD_CHUNKS]
-    shards = [min(-(-size // side), many) * side for size, side, many in zip(shape[-2:], sides, most, strict=True)]
-    # The channels of a place are one file, the pages of a stack are not: they are written one by one.
-    leading = [1 if axis == "z" else size for axis, size in zip(axes[:-2], shape[:-2], strict=True)]
+    shard, chunks = _shard_sides(shape, chunk, rows, axes)
     endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
     # Masks shrink 100-fold at any level; higher ones only cost time on noisy scans.
     codecs = [{"name": "bytes", **endian}, {"name": "zstd", "configuration": {"level": 1, "checksum": False}}]
@@ -281,10 +326,20 @@ def _array_metadata(shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int, ro
         "data_type": dtype.name,
         "fill_value": 0,
         "dimension_names": tuple(axes),
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*leading, *shards]}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "codecs": [_sharded([*(1 for _ in leading), *sides], codecs)],
+        "codecs": [_sharded(chunks, codecs)],
     }
+
+
+def _shard_sides(shape: tuple[int, ...], chunk: int, rows: int, axes: str) -> tuple[list[int], list[int]]:
+    """Sides of a shard, and of a chunk."""
+    sides = [min(chunk, size) for size in shape[-2:]]
+    most = [max(rows // sides[0], 1), _SHARD_CHUNKS]
+    shards = [min(-(-size // side), many) * side for size, side, many in zip(shape[-2:], sides, most, strict=True)]
+    # The channels of a place are one file, the pages of a stack are not: they are written one by one.
+    leading = [1 if axis == "z" else size for axis, size in zip(axes[:-2], shape[:-2], strict=True)]
+    return [*leading, *shards], [*(1 for _ in leading), *sides]
 
 
 def _sharded(chunk_shape: list[int], codecs: list[dict[str, Any]]) -> dict[str, Any]:

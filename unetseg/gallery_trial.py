@@ -1,0 +1,122 @@
+"""What the page of overlays takes: some of its pictures are drawn.
+
+Of scans that were not segmented as a whole, what was found on pieces is drawn, side by side.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetseg.bundle import Bundle, load_bundle
+from unetseg.gallery import PICTURES, write_gallery
+from unetseg.outputs import FORMATS
+from unetseg.parallel import run_units
+from unetseg.predict_job import Job
+from unetseg.predict_marker import Segmented
+from unetseg.predict_pieces import Piece, Work, spread
+from unetseg.predict_scan import mask_kind
+from unetseg.pyramid import halve, level_count, pick_level, thinned
+from unetseg.readers import ScanRef
+from unetseg.scan_ranks import rank_scans
+
+__all__ = ["gallery_bytes"]
+
+_SECONDS: Final = 3.0  # no further picture is begun later
+
+Found = Sequence[tuple[Piece, Segmented]]
+
+
+def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found) -> float:
+    """Bytes of the page.
+
+    Args:
+        folder: for what is written.
+        job: of the prediction.
+        works: what is to be done.
+        found: pieces that were segmented, and what was found on them, at least one.
+    """
+    model, masks = load_bundle(job.bundle), _PieceMasks(works, [piece for piece, _ in found])
+    bare = _page_bytes(folder / "bare.html", model, [], masks, ())
+    until, chosen = time.monotonic() + _SECONDS, _chosen(works, found)
+    due = (item for k, item in enumerate(chosen) if k == 0 or time.monotonic() < until)
+    drawn = run_units(partial(_drawn_bytes, folder, model, masks), due)
+    sizes = [size - bare for _, size in drawn if isinstance(size, int)]
+    count = min(len({work.ref.stack for work in works}), PICTURES)
+    return bare + (count * float(np.mean(sizes)) if sizes else 0.0)
+
+
+def _chosen(works: Sequence[Work], found: Found) -> list[tuple[ScanRef, Segmented]]:
+    """One scan or page for each picture, with what may be found on it; those first that were segmented as a whole."""
+    whole = {piece.ref: one for piece, one in found if not piece.cut}
+    pages = {work.ref.stack: work.ref for work in works} | {ref.stack: ref for ref in whole}
+    refs = list(pages.values())
+    others = [refs[number] for number, _ in spread(len(refs), 4 * PICTURES)]
+    chosen = list(dict.fromkeys([*(ref for ref in whole if pages[ref.stack] == ref), *others, *refs[:PICTURES]]))
+    return [(ref, whole.get(ref, found[k % len(found)][1])) for k, ref in enumerate(chosen[:PICTURES])]
+
+
+def _drawn_bytes(folder: Path, model: Bundle, masks: _PieceMasks, item: tuple[ScanRef, Segmented]) -> int:
+    """Bytes of the page with one picture alone."""
+    ref, one = item
+    return _page_bytes(folder / f"{abs(hash(ref))}.html", model, [ref], masks, (one,))
+
+
+def _page_bytes(
+    path: Path, model: Bundle, refs: Sequence[ScanRef], masks: _PieceMasks, found: Sequence[Segmented]
+) -> int:
+    named = [one.named(ref.id) for ref, one in zip(refs, found, strict=True)]
+    ranked = rank_scans(named, model.info.training_data)
+    write_gallery(path, model, [row for one in named for row in one.rows], ranked, refs, masks, ())
+    return path.stat().st_size
+
+
+class _PieceMasks:
+    """Masks of scans that are made of those of pieces.
+
+    Args:
+        works: the scans.
+        pieces: that were segmented.
+    """
+
+    def __init__(self, works: Sequence[Work], pieces: Sequence[Piece]) -> None:
+        self._shapes = {work.ref: work.shape for work in works}
+        self._pieces = pieces
+        self._whole = {piece.ref: piece for piece in pieces if not piece.cut}
+
+    def read(self, ref: ScanRef, step: int) -> NDArray[Any]:
+        """Every so many pixels, ``(h, w, K)``."""
+        shape = self._shapes[ref]
+        level = pick_level(step, level_count(*shape))
+        pieces = [self._whole[ref]] if ref in self._whole else self._pieces
+        found = [_thinned(piece, step, level) for piece in pieces]
+        height, width = (len(range(0, side, step)) for side in shape)
+        return np.moveaxis(_side_by_side(found, height, width), 0, -1)
+
+
+def _thinned(piece: Piece, step: int, level: int) -> NDArray[Any]:
+    """The masks of a piece as they are read of a scan that has that level, ``(K, h, w)``."""
+    config = piece.job.config
+    kind = mask_kind(config)
+    planes = np.asarray(FORMATS[config.format].planes(piece.job.out / piece.outputs[kind], kind=kind)[:, :])
+    size = planes.shape[1:]
+    for _ in range(level):
+        planes = halve(planes)
+    return thinned(planes, size, step=step, level=level)
+
+
+def _side_by_side(found: Sequence[NDArray[Any]], height: int, width: int) -> NDArray[Any]:
+    """Pictures ``(K, h, w)`` beside and below each other, from the first one again after the last, cut to a size."""
+    high, wide = (min(one.shape[axis] for one in found) for axis in (1, 2))
+    rows, columns = -(-height // high), -(-width // wide)
+    parts = [
+        [found[(row * columns + column) % len(found)][:, :high, :wide] for column in range(columns)]
+        for row in range(rows)
+    ]
+    return np.block(parts)[:, :height, :width]
