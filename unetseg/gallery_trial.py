@@ -6,7 +6,7 @@ Of scans that were not segmented as a whole, what was found on pieces is drawn, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ from unetseg.scan_ranks import rank_scans
 __all__ = ["gallery_bytes"]
 
 _SECONDS: Final = 3.0  # no further picture is begun later
+_LEAST: Final = 4  # pictures of scans that come first, so that no single one counts
 
 Found = Sequence[tuple[Piece, Segmented]]
 
@@ -44,7 +45,7 @@ def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found) -
     """
     model, masks = load_bundle(job.bundle), _PieceMasks(works, [piece for piece, _ in found])
     bare = _page_bytes(folder / "bare.html", model, [], masks, ())
-    until, chosen = time.monotonic() + _SECONDS, _chosen(works, found)
+    until, chosen = time.monotonic() + _SECONDS, _chosen(works, found, model)
     due = (item for k, item in enumerate(chosen) if k == 0 or time.monotonic() < until)
     drawn = run_units(partial(_drawn_bytes, folder, model, masks), due)
     sizes = [size - bare for _, size in drawn if isinstance(size, int)]
@@ -52,14 +53,24 @@ def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found) -
     return bare + (count * float(np.mean(sizes)) if sizes else 0.0)
 
 
-def _chosen(works: Sequence[Work], found: Found) -> list[tuple[ScanRef, Segmented]]:
-    """One scan or page for each picture, with what may be found on it; those first that were segmented as a whole."""
+def _chosen(works: Sequence[Work], found: Found, model: Bundle) -> list[tuple[ScanRef, Segmented]]:
+    """Scans or pages for pictures, with what may be found on them."""
     whole = {piece.ref: one for piece, one in found if not piece.cut}
     pages = {work.ref.stack: work.ref for work in works} | {ref.stack: ref for ref in whole}
+    own = {ref: one for ref, one in whole.items() if pages[ref.stack] == ref}
+    if len(pages) > PICTURES and own:
+        return _first(own, PICTURES / len(pages), model)
     refs = list(pages.values())
     others = [refs[number] for number, _ in spread(len(refs), 4 * PICTURES)]
-    chosen = list(dict.fromkeys([*(ref for ref in whole if pages[ref.stack] == ref), *others, *refs[:PICTURES]]))
-    return [(ref, whole.get(ref, found[k % len(found)][1])) for k, ref in enumerate(chosen[:PICTURES])]
+    chosen = list(dict.fromkeys([*own, *others, *refs[:PICTURES]]))[:PICTURES]
+    return [(ref, own.get(ref, found[k % len(found)][1])) for k, ref in enumerate(chosen)]
+
+
+def _first(found: Mapping[ScanRef, Segmented], share: float, model: Bundle) -> list[tuple[ScanRef, Segmented]]:
+    """That share of scans that come first, as those on the page do; a few at least."""
+    refs = {ref.id: ref for ref in found}
+    ranked = rank_scans(found.values(), model.info.training_data)
+    return [(refs[row.scan], found[refs[row.scan]]) for row in ranked[: max(_LEAST, round(share * len(ranked)))]]
 
 
 def _drawn_bytes(folder: Path, model: Bundle, masks: _PieceMasks, item: tuple[ScanRef, Segmented]) -> int:

@@ -35,7 +35,8 @@ __all__ = ["Rates", "measure", "starting_seconds"]
 _SECONDS: Final = 4.0  # no piece is begun later
 _WARMING: Final = 3.0  # no size is compiled for later
 _PIECES: Final = 48  # at most
-_PER_WORKER: Final = 2  # cut-outs of large scans
+_PER_WORKER: Final = 2  # cut-outs of large scans, at least
+_CUTTING: Final = 2.0  # no further cut-out is made later
 _SIZES: Final = 4  # that the engine keeps compiled
 _TINY: Final = 32  # pixels: the side of the cut-out that tells what a scan costs without its pixels
 _TINIES: Final = 4  # such cut-outs, two of a scan
@@ -165,11 +166,13 @@ def _pieces(cutter: Cutter, works: Sequence[Work]) -> tuple[list[Piece], list[Pi
     pieces: list[Piece] = []
     tiny: list[Piece] = []
     seen: set[int] = set()
+    until = time.monotonic() + _CUTTING
     for number, place in spread(len(works), _PIECES):
         work, cuts = works[number], sum(piece.cut for piece in pieces)
         known = number in seen and not cutter.is_cut(work)
         seen.add(number)
-        if known or (cutter.is_cut(work) and cuts >= _PER_WORKER * workers):
+        enough = cuts >= _PER_WORKER * workers and time.monotonic() > until
+        if known or (cutter.is_cut(work) and enough):
             continue
         try:
             pieces.append(cutter.piece(work, place))
