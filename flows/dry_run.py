@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.answers import finish
 from flows.console import Console
+
+if TYPE_CHECKING:
+    from unetseg.predict_estimate import PredictEstimate
 
 __all__ = ["dry_run_predict"]
 
@@ -39,7 +42,7 @@ def dry_run_predict(
     whose = " for this process, which hands the work to the cluster" if cluster else ""
     console.say(
         f"{found.scans} scans{stacks}, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; "
-        f"the others take about {found.seconds:.0f} s, {found.disk_bytes / 1e6:.1f} MB of disk and "
+        f"the others take about {found.seconds:.0f} s, {_disk(found)} of disk and "
         f"{found.memory_bytes / 1e6:.0f} MB of memory{whose}"
     )
     console.say(f"time is of the work done {found.by}")
@@ -49,3 +52,9 @@ def dry_run_predict(
         console.say(f"will fail: {item}")
     console.say("nothing was written")
     finish(console, found, bad=list(found.quarantined))
+
+
+def _disk(found: PredictEstimate) -> str:
+    """How much, and how much that may be."""
+    told, least, most = (f"{size / 1e6:.1f}" for size in (found.disk_bytes, *found.disk_range))
+    return f"{told} MB" if least == most else f"{told} MB ({least} to {most} MB)"

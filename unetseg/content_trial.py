@@ -44,6 +44,16 @@ class Content:
     taken: Floats
     pixels: Floats
 
+    @property
+    def pieces(self) -> int:
+        """How many there are."""
+        return int(self.taken.shape[1])
+
+    def without(self, group: int, groups: int) -> Content:
+        """All but one of so many equal groups of pieces."""
+        kept = np.arange(self.pieces) % groups != group
+        return Content(self.taken[:, kept], self.pixels[:, kept])
+
     def bytes_of(self, layout: Layout, disk: Disk) -> float:
         """Of the disk, that an output is expected to take."""
         return layout.always(disk) + sum(self._of_part(part, disk) for part in layout.parts)

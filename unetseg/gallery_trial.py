@@ -46,7 +46,7 @@ def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found) -
     model, masks = load_bundle(job.bundle), _PieceMasks(works, [piece for piece, _ in found])
     bare = _page_bytes(folder / "bare.html", model, [], masks, ())
     until, chosen = time.monotonic() + _SECONDS, _chosen(works, found, model)
-    due = (item for k, item in enumerate(chosen) if k == 0 or time.monotonic() < until)
+    due = (item for item in enumerate(chosen) if item[0] == 0 or time.monotonic() < until)
     drawn = run_units(partial(_drawn_bytes, folder, model, masks), due)
     sizes = [size - bare for _, size in drawn if isinstance(size, int)]
     count = min(len({work.ref.stack for work in works}), PICTURES)
@@ -73,10 +73,10 @@ def _first(found: Mapping[ScanRef, Segmented], share: float, model: Bundle) -> l
     return [(refs[row.scan], found[refs[row.scan]]) for row in ranked[: max(_LEAST, round(share * len(ranked)))]]
 
 
-def _drawn_bytes(folder: Path, model: Bundle, masks: _PieceMasks, item: tuple[ScanRef, Segmented]) -> int:
+def _drawn_bytes(folder: Path, model: Bundle, masks: _PieceMasks, item: tuple[int, tuple[ScanRef, Segmented]]) -> int:
     """Bytes of the page with one picture alone."""
-    ref, one = item
-    return _page_bytes(folder / f"{abs(hash(ref))}.html", model, [ref], masks, (one,))
+    number, (ref, one) = item
+    return _page_bytes(folder / f"picture{number}.html", model, [ref], masks, (one,))
 
 
 def _page_bytes(

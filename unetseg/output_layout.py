@@ -47,6 +47,10 @@ class Layout:
         """Bytes of the disk that it takes even where nothing is marked, but for files with pixels."""
         return self.folders * disk.folder + sum(disk.whole(size) for size in self.files)
 
+    def blank(self, disk: Disk) -> int:
+        """Bytes of the disk that it takes where nothing is marked."""
+        return self.always(disk) + sum(part.count * disk.whole(part.fixed) for part in self.parts if not part.sparse)
+
     @property
     def fixed(self) -> int:
         """Bytes of all files, all of them there, besides what is marked."""

@@ -6,6 +6,7 @@ which the estimate says (`unetseg.predict_capacity`).
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Final
 from unetseg.config import PredictConfig
 from unetseg.disk_usage import Disk, disk_at
 from unetseg.errors import BadFileError
+from unetseg.output_trial import Amount
 from unetseg.predict_capacity import Capacity, capacity_of
 from unetseg.predict_memory import memory_bytes
 from unetseg.predict_open import Prediction, open_prediction
@@ -27,6 +29,9 @@ from unetseg.stack_output import Stack, marker_of, stacks_of
 
 __all__ = ["PredictEstimate", "estimate"]
 
+_BLIND: Final = (
+    "nothing was found on the pieces of scans that were tried; what is found elsewhere takes more of the disk"
+)
 _FOLDERS: Final = 3  # of the outputs, of the records, and of what is unfinished
 
 
@@ -47,7 +52,9 @@ class PredictEstimate:
         memory_bytes: of the process, or of all of them on this machine; where a cluster segments, of this process
             alone, which only hands out the work.
         quarantined: files that will fail, with reasons.
-        warnings: that the disk is too small, or that none of the scans that were tried can be segmented.
+        warnings: that the disk is too small, that none of the scans that were tried can be segmented, or that nothing
+            was found on them.
+        disk_range: bytes of the disk, at least and at most, 19 times in 20: as far as the pieces tell that were tried.
     """
 
     scans: int
@@ -62,6 +69,7 @@ class PredictEstimate:
     memory_bytes: int
     quarantined: tuple[BadFile, ...]
     warnings: tuple[str, ...] = ()
+    disk_range: tuple[int, int] = (0, 0)
 
 
 def estimate(
@@ -96,11 +104,12 @@ def estimate(
         up_to_date=_count(works) - _count(todo),
         seconds=seconds,
         by=capacity.by,
-        disk_bytes=round(needed),
+        disk_bytes=round(needed.expected),
+        disk_range=_range(needed),
         free_bytes=disk.free,
         memory_bytes=round(memory_bytes(prediction.job, todo, capacity)) if todo else 0,
         quarantined=unreadable,
-        warnings=(*warnings, *_too_small(out, needed, disk.free)),
+        warnings=(*warnings, *_too_small(out, needed.expected, disk.free)),
     )
 
 
@@ -111,21 +120,34 @@ def _count(works: Sequence[Work]) -> int:
 
 def _cost(
     prediction: Prediction, todo: Sequence[Work], disk: Disk, capacity: Capacity
-) -> tuple[float, float, tuple[str, ...]]:
+) -> tuple[float, Amount, tuple[str, ...]]:
     """Seconds and bytes of the disk, and why they cannot be told where that is so."""
     job = replace(prediction.job, config=replace(prediction.job.config, workers=capacity.here))
     seconds = starting_seconds(job, capacity.processes) if todo and capacity.processes else 0.0
-    needed = _once(prediction, disk) if todo else 0.0
+    once = _once(prediction, disk) if todo else 0.0
+    amounts, warnings = [Amount(once, 0.0, once)], list[str]()
     for stacked, works in enumerate(_scans_and_pages(todo)):
         if not works:
             continue
         try:
             rates = measure(job, works, disk, stacked=bool(stacked))
         except BadFileError as error:
-            return 0.0, 0.0, (f"time and disk are not known: {error}",)
+            return 0.0, Amount(0.0, 0.0, 0.0), (f"time and disk are not known: {error}",)
         seconds += _seconds(rates, works, capacity)
-        needed += rates.all_bytes(works)
-    return seconds, needed, ()
+        amounts.append(rates.all_bytes(works))
+        if rates.outputs.blind(works):
+            warnings.append(_BLIND)
+    return seconds, _together(amounts), tuple(dict.fromkeys(warnings))
+
+
+def _together(amounts: Sequence[Amount]) -> Amount:
+    margin = math.hypot(*(amount.margin for amount in amounts))
+    return Amount(sum(one.expected for one in amounts), margin, sum(one.least for one in amounts))
+
+
+def _range(needed: Amount) -> tuple[int, int]:
+    least = min(needed.least, needed.expected)
+    return round(max(needed.expected - needed.margin, least)), round(needed.expected + needed.margin)
 
 
 def _once(prediction: Prediction, disk: Disk) -> float:

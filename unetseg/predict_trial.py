@@ -20,7 +20,7 @@ from unetseg.disk_usage import Disk
 from unetseg.errors import BadFileError, BundleError, UsageError
 from unetseg.gallery_trial import gallery_bytes
 from unetseg.object_table import write_table
-from unetseg.output_trial import OutputRates, measure_outputs
+from unetseg.output_trial import Amount, OutputRates, measure_outputs
 from unetseg.parallel import open_workers, run_units
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
@@ -92,12 +92,13 @@ class Rates:
         """Of a worker, to put a page into its stack."""
         return self.stack.page_seconds + work.shape[0] * work.shape[1] * self.stack.pixel_seconds if self.stack else 0.0
 
-    def all_bytes(self, works: Sequence[Work]) -> float:
+    def all_bytes(self, works: Sequence[Work]) -> Amount:
         """Of the outputs of scans or stacks, of the tables, and of the page of overlays."""
         files = self.outputs.stacks(works) if self.stack else self.outputs.scans(works)
         disk = self.outputs.disk
         tables = len(works) * self.row_bytes + _TABLES * disk.block / 2  # of each, half of the last block is free
-        return files + tables + disk.whole(round(self.gallery))
+        others = tables + disk.whole(round(self.gallery))
+        return Amount(files.expected + others, files.margin, files.least + others)
 
 
 def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = False) -> Rates:

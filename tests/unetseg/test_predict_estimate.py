@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from unetseg import predict_estimate, scan_rows
+from unetseg import predict_estimate, predict_trial, scan_rows
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.disk_usage import Disk, disk_at
@@ -30,6 +30,7 @@ from unetseg.predict_memory import memory_bytes
 from unetseg.predict_open import open_prediction
 from unetseg.predict_pieces import Cutter, Work, spread
 from unetseg.predict_scan import wanted_bands
+from unetseg.predict_trial import measure
 from unetseg.project import Project
 from unetseg.readers import ScanRef, list_scans, read_header
 from unetseg.scan_rows import open_in_bands
@@ -79,6 +80,61 @@ def test_disk_is_estimated_within_20_percent(
     assert not out.exists()
     predict(scans, out, bundle=bundle, config=config)
     assert found.disk_bytes == pytest.approx(taken(out), rel=0.2)
+
+
+@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize(
+    ("sides", "tile", "large"),
+    [
+        pytest.param([96] * 60, 0, False, id="more-than-are-tried"),
+        pytest.param([1100, 1300, 2100], 512, False, id="levels"),
+        pytest.param([2304], 512, True, id="in-bands"),
+    ],
+)
+def test_disk_is_told_to_a_few_blocks_where_nothing_is_found(
+    form: str,
+    sides: list[int],
+    tile: int,
+    large: bool,
+    trained: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if large:
+        monkeypatch.setattr(scan_rows, "_WHOLE", 4e6)
+    scans, out, bundle = tmp_path / "scans", tmp_path / "out", trained.models / "0001"
+    (scans / "a" / "b").mkdir(parents=True)
+    for number, side in enumerate(sides):
+        tifffile.imwrite(scans / "a" / "b" / f"s{number:02d}.tif", eyes_like(side, number))
+    config = PredictConfig(format=form, tile=tile, min_object=10**8)  # nothing is as large
+    found = estimate(scans, out, bundle=bundle, config=config)
+    predict(scans, out, bundle=bundle, config=config)
+    assert found.disk_bytes == pytest.approx(taken(out), rel=0.03, abs=4 * disk_at(out).block)
+
+
+def test_it_says_so_where_nothing_was_found_on_what_was_tried(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(predict_trial, "_PIECES", 3)
+    scans = write(tmp_path / "scans", [96] * 8)
+    config = PredictConfig(min_object=96 * 96 + 1)  # nothing is as large
+    found = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=config)
+    assert found.warnings == (predict_estimate._BLIND,)
+    for path in sorted(scans.iterdir())[3:]:
+        path.unlink()
+    monkeypatch.setattr(predict_trial, "_PIECES", 8)
+    assert estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=config).warnings == ()
+
+
+@pytest.mark.parametrize("sides", [[96] * 6, [700, 900]], ids=["whole", "cut"])
+def test_the_page_of_overlays_is_drawn_to_know_its_size(sides: list[int], trained: Project, tmp_path: Path):
+    scans, out, bundle = write(tmp_path / "scans", sides), tmp_path / "out", trained.models / "0001"
+    config = PredictConfig(tile=256)
+    prediction = open_prediction(scans, out, bundle=bundle, config=config)
+    works, _ = predict_estimate._works(prediction)
+    rates = measure(prediction.job, works, Disk())
+    predict(scans, out, bundle=bundle, config=config)
+    assert rates.gallery == pytest.approx((out / "gallery.html").stat().st_size, rel=0.05)
 
 
 @pytest.mark.parametrize(
