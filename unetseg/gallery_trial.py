@@ -1,6 +1,7 @@
 """What the page of overlays takes: some of its pictures are drawn.
 
-Of scans that were not segmented as a whole, what was found on pieces is drawn, side by side.
+Of scans that were not segmented as a whole, what was found on pieces is drawn, side by side; and where all take long to
+read, the pieces themselves.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _LEAST: Final = 4  # pictures of scans that come first, so that no single one co
 Found = Sequence[tuple[Piece, Segmented]]
 
 
-def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found) -> float:
+def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found, *, read_seconds: float) -> float:
     """Bytes of the page.
 
     Args:
@@ -42,10 +43,13 @@ def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found) -
         job: of the prediction.
         works: what is to be done.
         found: pieces that were segmented, and what was found on them, at least one.
+        read_seconds: per pixel of a scan that is cut.
     """
     model, masks = load_bundle(job.bundle), _PieceMasks(works, [piece for piece, _ in found])
     bare = _page_bytes(folder / "bare.html", model, [], masks, ())
-    until, chosen = time.monotonic() + _SECONDS, _chosen(works, found, model)
+    quick = [work for work in works if work.shape[0] * work.shape[1] * read_seconds <= _SECONDS]
+    chosen = _chosen(quick, found, model) if quick else [(piece.ref, one) for piece, one in found]
+    until = time.monotonic() + _SECONDS
     due = (item for item in enumerate(chosen) if item[0] == 0 or time.monotonic() < until)
     drawn = run_units(partial(_drawn_bytes, folder, model, masks), due)
     sizes = [size - bare for _, size in drawn if isinstance(size, int)]
@@ -99,13 +103,13 @@ class _PieceMasks:
     def __init__(self, works: Sequence[Work], pieces: Sequence[Piece]) -> None:
         self._shapes = {work.ref: work.shape for work in works}
         self._pieces = pieces
-        self._whole = {piece.ref: piece for piece in pieces if not piece.cut}
+        self._own = {piece.ref: piece for piece in pieces}
 
     def read(self, ref: ScanRef, step: int) -> NDArray[Any]:
         """Every so many pixels, ``(h, w, K)``."""
-        shape = self._shapes[ref]
+        pieces = [self._own[ref]] if ref in self._own else self._pieces
+        shape = self._shapes[ref] if ref in self._shapes else _planes(pieces[0]).shape[1:]
         level = pick_level(step, level_count(*shape))
-        pieces = [self._whole[ref]] if ref in self._whole else self._pieces
         found = [_thinned(piece, step, level) for piece in pieces]
         height, width = (len(range(0, side, step)) for side in shape)
         return np.moveaxis(_side_by_side(found, height, width), 0, -1)
@@ -113,13 +117,18 @@ class _PieceMasks:
 
 def _thinned(piece: Piece, step: int, level: int) -> NDArray[Any]:
     """The masks of a piece as they are read of a scan that has that level, ``(K, h, w)``."""
-    config = piece.job.config
-    kind = mask_kind(config)
-    planes = np.asarray(FORMATS[config.format].planes(piece.job.out / piece.outputs[kind], kind=kind)[:, :])
+    planes = _planes(piece)
     size = planes.shape[1:]
     for _ in range(level):
         planes = halve(planes)
     return thinned(planes, size, step=step, level=level)
+
+
+def _planes(piece: Piece) -> NDArray[Any]:
+    """The masks of a piece, ``(K, H, W)``."""
+    config = piece.job.config
+    kind = mask_kind(config)
+    return np.asarray(FORMATS[config.format].planes(piece.job.out / piece.outputs[kind], kind=kind)[:, :])
 
 
 def _side_by_side(found: Sequence[NDArray[Any]], height: int, width: int) -> NDArray[Any]:

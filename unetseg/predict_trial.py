@@ -126,7 +126,8 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
             raise BadFileError("none of the scans that were tried can be segmented")
         segmented = [cost.piece for cost in costs]
         outputs = measure_outputs(Path(folder), job, segmented, works, disk)
-        gallery = gallery_bytes(Path(folder), job, works, [(cost.piece, cost.found) for cost in costs])
+        found = [(cost.piece, cost.found) for cost in costs]
+        gallery = gallery_bytes(Path(folder), job, works, found, read_seconds=cutter.read_seconds)
         scan_seconds = min(cost.seconds for cost in fixed)
         return Rates(
             start=start,

@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-from unetseg import predict_estimate, predict_trial, scan_rows
+from unetseg import gallery_trial, predict_estimate, predict_trial, scan_rows
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.disk_usage import Disk, disk_at
@@ -135,6 +135,25 @@ def test_the_page_of_overlays_is_drawn_to_know_its_size(sides: list[int], traine
     rates = measure(prediction.job, works, Disk())
     predict(scans, out, bundle=bundle, config=config)
     assert rates.gallery == pytest.approx((out / "gallery.html").stat().st_size, rel=0.05)
+
+
+def test_no_scan_is_read_for_its_picture_where_that_takes_long(
+    trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scans, bundle = write(tmp_path / "scans", [600]), trained.models / "0001"
+    prediction = open_prediction(scans, tmp_path / "out", bundle=bundle, config=PredictConfig(tile=256))
+    works, _ = predict_estimate._works(prediction)
+    drawn, real = list[str](), gallery_trial.write_gallery
+
+    def noted(page: Path, model: Any, rows: Any, ranked: Any, refs: Any, *others: Any) -> None:
+        drawn.extend(ref.id for ref in refs)
+        real(page, model, rows, ranked, refs, *others)
+
+    monkeypatch.setattr(gallery_trial, "write_gallery", noted)
+    monkeypatch.setattr(gallery_trial, "_SECONDS", -1.0)
+    assert measure(prediction.job, works, Disk()).gallery > 0
+    assert drawn
+    assert all(name.startswith("piece") for name in drawn)
 
 
 @pytest.mark.parametrize(
