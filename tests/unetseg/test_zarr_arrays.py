@@ -105,3 +105,20 @@ def test_a_part_of_an_array_is_that_part(tmp_path):
     write_array(tmp_path / "0", values, chunk=16)
     np.testing.assert_array_equal(read_window(tmp_path / "0", (slice(3, 9), slice(45, 99))), values[3:9, 45:])
     np.testing.assert_array_equal(StoredArray(tmp_path / "0").read((slice(3, 9), slice(0, 2))), values[3:9, :2])
+
+
+def test_an_array_whose_metadata_is_known_opens_without_its_file(tmp_path):
+    values = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    write_array(tmp_path / "0", values, chunk=16)
+    metadata = (tmp_path / "0" / "zarr.json").read_text()
+    (tmp_path / "0" / "zarr.json").unlink()
+    np.testing.assert_array_equal(StoredArray(tmp_path / "0", metadata).read((slice(0, 6), slice(0, 8))), values)
+    with pytest.raises(ValueError, match="NOT_FOUND"):
+        StoredArray(tmp_path / "0")
+
+
+def test_arrays_of_one_kind_in_different_folders_hold_their_own_values(tmp_path):
+    for number in (1, 2):
+        write_array(tmp_path / str(number), np.full((5, 5), number, np.uint8), chunk=16)
+    for number in (1, 2):
+        assert (zarr.open_array(tmp_path / str(number), mode="r")[...] == number).all()
