@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.component_bands import Joined, Numbers, join, summary
+from unetseg.component_bands import Numbers, join, summary
 from unetseg.mask_runs import Components, Connectivity, Mask, find_components, foreground, opposite
 
 __all__ = ["clean", "number"]
@@ -38,10 +38,11 @@ def clean(
     Raises:
         UsageError: the mask is not an image of whole numbers, or there is no such connectivity.
     """
-    whole, components, objects = _filtered(mask, min_pixels, max_hole_pixels, connectivity)
-    if objects.bands[0].all():
-        return whole, objects.areas
-    return components.painted(objects.bands[0] > 0), objects.areas
+    whole, components = _components(mask, max_hole_pixels, connectivity)
+    large = components.areas >= min_pixels
+    if large.all():
+        return whole, components.areas
+    return components.painted(large), components.areas[large]
 
 
 def number(
@@ -52,19 +53,17 @@ def number(
     Returns:
         Per pixel the number of its object, ``(H, W)``, 0 for background; and the areas of the objects, in pixels.
     """
-    _, components, objects = _filtered(mask, min_pixels, max_hole_pixels, connectivity)
+    _, components = _components(mask, max_hole_pixels, connectivity)
+    objects = join([summary(components)]).at_least(min_pixels)
     return components.painted(objects.bands[0]), objects.areas
 
 
-def _filtered(
-    mask: Mask, min_pixels: int, max_hole_pixels: int, connectivity: Connectivity
-) -> tuple[NDArray[np.bool_], Components, Joined]:
-    """The mask as one band: filled, with its components, and which of them are large enough."""
+def _components(mask: Mask, max_hole_pixels: int, connectivity: Connectivity) -> tuple[NDArray[np.bool_], Components]:
+    """The mask as one band: filled, and its components."""
     whole = foreground(mask)
     if max_hole_pixels > 0:
         background = find_components(~whole, connectivity=opposite(connectivity))
         holes = join([summary(background)]).holes(max_hole_pixels).bands[0]
         if holes.any():
             whole = whole | background.painted(holes > 0)
-    components = find_components(whole, connectivity=connectivity)
-    return whole, components, join([summary(components)]).at_least(min_pixels)
+    return whole, find_components(whole, connectivity=connectivity)
