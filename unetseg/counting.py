@@ -42,7 +42,8 @@ def _count_bytes(values: NDArray[np.uint8]) -> NDArray[np.int64]:
     whole = values.size // _CHANNELS * _CHANNELS
     picture = Image.frombuffer("RGBA", (whole // _CHANNELS, 1), values[:whole], "raw", "RGBA", 0, 1)
     counts = np.bincount(values[whole:], minlength=1 << 8)
-    counts += np.reshape(picture.histogram(), (_CHANNELS, -1)).sum(axis=0)
+    found = np.fromiter(picture.histogram(), np.int64)  # half the time that an array of the list takes
+    counts += found.reshape(_CHANNELS, -1).sum(axis=0)
     return counts
 
 

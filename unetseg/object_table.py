@@ -76,7 +76,7 @@ def object_rows(
                 fraction=pixels / (shape[0] * shape[1]),
                 area_um2=pixels * pixel_size[0] * pixel_size[1] if pixel_size else None,
                 objects=len(found),
-                object_pixels_median=float(np.median(found)) if len(found) else None,
+                object_pixels_median=_median(found) if len(found) else None,
                 object_pixels_max=int(found.max()) if len(found) else None,
                 near_threshold=near,
                 height=shape[0],
@@ -84,6 +84,12 @@ def object_rows(
             )
         )
     return rows
+
+
+def _median(values: NDArray[np.int64]) -> float:
+    """NumPy's own takes several times as long for some tens of objects."""
+    ordered = np.sort(values)
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def write_table(folder: Path, rows: Sequence[ObjectRow]) -> None:

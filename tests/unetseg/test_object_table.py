@@ -2,6 +2,7 @@ import csv
 
 import numpy as np
 import pyarrow.parquet
+import pytest
 
 from unetseg.object_table import ObjectRow, object_rows, write_table
 
@@ -20,6 +21,13 @@ def test_without_a_pixel_size_there_is_no_area():
     (row,) = object_rows("a", [np.array([4])], (2, 2), ["iris"], np.zeros(1), None)
     assert row.area_um2 is None
     assert row.pixels == 4
+
+
+@pytest.mark.parametrize("objects", [1, 2, 5, 6])
+def test_the_median_is_that_of_numpy(objects):
+    areas = np.random.default_rng(objects).integers(1, 1000, objects)
+    (row,) = object_rows("a", [areas], (100, 100), ["iris"], np.zeros(1), None)
+    assert row.object_pixels_median == np.median(areas)
 
 
 ROWS = [
