@@ -278,7 +278,8 @@ def _open(path: Path) -> Iterator[_Tiff]:
     import tifffile
 
     # One file is one source: an OME header may name other files, which need not even lie in this folder.
-    with tifffile.TiffFile(path, _multifile=False) as file:
+    # Opened here, since tifffile would look at each folder of the path first, in case one is a link.
+    with path.open("rb") as handle, tifffile.TiffFile(handle, _multifile=False) as file:
         yield _Tiff(path, file)
 
 
