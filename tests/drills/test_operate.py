@@ -123,7 +123,8 @@ def test_a_run_keeps_its_place_when_the_server_that_gave_it_was_killed(machine: 
     taken(lambda: answers(machine.url))
     back = time.monotonic()
     while time.monotonic() - back < RENEWED:
-        assert machine.state(run)["name"] == "Running", machine.state(run)
+        state = machine.state(run)
+        assert state["name"] == "Running", f"{state['message']}\n{machine.logs()}"
         time.sleep(GRACE / 10)
     machine.ask("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     machine.wait(run, *ENDED, seconds=LONGEST)

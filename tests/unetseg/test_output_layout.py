@@ -79,7 +79,9 @@ def test_an_output_that_was_written_in_bands_takes_what_its_layout_says(form: st
     for start in bands.starts:
         planes = np.zeros((3, min(1024, shape[1] - start), shape[2]), np.uint8)
         planes[1, :, ::50] = not blank
-        bands.write(start, planes)
+        for left, right in bands.strips:
+            bands.write(start, left, planes[:, :, left:right])
+        bands.commit(start)
     path = tmp_path / f"s{store.suffix}"
     bands.finish(path, store)
     size, *others = written(path)
