@@ -1,6 +1,9 @@
 """Remove old versions of a project's models, but neither production nor previous."""
 
+from typing import Annotated
+
 from prefect import State, flow
+from pydantic import Field
 
 from flows.ending import ended
 from flows.parameters import Text
@@ -12,7 +15,7 @@ __all__ = ["clean"]
 
 
 @flow(name="clean", flow_run_name=run_name("clean {project}"))
-def clean(project: Text, keep: int) -> State[tuple[str, ...]]:
+def clean(project: Text, keep: Annotated[int, Field(ge=1)]) -> State[tuple[str, ...]]:
     """Remove old versions of a project's models, but neither production nor previous.
 
     Args:

@@ -117,6 +117,15 @@ def test_form_refuses_an_empty_project(name: str) -> None:
     assert {parameter for parameter in asked if properties[parameter].get("minLength") != 1} == set()
 
 
+def test_form_refuses_to_remove_every_version() -> None:
+    from prefect.utilities.callables import parameter_schema
+    from prefect.utilities.schema_tools.validation import ValidationError, validate
+
+    schema = parameter_schema(flow_of("clean")).model_dump_for_openapi()
+    with pytest.raises(ValidationError, match="0 is less than the minimum of 1"):
+        validate({"project": "/eyes", "keep": 0}, schema, raise_on_error=True)
+
+
 @each_deployment
 def test_form_has_no_tagged_unions_and_no_dictionaries(name: str) -> None:
     """Both end as raw JSON boxes in the UI."""
