@@ -5,6 +5,7 @@ Each is a file in the folder ``automations``, so that an operator can read it, a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -85,10 +86,16 @@ def tell(client: SyncPrefectClient, url: str) -> None:
 
 
 def tell_no_more(client: SyncPrefectClient) -> None:
-    """Remove what `tell` has made."""
+    """Remove what `tell` has made, the address too."""
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+    from prefect.exceptions import ObjectNotFound
+
     for name in TOLD:
         for found in client.read_automations_by_name(read(name)["name"]):
             client.delete_automation(found.id)
+    with suppress(ObjectNotFound):  # nothing was told
+        kind = CustomWebhookNotificationBlock.get_block_type_slug()
+        client.delete_block_document(client.read_block_document_by_name(_BLOCK, kind, include_secrets=False).id)
 
 
 def main() -> None:

@@ -242,6 +242,8 @@ def test_failures_are_told_to_a_webhook(machine: Machine) -> None:
         assert "promoted 0007: better" in told[2]
         assert "nothing is told any more" in by_address(machine, "notify", "--off")
         assert len(machine.ask("POST", "/automations/filter", {})) == 1
+        assert machine.ask("POST", "/block_documents/filter", {}) == []  # who has the address can write there
+        assert "nothing is told any more" in by_address(machine, "notify", "--off")
     finally:
         server.shutdown()
         server.server_close()
