@@ -76,6 +76,8 @@ def _places(home: Home) -> dict[str, str]:
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_PROFILES_PATH": str(home.prefect / "profiles.toml"),
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home.prefect / "storage"),
+        # Its pages, at each start. Not into the package: that may be root's, and then there would be no UI.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home.prefect / "ui"),
         "TMPDIR": str(home.temporary),
         "PYTHONUNBUFFERED": "1",  # what a process said last is in its log, however it ended
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 
 from deployments.home import Home
@@ -42,6 +43,14 @@ def test_status_tells_what_runs(machine: Machine) -> None:
     words = machine.unetseg("status")
     assert found["server"] in words
     assert "nights off" in words
+
+
+def test_the_pages_of_the_ui_come_from_the_home_since_the_package_may_be_roots(machine: Machine) -> None:
+    record = machine.home.read_record()
+    assert record is not None
+    for path, folder in (("/", "v1"), ("/v2/", "v2")):
+        page = httpx.get(f"{record.url}{path}", timeout=60, trust_env=False).text
+        assert page == (machine.home.prefect / "ui" / folder / "index.html").read_text(encoding="utf-8")
 
 
 def test_up_again_makes_nothing_twice(machine: Machine) -> None:
