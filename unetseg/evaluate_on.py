@@ -23,7 +23,7 @@ from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.scoring import score_split
 from unetseg.storage import locate, text_hash
-from unetseg.words import first_of
+from unetseg.words import counted, first_of
 
 __all__ = ["evaluate_on"]
 
@@ -105,7 +105,7 @@ def _folder_name(name: str, scans: Path) -> str:
 
 def _without_masks(scans: Sequence[str]) -> Iterator[str]:
     if scans:
-        yield f"{len(scans)} scans have no mask and were left out: {first_of(scans, _NAMED)}"
+        yield f"{counted(len(scans), 'scan')} without a mask, left out: {first_of(scans, _NAMED)}"
 
 
 def _seen_in_training(bundle: Bundle, dataset: Dataset) -> Iterator[str]:

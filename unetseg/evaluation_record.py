@@ -21,7 +21,7 @@ from unetseg.score_table import Row, score_table
 from unetseg.scores import FN, TP, dice, f_beta
 from unetseg.scoring import LARGEST_OUTLINED, SplitScores
 from unetseg.thresholds import Threshold
-from unetseg.words import first_of
+from unetseg.words import counted, first_of
 
 __all__ = ["NOT_OUTLINED", "evaluation_record", "few_scans", "scan_rows", "split_table", "threshold_rows"]
 
@@ -139,14 +139,14 @@ def few_scans(name: str, config: EvaluateConfig, holding: int | None) -> Iterato
     own = by_class(config.class_criteria).get(name)
     criterion = parse_criterion(own)["criterion"] if own else config.criterion
     if criterion != "fixed" and holding is not None and holding < _FEW_SCANS:
-        yield f"{name}: only {holding} validation scans hold it, too few to support its threshold"
+        yield f"{name}: only in {counted(holding, 'validation scan')}, too few to support a threshold"
 
 
 def _weak(classes: Sequence[str], test: SplitScores) -> Iterator[str]:
     """Classes that too few test scans hold."""
     for name, holding in _support(classes, test).items():
         if holding < _FEW_SCANS:
-            yield f"{name}: only {holding} test scans hold it, too few to support its scores and intervals"
+            yield f"{name}: only in {counted(holding, 'test scan')}, too few to support scores and intervals"
 
 
 def _weak_thresholds(
@@ -181,4 +181,4 @@ def _not_outlined(test: SplitScores) -> Iterator[str]:
 def _few_groups(groups: Sequence[str]) -> Iterator[str]:
     number = len(set(groups))
     if number < _FEW_GROUPS:
-        yield f"the test scans come from only {number} groups, too few to support intervals: they are rough"
+        yield f"the test scans come from only {counted(number, 'group')}, too few to support intervals: they are rough"

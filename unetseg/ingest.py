@@ -32,6 +32,7 @@ from unetseg.sources import SourceFile, same_files
 from unetseg.splits import assign_splits, inherited_splits
 from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, refresh
 from unetseg.suspicions import find_suspicions
+from unetseg.words import counted
 from unetseg.working import working
 
 __all__ = ["PAGE", "IngestBatch", "IngestResult", "group_of", "ingest", "ingest_batch"]
@@ -80,8 +81,9 @@ class IngestResult:
         """What became of the scans, in numbers."""
         splits = ", ".join(f"{number} {split}" for split, number in self.splits.items())
         return (
-            f"ingested {self.done} scans, {self.skipped} unchanged ({splits}); {len(self.unlabelled)} without masks, "
-            f"{len(self.quarantined) + len(self.failed)} quarantined, {len(self.vanished)} vanished"
+            f"ingested {counted(self.done, 'scan')}, {self.skipped} unchanged ({splits}); "
+            f"{len(self.unlabelled)} without masks, {len(self.quarantined) + len(self.failed)} quarantined, "
+            f"{len(self.vanished)} vanished"
         )
 
 

@@ -35,6 +35,7 @@ from unetseg.recognise import (
     valid_name,
 )
 from unetseg.storage import locate
+from unetseg.words import counted
 
 __all__ = ["Findings", "inspect"]
 
@@ -117,7 +118,7 @@ def _describe_scans(headers: dict[ScanRef, ScanHeader], bad: Sequence[BadFile], 
     report.row("scans", f"{len(headers)}" + (f" (pages of {files} files)" if files < len(headers) else ""))
     if bad:
         report.row("unreadable", f"{len(bad)}: {_some(Path(item.path).name for item in bad)}")
-        report.warnings.append(f"{len(bad)} files cannot be used; the first: {bad[0]}")
+        report.warnings.append(f"{counted(len(bad), 'file')} cannot be used; the first: {bad[0]}")
     sizes = sorted({(header.height, header.width) for header in headers.values()}, key=lambda size: size[0] * size[1])
     ends = " to ".join(f"{height} x {width}" for height, width in dict.fromkeys((sizes[0], sizes[-1])))
     report.row("size", ends + (f", {len(sizes)} sizes" if len(sizes) > 2 else ""))
@@ -260,7 +261,7 @@ def _describe_pairs(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report)
     )
     if alone:
         report.row(f"without mask {mask_set.prefix}".strip(), f"{len(alone)}: {_some(alone)}")
-        report.warnings.append(f"{len(alone)} scans have no mask ({_some(alone)}); they are left out of training")
+        report.warnings.append(f"{counted(len(alone), 'scan')} without a mask, left out of training: {_some(alone)}")
 
 
 def _guides(scans: Path, guides: Path, refs: Sequence[ScanRef], report: _Report) -> tuple[GuideSource, ...]:
@@ -271,7 +272,9 @@ def _guides(scans: Path, guides: Path, refs: Sequence[ScanRef], report: _Report)
     for guide, mask_set in zip(found, sets, strict=True):
         report.row(f"guide {guide.name}", f"{len(mask_set.paired)} of {len(refs)} scans")
         if len(mask_set.paired) < len(refs):
-            report.warnings.append(f"guide {guide.name} is missing for {len(refs) - len(mask_set.paired)} scans")
+            report.warnings.append(
+                f"guide {guide.name} is missing for {counted(len(refs) - len(mask_set.paired), 'scan')}"
+            )
     return found
 
 

@@ -162,10 +162,11 @@ def _kept(warnings: Sequence[str], changed: Iterable[str], support: Container[st
     """What was said before, but for what is left out now, and for thresholds that are others now.
 
     Evaluations of older versions do not tell how many validation scans hold a class: then it is said as it was.
+    Those that say it in other words ("only 4 validation scans hold it") are understood.
     """
     about = "|".join(re.escape(name) for name in changed)
-    counted = "|".join(re.escape(name) for name in changed if name in support) or "(?!)"
-    gone = re.compile(rf"{_LEFT_OUT}|{NOT_OUTLINED}|({about}): not |({counted}): only \d+ validation scans")
+    told = "|".join(re.escape(name) for name in changed if name in support) or "(?!)"
+    gone = re.compile(rf"{_LEFT_OUT}|{NOT_OUTLINED}|({about}): not |({told}): only (in )?\d+ validation scan")
     return [text for text in warnings if not gone.match(text)]
 
 

@@ -16,6 +16,7 @@ from unetseg.predict_batches import BatchRecord
 from unetseg.predict_open import Prediction, doubts
 from unetseg.readers import BadFile
 from unetseg.scan_ranks import Advice, ScanRow, advice, to_annotate
+from unetseg.words import counted
 
 __all__ = ["PredictResult", "odd_scans", "summed_up"]
 
@@ -67,8 +68,8 @@ class PredictResult:
     def sentence(self) -> str:
         """What became of the scans, in numbers."""
         return (
-            f"segmented {self.done:,} scans with model {self.model} in {self.seconds:.1f} s, {self.skipped:,} were up "
-            f"to date, {len(self.aside):,} quarantined; {self.out}"
+            f"segmented {counted(self.done, 'scan')} with model {self.model} in {self.seconds:.1f} s, "
+            f"{self.skipped:,} were up to date, {len(self.aside):,} quarantined; {self.out}"
         )
 
 
@@ -110,4 +111,7 @@ def odd_scans(records: Sequence[BatchRecord]) -> tuple[str, ...]:
         for key, item in record.segmented.items():
             if item.note:
                 about.setdefault(item.note, []).append(key)
-    return tuple(f"{len(keys)} scans ({min(keys)}, ...): {note}" for note, keys in about.items())
+    return tuple(
+        f"{counted(len(keys), 'scan')} ({min(keys)}{', ...' if len(keys) > 1 else ''}): {note}"
+        for note, keys in about.items()
+    )

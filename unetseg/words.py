@@ -1,10 +1,23 @@
-"""Lists of names, and shares, in sentences."""
+"""Numbers of things, lists of names, and shares, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["first_of", "percent"]
+__all__ = ["counted", "first_of", "percent"]
+
+
+def counted(number: int, what: str) -> str:
+    """How many there are of something.
+
+    Args:
+        number: of them.
+        what: one of them is called; several have an "s" more.
+
+    >>> counted(1, "scan"), counted(4000, "scan")
+    ('1 scan', '4,000 scans')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def first_of(names: Iterable[str], most: int, *, rest: str = " and {} more") -> str:

@@ -149,7 +149,7 @@ def test_the_folder_of_the_nights_is_segmented_by_task_runs(
     result = nightly(str(trained.folder))
     assert result.predicted.done == 1
     run = newest_run(project=str(trained.folder))
-    assert "; segmented 1 scans with model 0001" in run.state.message
+    assert "; segmented 1 scan with model 0001" in run.state.message
     assert {"look at incoming", "segment incoming 1 of 1", "finish incoming"} <= set(task_runs(run, at_least=5))
     assert "gallery" in shown(run)
 

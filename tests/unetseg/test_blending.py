@@ -239,7 +239,7 @@ def test_blending_is_said_of_the_scans_that_it_is_done_to(bundle: Path, tmp_path
     result = predict(tmp_path / "scans", tmp_path / "out", bundle=bundle, config=PredictConfig(tile=96))
     said = [text for text in result.warnings if "blended" in text]
     assert len(said) == 1
-    assert "1 scans (large" in said[0]
+    assert "1 scan (large): " in said[0]
     assert said[0] in read_json(tmp_path / "out/run.json")["result"]["warnings"]
 
 

@@ -76,7 +76,7 @@ def test_scans_without_masks_are_told(trained: Project, others: Path):
     for mask in (others / "masks").glob(f"*/{alone.name}"):
         mask.unlink()
     result = evaluate_on(trained, others / "scans", others / "masks")
-    assert any(f"1 scans have no mask and were left out: {alone.stem}" in text for text in result.warnings)
+    assert any(f"1 scan without a mask, left out: {alone.stem}" in text for text in result.warnings)
 
 
 def test_scans_of_another_pixel_size_are_told_or_refused(trained: Project, others: Path):

@@ -19,14 +19,14 @@ CLASSES = ("iris", "pupil")
 HELD, ABSENT = [5, 1, 1, 93], [0, 0, 0, 100]
 
 
-def scored(iris: int, pupil: int, *, scans: int = 6, **more: Any) -> SplitScores:
-    """So many scans, each of a group of its own, of which the first hold the classes."""
+def scored(iris: int, pupil: int, *, scans: int = 6, groups: int = 6, **more: Any) -> SplitScores:
+    """So many scans, of so many groups, of which the first hold the classes."""
     rows = [[HELD if n < iris else ABSENT, HELD if n < pupil else ABSENT] for n in range(scans)]
     counts, histograms = np.array(rows, np.int64), Histograms.empty(2)
     histograms.positives[:, 0] = counts[..., [TP, FN]].sum(axis=(0, 2))
     histograms.negatives[:, 0] = counts[..., [FP, TN]].sum(axis=(0, 2))
     return SplitScores(
-        scans=tuple(SimpleNamespace(id=f"s{n}", group=f"g{n}") for n in range(scans)),  # type: ignore[arg-type]
+        scans=tuple(SimpleNamespace(id=f"s{n}", group=f"g{n % groups}") for n in range(scans)),  # type: ignore[arg-type]
         counts=counts,
         surfaces=np.full((scans, 2, 2), np.nan),
         histograms=histograms,
@@ -51,7 +51,7 @@ def record(test: SplitScores, validation: SplitScores | None, rule: Any = "thres
 def test_thresholds_are_weak_that_few_scans_support_or_that_do_not_reach_their_aim():
     found = record(scored(6, 6), scored(4, 5))
     assert found["warnings"] == [
-        "iris: only 4 validation scans hold it, too few to support its threshold",
+        "iris: only in 4 validation scans, too few to support a threshold",
         "pupil: reason of pupil",
     ]
     assert found["validation_support"] == {"iris": 4, "pupil": 5}
@@ -59,8 +59,18 @@ def test_thresholds_are_weak_that_few_scans_support_or_that_do_not_reach_their_a
 
 def test_scores_are_weak_that_few_test_scans_support():
     assert record(scored(6, 4), scored(6, 6))["warnings"][0] == (
-        "pupil: only 4 test scans hold it, too few to support its scores and intervals"
+        "pupil: only in 4 test scans, too few to support scores and intervals"
     )
+
+
+@pytest.mark.parametrize(("number", "said"), [(1, "only 1 group,"), (4, "only 4 groups,"), (5, None)])
+def test_intervals_are_rough_where_the_test_scans_come_from_few_groups(number: int, said: str | None):
+    about = [text for text in record(scored(6, 6, groups=number), scored(6, 6))["warnings"] if "group" in text]
+    assert [said in text for text in about] == [True] * bool(said)
+
+
+def test_a_class_in_one_scan_only_is_told_of():
+    assert record(scored(6, 1), scored(6, 6))["warnings"][0].startswith("pupil: only in 1 test scan, too few")
 
 
 def test_where_the_most_probable_class_wins_nothing_is_said_of_thresholds():
@@ -76,7 +86,7 @@ def test_where_the_most_probable_class_wins_nothing_is_said_of_thresholds():
     ],
 )
 def test_a_threshold_that_was_given_needs_no_support(settings: dict[str, Any], weak: list[str]):
-    said = record(scored(6, 6), scored(1, 1), **settings)["warnings"]
+    said = record(scored(6, 6), scored(2, 2), **settings)["warnings"]
     assert [text.partition(":")[0] for text in said if "validation scans" in text] == weak
 
 

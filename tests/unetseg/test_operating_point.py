@@ -190,8 +190,16 @@ def test_too_few_scans_for_a_newly_chosen_threshold_are_told(
     for _ in range(2):  # and not told twice
         found = set_thresholds(trained, [f"iris={criterion}"])
         about = [text for text in found.warnings if "validation scans" in text]
-        assert about == ["iris: only 4 validation scans hold it, too few to support its threshold"] * said
+        assert about == ["iris: only in 4 validation scans, too few to support a threshold"] * said
         assert found.warnings[0] == "iris: only 9 test scans hold it"
+
+
+@pytest.mark.parametrize("words", ["only 4 validation scans hold it, too few", "only in 1 validation scan, too few"])
+def test_what_was_said_of_few_scans_goes_with_the_threshold_that_it_was_about(trained: Project, words: str):
+    path = trained.models / "0001" / "evaluation" / "evaluation.json"
+    said = {"warnings": [f"iris: {words}"], "validation_support": {"iris": 9}}
+    write_record(path, read_json(path) | said)
+    assert [text for text in set_thresholds(trained, ["iris=dice"]).warnings if "validation scan" in text] == []
 
 
 def test_what_an_older_record_says_of_few_scans_is_kept(trained: Project):

@@ -178,9 +178,7 @@ def test_pages_that_differ_in_size_stay_outputs_of_their_own_and_that_is_said(
     monkeypatch.setattr(predict_open, "list_scans", lambda *_: (uneven, []))
     result = run(trained, scans, out)
     assert (result.done, result.skipped) == (1, 0)
-    assert result.warnings == (
-        "1 scans (vol, ...): a stack whose pages differ in size: each page has outputs of its own",
-    )
+    assert result.warnings == ("1 scan (vol): a stack whose pages differ in size: each page has outputs of its own",)
     assert run(trained, scans, out).skipped == 1
     monkeypatch.undo()
     alone = singles(trained, [pages[0], pages[1, :50]], tmp_path / "singles")
