@@ -7,6 +7,7 @@ DEMO   ?= demo
 NAPARI := .venv-napari
 BACKENDS := .venv-backends
 UI     := .venv-ui
+DOCS   := .venv-docs
 
 # The browser of `make test-ui`: a command, or a path.
 CHROMIUM ?= chromium
@@ -26,7 +27,7 @@ COUNTED  := --cov --cov-report=term:skip-covered --cov-fail-under=90
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test test-servers test-production drills test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation lock clean
+.PHONY: help setup demo test test-servers test-production drills test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation docs docs-pictures lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -104,11 +105,18 @@ bench-real: $(VENV)/.dev  ## Train on the real scans named by UNETSEG_DATA, 20 m
 bench-ablation: $(VENV)/.dev  ## What each part of training brings on one of them; writes docs/benchmarks/ablation.md.
 	$(BIN)/python -m benchmarks.ablation 4
 
+docs: $(DOCS)/.ready  ## Make the documentation's site, site/index.html; links and anchors are checked.
+	$(DOCS)/bin/python -m sphinx -c docs --doctree-dir $(DOCS)/doctrees --fail-on-warning --keep-going --fresh-env --quiet . site
+	@echo "open site/index.html"
+
+docs-pictures: $(VENV)/.ready  ## Draw the pictures of the documentation anew.
+	$(BIN)/python -m docs.draw
+
 lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh
 
 clean:           ## Remove what the targets above made.
-	rm -rf $(VENV) $(NAPARI) $(BACKENDS) $(UI) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) $(NAPARI) $(BACKENDS) $(UI) $(DOCS) $(DEMO) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'unetseg needs Python 3.11 or newer, found ' + sys.version.split()[0])"
@@ -127,13 +135,13 @@ $(NAPARI)/.ready: requirements-napari.txt
 	$(NAPARI)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	touch $@
 
-# These two see what is in $(VENV), and hold only what that lacks.
-$(UI)/.ready: requirements-ui.txt $(VENV)/.dev
-	$(BIN)/python -m venv $(UI)
-	echo '*' > $(UI)/.gitignore
+# These three see what is in $(VENV), and hold only what that lacks.
+$(UI)/.ready $(DOCS)/.ready: .venv-%/.ready: requirements-%.txt $(VENV)/.dev
+	$(BIN)/python -m venv .venv-$*
+	echo '*' > .venv-$*/.gitignore
 	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
-		> $$($(UI)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dev.pth
-	$(UI)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+		> $$(.venv-$*/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dev.pth
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	touch $@
 
 $(BACKENDS)/.jax $(BACKENDS)/.torch: $(BACKENDS)/.%: requirements-backends.txt $(VENV)/.dev

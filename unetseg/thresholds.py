@@ -102,14 +102,14 @@ def _own_criteria(classes: Sequence[str], config: EvaluateConfig) -> dict[str, E
 def choose_threshold(curve: Curve, config: EvaluateConfig) -> Threshold:
     """Choose the threshold of one class, on its own, by ``config.criterion``.
 
-    ================================  ==============  =====================  ==============================
-    criterion                         highest         among thresholds with  ties
-    ================================  ==============  =====================  ==============================
-    ``f_beta``, ``dice`` (beta = 1)   F-beta          (all)                  the highest threshold
-    ``recall_at_precision``           recall          precision >= target    the highest: more precision
-    ``precision_at_recall``           precision       recall >= target       the lowest: more recall
-    ``fixed``                         (none)          ``fixed_threshold``, rounded to 1/65536
-    ================================  ==============  =====================  ==============================
+    ================================  ==============  =======================  ============================
+    criterion                         highest         among thresholds with    ties
+    ================================  ==============  =======================  ============================
+    ``f_beta``, ``dice`` (beta = 1)   F-beta          (all)                    the highest threshold
+    ``recall_at_precision``           recall          precision >= target      the highest: more precision
+    ``precision_at_recall``           precision       recall >= target         the lowest: more recall
+    ``fixed``                         (none)          it is the number given   rounded to 1/65536
+    ================================  ==============  =======================  ============================
 
     Between two bins that hold pixels every threshold counts the same; the middle of that gap is returned, because
     there a tiny numeric difference (another engine, another processor) changes nothing. A fixed threshold is not moved.
