@@ -1,8 +1,8 @@
 """How Sphinx makes the site: ``make docs``.
 
 The source is the root of the repository, so a link between two files means the same here and where the files are looked
-at. The side bar follows docs/index.md. Pages with a comment such as ``<!-- generate: settings -->`` get there what
-`docs.generate` makes of the code.
+at. The side bar follows docs/index.md. Between comments such as ``<!-- generate: settings -->`` and
+``<!-- generated -->`` a page gets what `docs.generate` makes of the code.
 """
 
 import re
@@ -25,10 +25,12 @@ smartquotes = False
 default_role = "code"  # single backticks in docstrings name things
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["strikethrough"]
-suppress_warnings = ["myst.strikethrough"]
+suppress_warnings = ["autoapi.python_import_resolution"]  # of modules that are not read, below
 
 autoapi_dirs = [str(ROOT / "unetseg")]
+autoapi_ignore = [
+    path.as_posix() for path in (ROOT / "unetseg").glob("[!_]*.py") if path.stem not in generate.modules()
+]
 autoapi_generate_api_docs = False
 autoapi_add_toctree_entry = False
 autodoc_typehints = "description"
@@ -64,7 +66,12 @@ def fill(_app: object, name: str, source: list[str]) -> None:
     """Put what is generated into a page."""
     if name == root_doc:
         source[0] += f"\n{navigation()}\n"
-    source[0] = re.sub(r"<!-- generate: (\w+) -->", lambda found: generate.PAGES[found[1]](), source[0])
+    source[0] = re.sub(
+        r"<!-- generate: (\w+) -->.*<!-- generated -->",
+        lambda found: generate.PAGES[found[1]](),
+        source[0],
+        flags=re.DOTALL,
+    )
 
 
 def setup(app: object) -> None:

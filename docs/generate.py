@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LIBRARY", "PAGES", "commands_page", "flows_page", "library_page", "settings_page"]
+__all__ = ["LIBRARY", "PAGES", "commands_page", "flows_page", "library_page", "modules", "settings_page"]
 
 ROOT = Path(__file__).parents[1]
 _WIDTH = 100  # columns of the texts of --help
@@ -31,7 +31,15 @@ LIBRARY: Mapping[str, tuple[str, ...]] = {
     "Losses and metrics": ("CompositeLoss", "Recall", "Precision", "DiceScore", "IoU"),
     "Curves and thresholds": ("unetseg.histograms.Histograms", "unetseg.thresholds.choose_threshold"),
     "Projects, datasets, models": ("load_project", "Project", "open_dataset", "load_bundle", "open_engine"),
-    "Settings": ("Settings", "IngestConfig", "ModelConfig", "TrainConfig", "EvaluateConfig", "GateConfig", "PredictConfig"),
+    "Settings": (
+        "Settings",
+        "IngestConfig",
+        "ModelConfig",
+        "TrainConfig",
+        "EvaluateConfig",
+        "GateConfig",
+        "PredictConfig",
+    ),
     "Other": ("UnetsegError", "write_eyes"),
 }
 """What the page of the library shows, by subject: names of `unetseg`, or paths of others that people call."""
@@ -135,7 +143,10 @@ def flows_page() -> str:
         schema = getattr(import_module(module), name).parameters
         queue = item["work_pool"].get("work_queue_name")
         where = f"Pool `{item['work_pool']['name']}`" + (f", queue `{queue}`." if queue else ".")
-        rows = [(f"`{key}`", _flow_default(key, field, schema), field.get("description", "")) for key, field in schema.properties.items()]
+        rows = [
+            (f"`{key}`", _flow_default(key, field, schema), field.get("description", ""))
+            for key, field in schema.properties.items()
+        ]
         parts += [f"## {item['name']}", f"{item['description'].strip()} {where}"]
         parts.append(markdown_table(("parameter", "default", "meaning"), rows))
     return "\n\n".join(parts)
@@ -157,10 +168,19 @@ def library_page() -> str:
     return "\n\n".join(f"## {title}\n\n" + "\n\n".join(map(_directive, names)) for title, names in LIBRARY.items())
 
 
-def _directive(name: str) -> str:
+def modules() -> set[str]:
+    """The modules of `unetseg` that hold these names: nothing else needs to be read."""
+    return {_path(name).split(".")[1] for names in LIBRARY.values() for name in names}
+
+
+def _path(name: str) -> str:
     import unetseg
 
-    path = name if "." in name else f"unetseg.{unetseg._HOMES[name]}.{name}"  # noqa: SLF001
+    return name if "." in name else f"unetseg.{unetseg._HOMES[name]}.{name}"
+
+
+def _directive(name: str) -> str:
+    path = _path(name)
     kind = "class" if name.rpartition(".")[2][0].isupper() else "function"
     return f"```{{eval-rst}}\n.. autoapi{kind}:: {path}\n```"
 

@@ -6,13 +6,16 @@ import ast
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import click
+import numpy as np
 import pytest
 import yaml
+from pydantic import TypeAdapter
 
 from deployments.cli import main
-from unetseg.config import Settings, Sources, to_plain
+from unetseg.config import MaskEncoding, Settings, Sources, to_plain
 from unetseg.project import override
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +47,14 @@ def flow_parameters(name: str) -> set[str]:
     tree = ast.parse((ROOT / "flows" / f"{name}.py").read_text(encoding="utf-8"))
     (function,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
     return {argument.arg for argument in function.args.args}
+
+
+def run_python(path: Path) -> dict[str, object]:
+    """Run the Python of a page, and give back what it has defined."""
+    names: dict[str, object] = {"__name__": path.stem}
+    for text in blocks(path, "python"):
+        exec(compile(text, str(path), "exec"), names)
+    return names
 
 
 def anchors(path: Path) -> set[str]:
@@ -115,23 +126,42 @@ def test_runs_of_deployments_name_deployments_and_parameters(words: list[str]) -
 
 @page
 def test_examples_of_the_project_file_are_valid(path: Path) -> None:
-    from pydantic import TypeAdapter
-
     for text in blocks(path, "yaml"):
         content = yaml.safe_load(text)
         if "sources" in content:
             assert content.pop("schema_version") == 1
             TypeAdapter(Sources).validate_python(content.pop("sources"))
-            TypeAdapter(Settings).validate_python(content)
+        TypeAdapter(Settings).validate_python(content)
 
 
 @pytest.mark.parametrize(
     "path", [with_mark(path) for path in PAGES if blocks(path, "python")], ids=lambda path: path.name
 )
-def test_python_of_a_page_runs_from_top_to_bottom(path: Path) -> None:
-    names: dict[str, object] = {"__name__": path.stem}
-    for text in blocks(path, "python"):
-        exec(compile(text, str(path), "exec"), names)
+def test_python_of_a_page_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_python(path)
+
+
+def test_each_mask_encoding_means_what_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unetseg.masks import read_masks
+    from unetseg.readers import ScanRef
+
+    path = ROOT / "docs" / "howto" / "mask-encodings.md"
+    monkeypatch.chdir(tmp_path)
+    names = run_python(path)
+    shown = [TypeAdapter(Sources).validate_python(yaml.safe_load(text)["sources"]) for text in blocks(path, "yaml")]
+    assert {source.encoding for sources in shown for source in sources.classes} == set(get_args(MaskEncoding))
+    for sources in shown:
+        found = read_masks(ScanRef("a", Path("scans/a.png")), sources.classes, (64, 64))
+        assert (found == np.stack([names["cell"], names["nucleus"]], axis=-1)).all()
+
+
+@pytest.mark.parametrize("text", [text for path in PAGES for text in blocks(path, "diff")], ids=lambda text: text[4:40])
+def test_what_a_page_would_change_is_there(text: str) -> None:
+    head, *lines = text.splitlines()
+    before = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("+"))
+    assert head.startswith("--- ")
+    assert before in (ROOT / head[4:]).read_text(encoding="utf-8")
 
 
 def test_every_command_is_in_the_readme() -> None:
