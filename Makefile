@@ -109,8 +109,8 @@ docs: $(DOCS)/.ready  ## Make the documentation's site, site/index.html; links a
 	$(DOCS)/bin/python -m sphinx -c docs --doctree-dir $(DOCS)/doctrees --fail-on-warning --keep-going --fresh-env --quiet . site
 	@echo "open site/index.html"
 
-docs-pictures: $(VENV)/.ready  ## Draw the pictures of the documentation anew.
-	$(BIN)/python -m docs.draw
+docs-pictures: demo  ## Draw the pictures of the documentation anew; those of pages in chromium.
+	$(BIN)/python -m docs.draw $(DEMO) $(CHROMIUM)
 
 lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh

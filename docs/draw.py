@@ -1,8 +1,14 @@
-"""Draw the pictures of the documentation from synthetic data: ``make docs-pictures``."""
+"""Draw the pictures of the documentation from synthetic data: ``make docs-pictures``.
+
+Those of the report and of the gallery are of what ``make demo`` has left, in Chromium.
+"""
 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +26,51 @@ from unetseg.synth import CLASS_NAMES, draw_eye
 from unetseg.thresholds import choose_threshold
 
 FOLDER = Path(__file__).parent / "pictures"
-COLOURS_USED = 128  # of a picture's palette: more cannot be seen, and take twice the bytes
+COLOURS_USED = 256  # of a picture's palette: half of the bytes of true colours
 DOTS_PER_INCH = 110
 
 mpl.rcParams |= {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
-def main() -> None:
-    """Draw all of them."""
+PAGES = {  # of the demo: what is shown of it, and the width and height of the window, in pixels
+    "report": ("models/0001/evaluation/report.html", (900, 1100)),
+    "gallery": ("segmented/gallery.html", (900, 760)),
+}
+HEADLESS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+)  # fmt: skip
+
+
+def main(demo: Path, chromium: str) -> None:
+    """Draw all of them; those of pages only where the demo was run."""
     FOLDER.mkdir(exist_ok=True)
     for draw in (pipeline, encodings, criteria, tiles):
         _save(draw(), FOLDER / f"{draw.__name__}.png")
+    for name, (page, size) in PAGES.items():
+        if (demo / page).exists():
+            photograph(demo / page, size, chromium, FOLDER / f"{name}.png")
+
+
+def photograph(page: Path, size: tuple[int, int], chromium: str, path: Path) -> None:
+    """The begin of a page, as a browser shows it."""
+    with tempfile.TemporaryDirectory() as folder:
+        shot = Path(folder) / "page.png"
+        window = f"--window-size={size[0]},{size[1]}"
+        subprocess.run([chromium, *HEADLESS, window, f"--screenshot={shot}", page.resolve().as_uri()], check=True)
+        _save_small(Image.open(shot), path)
 
 
 def pipeline() -> Figure:
-    """A scan, its masks drawn over it, and the planes that they are."""
-    eye = draw_eye(3, 1, size=(192, 256))
-    rgb = to_rgb(eye.image[..., np.newaxis] if eye.image.ndim == 2 else eye.image)
-    figure, axes = _panels(5, 1.3)
+    """A scan, its masks drawn over it, a guide, and the planes that masks are."""
+    eye = draw_eye(3, 1)
+    rgb = to_rgb(eye.image[..., np.newaxis])
+    figure, axes = _panels(2, 3)
     _show(axes[0], rgb, "a scan")
     _show(axes[1], overlay(rgb, eye.masks), "its masks: classes overlap")
+    _show(axes[2], eye.guides[..., 0], "a guide, if there is one")
     for k, name in enumerate(CLASS_NAMES):
-        _show(axes[2 + k], eye.masks[..., k], f"a plane per class: {name}")
+        _show(axes[3 + k], eye.masks[..., k], f"class {name}")
     return figure
 
 
@@ -52,18 +81,21 @@ def encodings() -> Figure:
     nucleus = np.hypot(rows - 32, columns - 34) < 8
     colours = np.zeros((64, 64, 3), np.uint8)
     colours[cell], colours[nucleus] = (0, 255, 0), (255, 0, 0)
-    figure, axes = _panels(7, 1.35)
-    _show(axes[0], 40 + 60 * cell + 90 * nucleus, "scan", high=255)
-    _show(axes[1], cell, "binary, pages,\nobjects: the cell")
-    _show(axes[2], nucleus, "and the\nnucleus")
+    files = np.ones((64, 2 * 64 + 4), bool)
+    files[:, :64], files[:, 68:] = nucleus & (rows < 32), nucleus & (rows >= 32)
+    figure, axes = _panels(2, 4)
+    _show(axes[0], 40 + 60 * cell + 90 * nucleus, "the scan", high=255)
+    _show(axes[1], cell, "binary, pages: the cell")
+    _show(axes[2], nucleus, "and the nucleus")
+    _show(axes[3], files, "objects: two files")
     for axis, values, title in (
-        (axes[3], cell.astype(int) + nucleus, "labels"),
-        (axes[4], cell + 2 * nucleus, "bits: 1, 2,\nboth: 3"),
-        (axes[5], 17 * cell, "instances:\ncell 17"),
+        (axes[4], cell.astype(int) + nucleus, "labels"),
+        (axes[5], cell + 2 * nucleus, "bits: 1 and 2 are 3"),
+        (axes[6], 17 * cell, "instances"),
     ):
         _show(axis, values, title)
         _write_values(axis, values)
-    _show(axes[6], colours, "colours")
+    _show(axes[7], colours, "colours")
     return figure
 
 
@@ -116,14 +148,14 @@ def tiles() -> Figure:
     return figure
 
 
-def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(8, height + 0.35), layout="constrained")
-    return figure, list(figure.subplots(1, count).flat)
+def _panels(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    return figure, list(figure.subplots(rows, columns).flat)
 
 
 def _show(axis: Axes, values: Any, title: str, *, high: float | None = None) -> None:  # noqa: ANN401 (an array)
     axis.imshow(values, cmap="gray", vmin=0, vmax=high, interpolation="nearest")
-    axis.set_title(title, fontsize=7.5)
+    axis.set_title(title, fontsize=9.5)
     axis.set_axis_off()
 
 
@@ -132,14 +164,19 @@ def _write_values(axis: Axes, values: Any) -> None:  # noqa: ANN401 (an array)
     for column, row in ((16, 32), (34, 32), (58, 8)):
         value = int(values[row, column])
         colour = "black" if value > values.max() / 2 else "white"
-        axis.text(column, row, str(value), ha="center", va="center", fontsize=8, color=colour)
+        axis.text(column, row, str(value), ha="center", va="center", fontsize=10, color=colour)
 
 
 def _save(figure: Figure, path: Path) -> None:
     stream = io.BytesIO()
     figure.savefig(stream, dpi=DOTS_PER_INCH, facecolor="white")
-    Image.open(stream).convert("RGB").quantize(COLOURS_USED).save(path, optimize=True)
+    _save_small(Image.open(stream), path)
+
+
+def _save_small(picture: Image.Image, path: Path) -> None:
+    few = picture.convert("RGB").quantize(COLOURS_USED, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]), sys.argv[2])
