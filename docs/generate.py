@@ -119,7 +119,8 @@ def commands_page() -> str:
     from deployments.cli import main
 
     def walk(command: click.Command, words: str, parent: click.Context | None) -> Iterator[str]:
-        context = click.Context(command, info_name=words.split()[-1], parent=parent, terminal_width=_WIDTH)
+        options = {**command.context_settings, "terminal_width": _WIDTH}
+        context = click.Context(command, info_name=words.split()[-1], parent=parent, **options)
         yield f"## {words}\n\n```text\n{command.get_help(context)}\n```"
         for name, part in sorted(getattr(command, "commands", {}).items()):
             yield from walk(part, f"{words} {name}", context)
