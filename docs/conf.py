@@ -8,6 +8,7 @@ at. The side bar follows docs/index.md. Between comments such as ``<!-- generate
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -74,6 +75,6 @@ def fill(_app: object, name: str, source: list[str]) -> None:
     )
 
 
-def setup(app: object) -> None:
+def setup(app: Any) -> None:  # noqa: ANN401 (Sphinx)
     """Called by Sphinx."""
-    app.connect("source-read", fill)  # type: ignore[attr-defined]
+    app.connect("source-read", fill)

@@ -33,7 +33,7 @@ mpl.rcParams |= {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, 
 
 
 PAGES = {  # of the demo: the page, the heading from which on it is shown, and the height in pixels
-    "report": ("models/0001/evaluation/report.html", "<h2>Precision and recall</h2>", 1250),
+    "report": ("models/0001/evaluation/report.html", "<h2>Errors</h2>", 720),
     "gallery": ("segmented/gallery.html", "<h2>Look at these first</h2>", 720),
 }
 PAGE_WIDTH = 900
