@@ -32,11 +32,10 @@ DOTS_PER_INCH = 110
 mpl.rcParams |= {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, "axes.spines.right": False}
 
 
-PAGES = {  # of the demo: the page, the heading from which on it is shown, and the height in pixels
-    "report": ("models/0001/evaluation/report.html", "<h2>Errors</h2>", 720),
-    "gallery": ("segmented/gallery.html", "<h2>Look at these first</h2>", 720),
+PAGES = {  # of the demo: the page, the heading from which on it is shown, width and height in pixels
+    "report": ("models/0001/evaluation/report.html", "<h2>Errors</h2>", (900, 720)),
+    "gallery": ("segmented/gallery.html", "<h2>Look at these first</h2>", (480, 720)),
 }
-PAGE_WIDTH = 900
 HEADLESS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--hide-scrollbars",
@@ -48,17 +47,17 @@ def main(demo: Path, chromium: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     for draw in (pipeline, encodings, criteria, tiles):
         _save(draw(), FOLDER / f"{draw.__name__}.png")
-    for name, (page, heading, height) in PAGES.items():
+    for name, (page, heading, size) in PAGES.items():
         if (demo / page).exists():
-            photograph((demo / page).read_text(encoding="utf-8"), heading, height, chromium, FOLDER / f"{name}.png")
+            photograph((demo / page).read_text(encoding="utf-8"), heading, size, chromium, FOLDER / f"{name}.png")
 
 
-def photograph(html: str, heading: str, height: int, chromium: str, path: Path) -> None:
+def photograph(html: str, heading: str, size: tuple[int, int], chromium: str, path: Path) -> None:
     """What follows a heading of a self-contained page, as a browser shows it."""
     with tempfile.TemporaryDirectory() as folder:
         page, shot = Path(folder) / "page.html", Path(folder) / "page.png"
         page.write_text(html[: html.index("<h1")] + html[html.index(heading) :], encoding="utf-8")
-        window = f"--window-size={PAGE_WIDTH},{height}"
+        window = f"--window-size={size[0]},{size[1]}"
         subprocess.run([chromium, *HEADLESS, window, f"--screenshot={shot}", page.as_uri()], check=True)
         _save_small(Image.open(shot), path)
 
