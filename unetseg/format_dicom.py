@@ -6,12 +6,14 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import SEEK_CUR
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.embedded import check_picture
 from unetseg.errors import BadFileError
 from unetseg.photometric import inverted
 from unetseg.planes import Format, ScanHeader
@@ -19,6 +21,7 @@ from unetseg.planes import Format, ScanHeader
 __all__ = ["DICOM"]
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # transfer syntax: the whole file in one zlib stream
+_ELEMENT_BYTES = 12  # before the frames: tag, kind and length
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom turns YBR into RGB
 _TAGS = [  # all that is looked at; the rest of a header may be large
@@ -53,6 +56,8 @@ class _Dicom:
     def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
         from pydicom.pixels.utils import pixel_array
 
+        if self.data.file_meta.TransferSyntaxUID.is_compressed:
+            check_picture(self.path, self._frame(page), int(self.data.Rows) * int(self.data.Columns))
         stored = pixel_array(self.path, index=page)
         if self.data.BitsAllocated == 1:
             stored = stored.astype(np.bool_)
@@ -63,6 +68,16 @@ class _Dicom:
             with np.errstate(over="ignore"):  # infinite values are refused afterwards
                 stored = (stored * slope + intercept).astype(np.float32)
         return stored if stored.ndim == 3 else stored[..., np.newaxis]
+
+    def _frame(self, page: int) -> bytes:
+        """A compressed frame as it is stored."""
+        import pydicom
+        from pydicom.encaps import get_frame
+
+        with self.path.open("rb") as file:
+            pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
+            file.seek(_ELEMENT_BYTES, SEEK_CUR)
+            return get_frame(file, page, number_of_frames=self.count)
 
     def _check_transfer_syntax(self) -> None:
         """The compression must be one that is installed; uncompressed frames must fit into the file."""

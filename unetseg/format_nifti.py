@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
-from unetseg.planes import Format, RowReader, ScanHeader
+from unetseg.planes import Format, RowReader, ScanHeader, check_size
 
 __all__ = ["NIFTI"]
 
@@ -62,6 +62,8 @@ class _Nifti:
         return ScanHeader(height, width, 1, name, self._pixel_size())
 
     def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
+        if isinstance(self.file, gzip.GzipFile):
+            check_size(self.path, self.end, max_bytes, part="its volume ", way_out="save it without gzip, or")
         return self.rows(page, 0, self.shape[1])
 
     def by_rows(self, page: int) -> RowReader | None:

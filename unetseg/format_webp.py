@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from unetseg.errors import BadFileError
 from unetseg.planes import Format, ScanHeader
 
-__all__ = ["WEBP"]
+__all__ = ["WEBP", "webp_size"]
 
 _ANIMATED = 0x02  # among the flags of an extended header
 
@@ -25,7 +25,7 @@ class _WebP:
 
     def __init__(self, path: Path, head: bytes) -> None:
         self.path = path
-        self.height, self.width = _size(path, head)
+        self.height, self.width = webp_size(path, head)
 
     def header(self, page: int) -> ScanHeader:
         return ScanHeader(self.height, self.width, 3, "uint8")
@@ -39,7 +39,7 @@ class _WebP:
             return np.array(image)[..., :3]
 
 
-def _size(path: Path, head: bytes) -> tuple[int, int]:
+def webp_size(path: Path, head: bytes) -> tuple[int, int]:
     """Rows and columns from the first chunk, one of three kinds."""
     kind, body = head[12:16], head[20:30]
     if len(body) < 10:

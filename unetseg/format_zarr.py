@@ -143,8 +143,12 @@ class _Rows:
 def _open(path: Path) -> Iterator[_Zarr]:
     import zarr
 
+    from unetseg.zarr_bounded import bound
+
     folder, image = _find_image(path, path)
-    yield _Zarr(path, zarr.open_array(folder, mode="r"), image)
+    array = zarr.open_array(folder, mode="r")
+    bound(path, array)
+    yield _Zarr(path, array, image)
 
 
 def _find_image(path: Path, folder: Path) -> tuple[Path, dict[str, Any]]:

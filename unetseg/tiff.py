@@ -13,20 +13,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetseg.embedded import check_picture
 from unetseg.errors import BadFileError
 from unetseg.photometric import cmyk_to_rgb, inverted
 from unetseg.planes import Format, RowReader, ScanHeader, check_size
-from unetseg.tiff_rows import Raster, Segments, count_segments
+from unetseg.tiff_rows import Raster, Segments, count_segments, holds_pictures, segment_size
 
 __all__ = ["TIFF"]
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_ORDERS: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 _MICROMETRES = {"nm": 1e-3, "um": 1.0, "µm": 1.0, "μm": 1.0, "micron": 1.0, "microns": 1.0, "mm": 1e3, "cm": 1e4}
 _RESOLUTION = 283, 282  # tags YResolution and XResolution; tifffile looks names up one by one
 _PIXEL_SIZE_LIMITS = 1e-5, 5e3  # micrometres: a fraction of an atom to 5 mm; beyond, the entry is a mistake
@@ -153,8 +155,9 @@ class _Tiff:
         if self._is_undivided:
             return self._colours(Raster(self.file, frame, self._undivided_offset(number)).read(0, frame.imagelength))
         page = self.series.pages[number]
-        check_size(self.path, math.prod(frame.chunks) * np.dtype(frame.dtype).itemsize, max_bytes)
         self._check_segments(page)
+        check_size(self.path, math.prod(page.keyframe.chunks) * np.dtype(frame.dtype).itemsize, max_bytes)
+        self._check_pictures(page)
         if self._is_luminance:
             return self._luminance(page)
         data = np.asarray(page.asarray())
@@ -189,14 +192,23 @@ class _Tiff:
 
     def _check_segments(self, page: Any) -> None:  # noqa: ANN401 (tifffile has no types)
         """Strips and tiles must lie in the file: missing ones would be read as zeros, enormous ones exhaust memory."""
-        offsets, counts = page.dataoffsets, page.databytecounts
+        offsets, counts, kind = page.dataoffsets, page.databytecounts, page.keyframe
+        if (kind.shaped, kind.dtype) != (self.frame.shaped, self.frame.dtype):
+            raise BadFileError(f"{self.path}: is broken: its pages have shapes {self.frame.shaped} and {kind.shaped}")
         if not any(counts):
             raise BadFileError(f"{self.path}: is broken: its header points to no pixel data")
-        if not page.is_contiguous and min(len(offsets), len(counts)) < (needed := count_segments(self.frame)):
+        if not page.is_contiguous and min(len(offsets), len(counts)) < (needed := count_segments(kind)):
             raise BadFileError(f"{self.path}: is broken: it lists {len(offsets)} of {needed} strips or tiles")
         end = max((offset + count for offset, count in zip(offsets, counts, strict=False)), default=0)
         if end > self.file.filehandle.size:
             raise BadFileError(f"{self.path}: is cut short: pixels up to byte {end} of {self.file.filehandle.size}")
+
+    def _check_pictures(self, page: Any) -> None:  # noqa: ANN401 (tifffile has no types)
+        """Strips and tiles that are pictures must not be larger than their place."""
+        if not holds_pictures(page.keyframe):
+            return
+        for data, _ in self.file.filehandle.read_segments(page.dataoffsets, page.databytecounts):
+            check_picture(self.path, data or b"", math.prod(segment_size(page.keyframe)))
 
     def _colours(self, data: NDArray[Any]) -> NDArray[Any]:
         """Look palettes up, mix inks, turn min-is-white round, drop alpha."""
@@ -273,6 +285,20 @@ def _plausible(y: float, x: float) -> tuple[float, float] | None:
     return (y, x) if low <= y <= high and low <= x <= high else None
 
 
+def _check_chain(path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has no types)
+    """Each page names the next one; where that leads in a circle, tifffile would follow it for ever."""
+    handle, layout, seen = file.filehandle, file.tiff, set[int]()
+    offset = file.pages.first.offset
+    while offset:
+        if offset in seen:
+            raise BadFileError(f"{path}: is broken: its pages lead in a circle, back to byte {offset}")
+        seen.add(offset)
+        handle.seek(offset)
+        tags = int.from_bytes(handle.read(layout.tagnosize), _ORDERS[layout.byteorder])
+        handle.seek(offset + layout.tagnosize + tags * layout.tagsize)
+        offset = int.from_bytes(handle.read(layout.offsetsize), _ORDERS[layout.byteorder])
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[_Tiff]:
     import tifffile
@@ -280,6 +306,7 @@ def _open(path: Path) -> Iterator[_Tiff]:
     # One file is one source: an OME header may name other files, which need not even lie in this folder.
     # Opened here, since tifffile would look at each folder of the path first, in case one is a link.
     with path.open("rb") as handle, tifffile.TiffFile(handle, _multifile=False) as file:
+        _check_chain(path, file)
         yield _Tiff(path, file)
 
 

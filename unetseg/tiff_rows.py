@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Raster", "Segments", "count_segments"]
+from unetseg.embedded import check_picture
+
+__all__ = ["Raster", "Segments", "count_segments", "holds_pictures", "segment_size"]
 
 
+_PICTURES = frozenset(  # the compressions whose segments are pictures, which tell their own size
+    [6, 7, 22610, 33003, 33004, 33005, 33007, 34712, 34892, 34927, 34933, 34934, 50001, 50002, 52546]
+)
 _JPEG = (6, 7, 33007, 34892)  # the compressions whose segments may leave their tables to the page
 
 
@@ -60,7 +66,7 @@ class Segments:
     def __init__(self, page: Any) -> None:  # noqa: ANN401 (tifffile has no types)
         self.page, self.frame = page, page.keyframe
         self.planes, _, self.height, self.width, self.samples = self.frame.shaped
-        self.length, self.breadth = _segment_size(self.frame)
+        self.length, self.breadth = segment_size(self.frame)
         self.bands, self.across = -(-self.height // self.length), -(-self.width // self.breadth)
         pixels = self.length * self.breadth * self.across
         self.band_bytes = pixels * self.samples * self.planes * np.dtype(self.frame.dtype).itemsize
@@ -95,7 +101,11 @@ class Segments:
         page, options = self.page, self._options()
         decode = self.frame.decode
 
+        pictures, path = holds_pictures(self.frame), Path(page.parent.filehandle.path)
+
         def one(found: tuple[bytes | None, int]) -> None:
+            if pictures:
+                check_picture(path, found[0] or b"", self.length * self.breadth)
             use(found[1], decode(*found, **options)[0])
 
         offsets, counts = ([values[index] for index in indices] for values in (page.dataoffsets, page.databytecounts))
@@ -126,12 +136,17 @@ class Segments:
 
 def count_segments(frame: Any) -> int:  # noqa: ANN401 (tifffile has no types)
     """How many strips or tiles a page has by its size."""
-    length, breadth = _segment_size(frame)
+    length, breadth = segment_size(frame)
     planes, _, height, width, _ = frame.shaped
     return int(planes * -(-height // length) * -(-width // breadth))
 
 
-def _segment_size(frame: Any) -> tuple[int, int]:  # noqa: ANN401 (tifffile has no types)
+def holds_pictures(frame: Any) -> bool:  # noqa: ANN401 (tifffile has no types)
+    """Whether each strip or tile of a page is a JPEG or such, with a header of its own."""
+    return int(frame.compression) in _PICTURES
+
+
+def segment_size(frame: Any) -> tuple[int, int]:  # noqa: ANN401 (tifffile has no types)
     """Rows and columns of a strip or tile."""
     if frame.is_tiled:
         return int(frame.tilelength), int(frame.tilewidth)
