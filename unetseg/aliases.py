@@ -66,13 +66,16 @@ def versions_named(aliases: Aliases) -> set[str]:
     lines = ({"production": aliases.production, "previous": aliases.previous}, *aliases.history)
     named = {line.get(key) for line in lines for key in ("production", "previous", "rolled_back")}
     removed = {name for line in lines for name in line.get("removed") or ()}
-    return {str(name) for name in named | removed | set(aliases.removing) if name is not None}
+    return {name for name in named | removed | set(aliases.removing) if name is not None}
 
 
 def _from_plain(path: Path, plain: dict[str, Any]) -> Aliases:
     try:
         removing = tuple(plain.get("removing", ()))
-        return Aliases(plain["production"], plain["previous"], tuple(plain["history"]), removing)
+        found = Aliases(plain["production"], plain["previous"], tuple(plain["history"]), removing)
+        if not all(isinstance(name, str) for name in versions_named(found)):
+            raise TypeError("a version that is no text")
+        return found
     except (AttributeError, KeyError, TypeError) as error:
         raise DamagedFileError(f"{path}: damaged, holds no aliases ({error!r}); restore it from a copy") from None
 

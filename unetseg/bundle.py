@@ -68,6 +68,8 @@ SCHEMA_VERSION = 4
 _SEALED = 3  # the first schema whose bundle.json has a digest of itself
 _VERSION_NAME = re.compile(r"\d{4,}")
 _REPLAY_SIDE = 4  # strides: the smallest picture in which the lowest level still has neighbours
+_REPLAY_BYTES = 256 << 20  # of all arrays of the test input and its output; a U-Net of depth 6 has 2 MB
+_ANEW = "run unetseg evaluate again"
 _TELL_SOFTWARE = ("unetseg", "keras", "tensorflow", "jax", "torch", "openvino", "numpy", "zarr")
 
 
@@ -144,8 +146,16 @@ class Bundle:
         """Probability cut of each class, ``(K,)``; 0.5 before evaluate has chosen."""
         if self.evaluation is None:
             return np.full(len(self.info.classes), 0.5, np.float32)
-        chosen = self.evaluation["thresholds"]
-        return np.array([chosen[name]["value"] for name in self.info.classes], np.float32)
+        try:
+            chosen = self.evaluation["thresholds"]
+            found = np.array([float(chosen[name]["value"]) for name in self.info.classes], np.float32)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise BundleError(
+                f"{self.folder}: its evaluation names no threshold per class ({error!r}); {_ANEW}"
+            ) from None
+        if not np.isfinite(found).all():
+            raise BundleError(f"{self.folder}: its evaluation has thresholds that are no numbers, {found}; {_ANEW}")
+        return found
 
     @property
     def decision(self) -> Decision:
@@ -165,10 +175,10 @@ class Bundle:
         """
         path = self.folder / "replay.npz"
         try:
-            with local_copy(path) as local, np.load(local, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            with local_copy(path) as local:
+                arrays = _arrays(local)
             return {name: value for name, value in arrays.items() if name != "expected"}, arrays["expected"]
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # broken archives make zipfile raise nearly everything
             raise BundleError(
                 f"{path}: holds no plain arrays of a test input and its output ({error}); pickles are never loaded; "
                 "copy the bundle again, or use another version"
@@ -296,6 +306,16 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+    """All arrays of an archive, of which none is inflated that is too large for a test input."""
+    with zipfile.ZipFile(path) as archive:
+        nbytes = sum(item.file_size for item in archive.infolist())
+    if nbytes > _REPLAY_BYTES:
+        raise ValueError(f"{nbytes} bytes, more than {_REPLAY_BYTES}")
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def _renewed(plain: dict[str, Any], where: str) -> dict[str, Any]:

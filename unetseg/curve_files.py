@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
+from unetseg.bit_fields import MOST_CLASSES
 from unetseg.errors import BundleError, UsageError
 from unetseg.histograms import BINS, Histograms
 from unetseg.storage import write_bytes
@@ -65,7 +64,9 @@ def load_curves(path: Path) -> tuple[Histograms, tuple[str, ...]]:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             return _unpack(stored)
-    except (ValueError, TypeError, KeyError, IndexError, EOFError, BadZipFile, zlib.error) as error:
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # broken archives make zipfile raise nearly everything
         raise BundleError(f"{path}: not a file of curves, or damaged ({error}); evaluate the model again") from error
 
 
@@ -73,6 +74,8 @@ def _unpack(stored: Any) -> tuple[Histograms, tuple[str, ...]]:  # noqa: ANN401 
     if int(stored["bins"]) != BINS:
         raise ValueError(f"{stored['bins']} bins instead of {BINS}")
     classes = tuple(str(name) for name in stored["classes"])
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(f"{len(classes)} classes, more than {MOST_CLASSES}")
     histograms = Histograms.empty(len(classes))
     histograms.positives.reshape(-1)[stored["slots"]] = stored["positives"]
     histograms.negatives.reshape(-1)[stored["slots"]] = stored["negatives"]

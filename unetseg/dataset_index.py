@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from unetseg.config import IngestConfig, to_plain
 from unetseg.errors import DamagedFileError, DataError
 from unetseg.json_files import read_json, write_json
@@ -120,7 +118,9 @@ class Index:
             plain = read_json(path)
             _check_schema(folder, plain["schema_version"])
             return cls._from_plain(plain, splits, quarantine)
-        except (KeyError, TypeError, AttributeError, DamagedFileError, ValidationError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            if isinstance(error, DataError) and not isinstance(error, DamagedFileError):  # of another schema version
+                raise
             raise DataError(
                 f"{path}: damaged ({type(error).__name__}); delete index.json and run ingest again: scans and splits "
                 "that are stored are taken over"
@@ -163,7 +163,7 @@ def known_splits(folder: Path) -> dict[str, str]:
         splits = read_json(path)
     except FileNotFoundError:
         return _splits_of_index(folder)
-    if not (isinstance(splits, dict) and set(splits.values()) <= set(SPLITS)):
+    if not (isinstance(splits, dict) and all(split in SPLITS for split in splits.values())):
         raise DamagedFileError(
             f"{path}: damaged, must give each group {', '.join(SPLITS)}; remove it, it is made anew from index.json"
         )
@@ -196,7 +196,7 @@ def save_quarantine(folder: Path, files: Sequence[BadFile]) -> None:
 def _load_quarantine(folder: Path) -> tuple[BadFile, ...]:
     try:
         return tuple(BadFile(**item) for item in read_json(folder / "quarantine.json"))
-    except (FileNotFoundError, DamagedFileError, TypeError):
+    except (FileNotFoundError, DamagedFileError, TypeError, AttributeError):
         return ()  # nothing depends on it, and each ingest writes it
 
 

@@ -102,6 +102,8 @@ def read_evaluation_files(folder: Path) -> dict[str, Any] | None:
     while path.is_file():
         plain = checked_record(path, _SEALED, _WAY_OUT)
         check_schema(path, plain, EVALUATION_SCHEMA)
+        if not isinstance(plain.get("files", {}), dict):
+            raise BundleError(f"{path}: damaged, lists no files; {_WAY_OUT}")
         try:
             for name, digest in plain.get("files", {}).items():
                 check_file(folder, name, digest, _WAY_OUT)

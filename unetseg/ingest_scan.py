@@ -136,7 +136,7 @@ def _stored_record(file: Path) -> ScanRecord | None:
     """The record that stands beside a scan's pixels; None where there is none that can be read."""
     try:
         return ScanRecord.from_plain(read_json(file)["attributes"]["unetseg"])
-    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -42,7 +42,7 @@ def parse_json(path: Path, data: bytes) -> Any:  # noqa: ANN401 (JSON)
     """
     try:
         return json.loads(data.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedFileError(
             f"{path}: damaged, not valid JSON ({error}); restore it from a copy, or remove it"
         ) from error

@@ -76,9 +76,9 @@ def _description(path: Path) -> Any:  # noqa: ANN401 (JSON)
             if sorted(archive.namelist()) != _FILES or archive.getinfo("config.json").file_size > _CONFIG_BYTES:
                 raise BundleError(f"{path}: holds other files than a network of Keras; copy the bundle again")
             description = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, ValueError, RecursionError) as error:
-        if isinstance(error, BundleError):
-            raise
+    except BundleError:
+        raise
+    except Exception as error:  # broken archives make zipfile raise nearly everything
         raise BundleError(f"{path}: is no network of Keras ({error}); copy the bundle again") from error
     if isinstance(description, dict):
         description.pop("compile_config", None)  # of old bundles: networks are loaded uncompiled, nobody reads it

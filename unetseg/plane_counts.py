@@ -5,7 +5,9 @@ Where nothing has changed, opening thousands of files to count their pages would
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from unetseg.errors import DamagedFileError
 from unetseg.formats import plane_count
@@ -27,10 +29,9 @@ class PlaneCounts:
         self._known: dict[str, list[int]] = {}
         self._found: dict[str, list[int]] = {}
         if path.exists():
-            try:
-                self._known = read_json(path)
-            except DamagedFileError:
-                return
+            with suppress(DamagedFileError):
+                found = read_json(path)
+                self._known = found if _is_sound(found) else {}
 
     def __call__(self, path: Path) -> int:
         """How many images a file holds.
@@ -55,3 +56,11 @@ class PlaneCounts:
         """Remember the files that were asked for, and no others."""
         if self._found != self._known:
             write_json(self._path, self._found)
+
+
+def _is_sound(found: Any) -> bool:  # noqa: ANN401 (JSON)
+    """Whether there are three numbers of each file."""
+    return isinstance(found, dict) and all(
+        isinstance(item, list) and len(item) == 3 and all(isinstance(number, int) for number in item)
+        for item in found.values()
+    )

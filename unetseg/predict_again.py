@@ -59,4 +59,4 @@ def _before(prediction: Prediction) -> dict[str, Any]:
         found: dict[str, Any] = read_json(path)
     except DamagedFileError:
         return {}
-    return found
+    return found if isinstance(found, dict) else {}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unetseg.config import PredictConfig
+from unetseg.errors import DamagedFileError
 from unetseg.json_files import read_json, write_json
 from unetseg.outputs import FORMATS
 from unetseg.predict_open import Prediction
@@ -43,7 +44,7 @@ def begin_outputs(prediction: Prediction) -> None:
     path, own = prediction.job.out / _BEGUN, _endings(prediction.config)
     begun = _read(path)
     for run in begun.values():
-        for left in _left(prediction, set(run["endings"]) - own):
+        for left in _left(prediction, _known_endings().intersection(run["endings"]) - own):
             if _changed(left) >= run["began"]:
                 remove(left)
                 logger.info("removed %s, which an earlier run has left", left)
@@ -81,9 +82,7 @@ def _left(prediction: Prediction, endings: set[str]) -> Iterator[Path]:
 
 def _is_marked(out: Path, name: str) -> bool:
     """Whether a scan of another id, such as ``a.objects``, has an output of that name."""
-    more: dict[str, Any] = {"objects": True, "probabilities": True}
-    every = [_endings(PredictConfig(**more | {"format": form})) for form in FORMATS]
-    endings = [ending for ending in set().union(*every) if name.endswith(ending)]
+    endings = [ending for ending in _known_endings() if name.endswith(ending)]
     return any(_marker(out, name.removesuffix(ending)).exists() for ending in endings)
 
 
@@ -101,6 +100,12 @@ def _endings(config: PredictConfig) -> set[str]:
     return set(output_names(config, ScanRef("", Path())))
 
 
+def _known_endings() -> set[str]:
+    """All that there can be: what stands in a file must not name others than outputs."""
+    more: dict[str, Any] = {"objects": True, "probabilities": True}
+    return set().union(*(_endings(PredictConfig(**more | {"format": form})) for form in FORMATS))
+
+
 def _scans(prediction: Prediction) -> str:
     config = prediction.config
     return text_hash(str(locate(prediction.folder)), config.pattern, config.exclude)
@@ -108,4 +113,15 @@ def _scans(prediction: Prediction) -> str:
 
 def _read(path: Path) -> Mapping[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+    if not isinstance(found, dict) or not all(map(_is_sound, found.values())):
+        raise DamagedFileError(
+            f"{path}: damaged, tells of no runs; remove it: outputs that a killed run left stay then"
+        )
     return found
+
+
+def _is_sound(run: Any) -> bool:  # noqa: ANN401 (JSON)
+    if not isinstance(run, dict) or not isinstance(run.get("began"), int | float):
+        return False
+    endings = run.get("endings")
+    return isinstance(endings, list) and all(isinstance(ending, str) for ending in endings)

@@ -11,7 +11,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from unetseg.errors import DamagedFileError
 from unetseg.intensity_distance import Profile
@@ -23,7 +25,7 @@ from unetseg.readers import ScanRef
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
 from unetseg.storage import remove_if_there
 
-__all__ = ["Marker", "Segmented"]
+__all__ = ["Marker", "Segmented", "read_marker"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,20 @@ class Segmented:
         return replace(self, rows=rows, profiles={scan: profile})
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What the marker of outputs that are done says of them."""
+
+    outputs: tuple[str, ...]
+    sources: tuple[SourceFile, ...]
+    rows: tuple[ObjectRow, ...]
+    note: str
+    profiles: dict[str, list[Profile]]
+
+
+_CONTENT: Final = TypeAdapter(_Content)
+
+
 class Marker:
     """The marker of one scan.
 
@@ -73,18 +89,23 @@ class Marker:
         scans = pages or [ref]
         guides = (find_mask(guide, scan.id)[0] for scan in scans for guide in job.guides)
         self._files = list(dict.fromkeys([*(scan.path for scan in scans), *guides]))
-        self._known = _read(self._path)
+        self._known = _read(self._path, ref.id)
 
     def done(self) -> Segmented | None:
         """What was found, if all outputs are there, and made of the same scan, model and settings."""
         known = self._known
-        if not known or known["signature"] != self._job.signature or not self._is_up_to_date(known):
+        if not known or known["signature"] != self._job.signature:
             return None
         if self._job.renewal and known.get("renewal") != self._job.renewal:
             return None
-        rows = tuple(ObjectRow(**row) for row in known["rows"])
-        sources = tuple(source["sha256"] for source in known["sources"])
-        return Segmented(rows, False, known["note"], known["profiles"], sources)
+        try:
+            found = _CONTENT.validate_python(known)
+        except ValidationError as error:
+            logger.warning("%s: damaged (%s); its scan is done again", self._path, error.errors()[0]["msg"])
+            return None
+        if not self._is_up_to_date(found.outputs, found.sources):
+            return None
+        return Segmented(found.rows, False, found.note, found.profiles, tuple(hashes(found.sources)))
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -166,21 +187,55 @@ class Marker:
         """The one that makes the outputs now."""
         return {"version": self._job.bundle.name, "digest": self._job.digest}
 
-    def _is_up_to_date(self, known: dict[str, Any]) -> bool:
+    def _is_up_to_date(self, outputs: Sequence[str], sources: Sequence[SourceFile]) -> bool:
         """Whether all outputs are there and the files what they were: by size and time, else by content."""
-        if not all((self._job.out / name).exists() for name in known["outputs"]):
+        if not all((self._job.out / name).exists() for name in outputs):
             return False
-        sources = [SourceFile(**source) for source in known["sources"]]
         return same_files(sources, self._files) or hashes(sources) == hashes(self.sources())
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_marker(path: Path, scan: str) -> dict[str, Any]:
+    """What a marker says.
+
+    Args:
+        path: of the marker.
+        scan: the id of its scan.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedFileError: it is none, or names outputs of others, which would be removed as its own.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict) or not _is_sound(found):
+        raise DamagedFileError(f"{path}: damaged, is no commit marker; remove it")
+    if foreign := [name for name in found["outputs"] if not _is_of(scan, name)]:
+        raise DamagedFileError(f"{path}: damaged, names {foreign[0]!r}, which is no output of {scan}; remove it")
+    return found
+
+
+def _read(path: Path, scan: str) -> dict[str, Any] | None:
     """What a marker says; one that is damaged is none, so that its scan is done again."""
     try:
-        found: dict[str, Any] = read_json(path)
+        return read_marker(path, scan)
     except FileNotFoundError:
         return None
     except DamagedFileError as error:
         logger.warning("%s; its scan is done again", error)
         return None
-    return found
+
+
+def _is_sound(found: Mapping[str, Any]) -> bool:
+    """Whether the parts are there that markers of all schemas have, and of those that are being made again."""
+    signature, outputs, model = (found.get(name) for name in ("signature", "outputs", "model"))
+    if not isinstance(signature, str) or not isinstance(outputs, list) or not isinstance(model, dict | None):
+        return False
+    sources = found.get("sources", [])
+    if not isinstance(sources, list) or not all(isinstance(source, dict) and "path" in source for source in sources):
+        return False
+    named = model is None or {"version", "digest"} <= model.keys()
+    return named and all(isinstance(name, str) for name in (*outputs, *(model or {}).values()))
+
+
+def _is_of(scan: str, name: str) -> bool:
+    """Whether an output is called as the scan, or a page of it, and lies below the folder of the outputs."""
+    return name.startswith(f"{scan}.") and ".." not in name.split("/") and "\0" not in name

@@ -17,7 +17,7 @@ from unetseg.config import ScanSource
 from unetseg.errors import DamagedFileError, UnetsegError
 from unetseg.json_files import read_json
 from unetseg.predict_job import make_job
-from unetseg.predict_marker import Marker
+from unetseg.predict_marker import Marker, read_marker
 from unetseg.prediction_notes import Remembered
 from unetseg.readers import list_scans
 from unetseg.stack_output import marker_of, stacks_of
@@ -152,7 +152,7 @@ def _markers(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     damaged: dict[str, str] = {}
     for scan, path in _marker_files(out):
         try:
-            found[scan] = read_json(path)
+            found[scan] = read_marker(path, scan)
         except FileNotFoundError:  # a prediction that runs now is making it again
             continue
         except DamagedFileError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 from unetseg.config import NightlyConfig, PredictConfig, ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
 from unetseg.old_settings import renew_settings
-from unetseg.storage import is_remote, locate, read_bytes, write_bytes
+from unetseg.storage import is_remote, locate, read_bytes, stands_alone, write_bytes
 
 __all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
 
 PROJECT_FILE = "unetseg.yaml"
 SCHEMA_VERSION = 1
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}  # what pydantic calls a name that there is not
+_MOST_VALUES = 10_000  # in all of unetseg.yaml: 63 classes have less than 1,000
 _HEADER = (
     "# Written by `unetseg init`. Settings that are not here have their defaults: `unetseg settings` lists them.\n"
 )
@@ -138,14 +141,33 @@ def merge_settings(
     return replace(settings, **{section: replace(current, **chosen)})
 
 
+class _Loader(yaml.SafeLoader):
+    """Runs no code, and lets aliases stand for no more than anybody writes."""
+
+    def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 (YAML)
+        if _size(node, {}) > _MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {_MOST_VALUES} values; write what they stand for")
+        return super().construct_document(node)
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node is with all that its aliases stand for; without end where it holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        inner = node.value if isinstance(node.value, list) else []
+        parts = chain.from_iterable(item if isinstance(item, tuple) else (item,) for item in inner)
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(read_bytes(path).decode("utf-8"))
+        content = yaml.load(read_bytes(path).decode("utf-8"), Loader=_Loader)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UsageError(
             f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {path.parent}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of dates that there are not
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: must hold sections such as 'sources:' and 'train:', found {type(content).__name__}")
@@ -195,8 +217,7 @@ def _absolute(sources: Sources, folder: Path) -> Sources:
 
 
 def _lengthened(path: str, folder: Path) -> str:
-    alone = is_remote(path) or path.startswith("file:") or Path(path).expanduser().is_absolute()
-    return str(locate(path if alone else folder / path))
+    return str(locate(path if stands_alone(path) else folder / path))
 
 
 def _relative(sources: Sources, folder: Path) -> Sources:

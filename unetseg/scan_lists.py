@@ -20,7 +20,7 @@ from pathlib import Path
 
 from unetseg.csv_cells import read_cells, read_text
 from unetseg.errors import UsageError
-from unetseg.storage import is_remote, locate
+from unetseg.storage import is_remote, locate, stands_alone
 
 __all__ = ["is_scan_list", "listed_scans"]
 
@@ -75,8 +75,7 @@ def _column(path: Path, text: str) -> Iterable[tuple[int, str]]:
 def _located(path: Path, line: int, name: str) -> Path:
     """The absolute path of what a line names; without '..', which must not get into the names of outputs."""
     try:
-        alone = "://" in name or Path(name).expanduser().is_absolute()
-        found = locate(name if alone else f"{path.parent}/{name}")
+        found = locate(name if stands_alone(name) else f"{path.parent}/{name}")
     except UsageError as error:
         raise UsageError(f"{path}, line {line}: {error}") from error
     return found if is_remote(found) else Path(os.path.normpath(found))

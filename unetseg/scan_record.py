@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from unetseg.intensities import ChannelIntensities
@@ -86,7 +87,17 @@ class ScanRecord:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> ScanRecord:
-        """Build a record from its JSON form."""
+        """Build a record from its JSON form.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is another form.
+        """
+        names = (plain["id"], plain["key"], plain["group"], plain.get("split", ""))
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name that is no text")
+        key = PurePath(plain["key"])
+        if key.is_absolute() or ".." in key.parts or not key.parts or "\0" in plain["key"]:
+            raise ValueError(f"key {plain['key']!r} leads to another folder")
         return cls(
             **plain
             | {

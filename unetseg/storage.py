@@ -39,6 +39,7 @@ __all__ = [
     "refresh",
     "remove",
     "remove_if_there",
+    "stands_alone",
     "state",
     "text_hash",
     "update_bytes",
@@ -50,6 +51,7 @@ __all__ = [
 
 _HASH_BLOCK = 1 << 20  # bytes read at once
 _LOCAL_ADDRESS = "file://"
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
 _MANGLED = re.compile(r"(s3|gs|gcs|abfs|az|https?):/([^/].*)")  # what pathlib makes of an address
 
 
@@ -60,18 +62,33 @@ def locate(path: str | Path) -> Path:
         A path; for an address a `upath.UPath`, which has the same methods.
 
     Raises:
-        UsageError: an address of a store that nobody knows, or whose package is not installed.
+        UsageError: an address of a store that nobody knows, or whose package is not installed; no path.
     """
     if is_remote(path):
         from unetseg import object_store
 
+        if _PASSWORD.search(str(path)):
+            raise UsageError(
+                f"{_PASSWORD.sub('://***@', str(path))}: an address holds no password, which would be stored with runs "
+                "and shown; set the variables of the client, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
         return object_store.locate(str(path))
     text = str(path)
     if text.startswith(_LOCAL_ADDRESS):
         return Path(url2pathname(text.removeprefix(_LOCAL_ADDRESS).removeprefix("localhost"))).absolute()
     if mangled := _MANGLED.fullmatch(text):
         raise UsageError(f"{text}: an address has two slashes; write {mangled[1]}://{mangled[2]}")
-    return Path(path).expanduser().absolute()
+    if "\0" in text:
+        raise UsageError(f"{text!r}: a path holds no NUL character; remove it")
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{text}: whose home folder that is cannot be told; write it out") from error
+
+
+def stands_alone(path: str) -> bool:
+    """Whether a text that `locate` takes is an address or an absolute path, so that no folder goes before it."""
+    return "://" in path or path.startswith(("~", "file:")) or Path(path).is_absolute()
 
 
 def is_remote(path: str | Path) -> bool:
