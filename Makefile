@@ -27,7 +27,7 @@ COUNTED  := --cov --cov-report=term:skip-covered --cov-fail-under=90
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo test test-servers test-production drills test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation docs docs-pictures lock clean
+.PHONY: help setup demo fuzz audit test test-servers test-production drills test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation docs docs-pictures lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -56,6 +56,14 @@ test-production: $(VENV)/.dev  ## PostgreSQL, a login, workers and a Dask cluste
 
 drills: $(VENV)/.dev  ## Kill runs, lose workers, count files, run the recipes of the docs; takes minutes.
 	$(BIN)/python -m pytest -m drill tests/drills tests/deployments tests/test_docs.py
+
+fuzz: $(VENV)/.dev  ## Damaged and hostile inputs, FUZZ_MINUTES (3) long; finds lie in build/fuzz.
+	$(BIN)/python -m pytest -m fuzz tests/fuzz
+
+audit:           ## Ask PyPI for known holes in the locked packages; one that it cannot be asked for fails, too.
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements.lock --requirement requirements-dev.lock
 
 test-ui: $(VENV)/.dev  ## Start runs in Prefect's UI and look at them, in a real browser; UNETSEG_SCREENSHOTS=DIR keeps pictures.
 	@command -v "$(CHROMIUM)" > /dev/null || \
@@ -116,7 +124,7 @@ lock:            ## Resolve pyproject.toml anew and renew both locks.
 	PYTHON=$(PYTHON) sh scripts/lock.sh
 
 clean:           ## Remove what the targets above made.
-	rm -rf $(VENV) $(NAPARI) $(BACKENDS) $(UI) $(DOCS) $(DEMO) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
+	rm -rf $(VENV) .venv-audit build/fuzz $(NAPARI) $(BACKENDS) $(UI) $(DOCS) $(DEMO) site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage *.egg-info
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'unetseg needs Python 3.11 or newer, found ' + sys.version.split()[0])"
