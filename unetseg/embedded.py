@@ -35,7 +35,8 @@ def check_picture(path: Path, data: bytes, pixels: int) -> None:
     size = picture_size(path, data)
     if size and size[0] * size[1] > max(_MARGIN * pixels, _SMALL):
         raise BadFileError(
-            f"{path}: is broken or meant to do harm: a part of {pixels} pixels holds a picture of {size[0]}x{size[1]}"
+            f"{path}: cannot be read: a part of {pixels} pixels holds a picture of {size[0]}x{size[1]}; it is broken, "
+            "or meant to do harm"
         )
 
 
