@@ -16,6 +16,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unetseg import predict_scan
 from unetseg.batches import file_weight, in_batches
 from unetseg.class_totals import ClassTotal, class_totals
 from unetseg.config import PredictConfig
@@ -171,12 +172,30 @@ def test_scans_that_are_up_to_date_are_looked_at_many_to_a_unit(
     assert [len(unit) if isinstance(unit, tuple) else 1 for unit in handed] == [4, 1]  # the last one is the stack
 
 
-def test_a_marker_that_nobody_understands_is_that_scans_error_alone(trained: Project, scans: Path, tmp_path: Path):
+def test_a_marker_that_lacks_something_is_none_and_its_scan_is_done_again(
+    trained: Project, scans: Path, tmp_path: Path
+):
     run(trained, scans, tmp_path / "out")
     path = tmp_path / "out" / "records" / "b.json"
     write_json(path, {name: value for name, value in read_json(path).items() if name != "rows"})
+    result = run(trained, scans, tmp_path / "out")
+    assert (result.done, result.skipped, result.failed) == (1, 4, ())
+    assert read_json(path)["rows"]
+
+
+def test_an_error_that_nobody_foresaw_is_that_scans_alone(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = predict_scan.prepare
+
+    def broken(job: Any, ref: Any, rows: Any) -> Any:
+        if ref.id == "b":
+            raise KeyError("rows")
+        return real(job, ref, rows)
+
+    monkeypatch.setattr(predict_scan, "prepare", broken)
     result = run(trained, scans, tmp_path / "out", max_failed_fraction=1.0)
-    assert (result.done, result.skipped) == (0, 4)
+    assert result.done == 4
     assert [(Path(item.path).name, item.reason) for item in result.failed] == [("b.tif", "KeyError: 'rows'")]
 
 
