@@ -31,6 +31,22 @@ def say():
     return _lines.append
 
 
+@pytest.fixture
+def new_disk(tmp_path):
+    """Makes disks that fill up when they are told to."""
+    from tests.drills.small_disk import Disk
+
+    made = []
+
+    def make(name):
+        made.append(Disk(tmp_path / name))
+        return made[-1]
+
+    yield make
+    for disk in made:
+        disk.remove()
+
+
 def pytest_terminal_summary(terminalreporter):
     if _lines:
         terminalreporter.section("what the drills found")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import tifffile
 from click.testing import CliRunner
 from scipy import ndimage
 
+from tests.drills.small_disk import ROOMY, Disk
 from unetseg.json_files import read_json
 from unetseg.synth import write_eyes
 
@@ -20,43 +20,6 @@ pytestmark = pytest.mark.drill
 
 SMALL = 40
 FORMATS = ["ome-zarr", "tiff"]
-ROOMY = 256 << 20  # bytes
-
-
-class Disk:
-    """A file system in memory, whose size can be changed."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        folder.mkdir()
-        mount("-t", "tmpfs", "-o", f"size={ROOMY}", "tmpfs", str(folder))
-
-    def resize(self, size: int) -> None:
-        mount("-o", f"remount,size={size}", str(self.folder))
-
-    def used(self) -> int:
-        return 1024 * int(
-            subprocess.run(["du", "-sk", str(self.folder)], capture_output=True, check=True).stdout.split()[0]
-        )
-
-
-def mount(*arguments: str) -> None:
-    found = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
-    if found.returncode:
-        pytest.skip(f"no small disk can be mounted here: {found.stderr.strip()}")
-
-
-@pytest.fixture
-def new_disk(tmp_path: Path) -> Iterator[Callable[[str], Disk]]:
-    made: list[Disk] = []
-
-    def make(name: str) -> Disk:
-        made.append(Disk(tmp_path / name))
-        return made[-1]
-
-    yield make
-    for disk in made:
-        subprocess.run(["umount", str(disk.folder)], check=False)
 
 
 @pytest.fixture(scope="module")
