@@ -27,7 +27,7 @@ COUNTED  := --cov --cov-report=term:skip-covered --cov-fail-under=90
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo fuzz audit test test-servers test-production drills test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation docs docs-pictures lock clean
+.PHONY: help setup demo fuzz audit test test-servers test-production drills soak test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation docs docs-pictures lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -64,6 +64,9 @@ audit:           ## Ask PyPI for known holes in the locked packages; one that it
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement requirements.lock --requirement requirements-dev.lock
+
+soak: $(VENV)/.dev  ## Nights with changing data and injected faults, UNETSEG_NIGHTS of them, 30 unless set.
+	$(BIN)/python -m pytest -m drill tests/drills/test_soak.py
 
 test-ui: $(VENV)/.dev  ## Start runs in Prefect's UI and look at them, in a real browser; UNETSEG_SCREENSHOTS=DIR keeps pictures.
 	@command -v "$(CHROMIUM)" > /dev/null || \

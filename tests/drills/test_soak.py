@@ -105,7 +105,13 @@ class Nights:
     def _kill_worker(self, run: str) -> None:
         worker = self.machine.process("worker gpu")
         worker.kill()
-        taken(lambda: self.machine.process("worker gpu").pid != worker.pid)
+        taken(lambda: self._processes().get("worker gpu", worker.pid) != worker.pid)
+
+    def _processes(self) -> dict[str, int]:
+        """Numbers of those that stay, by name; one that is started again has none for a while."""
+        record = self.machine.home.read_record()
+        assert record is not None
+        return {item.name: item.pid for item in (record.watcher, *record.processes)}
 
     def _end_server(self, number: signal.Signals) -> None:
         server = self.machine.process("server")
@@ -151,9 +157,7 @@ class Nights:
 
     def held(self) -> dict[str, tuple[int, int]]:
         """Open files and bytes of memory, of each process that stays."""
-        record = self.machine.home.read_record()
-        assert record is not None
-        processes = {item.name: psutil.Process(item.pid) for item in (record.watcher, *record.processes)}
+        processes = {name: psutil.Process(number) for name, number in self._processes().items()}
         return {name: (one.num_fds(), one.memory_info().rss) for name, one in processes.items()}
 
     def left(self) -> dict[str, int]:
