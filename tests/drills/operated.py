@@ -35,14 +35,16 @@ class Operated(Machine):
     """One home, its project, and what happens to them."""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The server's answer; asked again, as Prefect's clients do, while its database is locked."""
+        """The server's answer; asked again, as by Prefect's clients, while the database is locked or nothing answers.
+
+        What makes something is asked for once: it may have been made all the same.
+        """
         started = time.monotonic()
         while True:
             try:
                 return super().ask(method, path, body)
-            except httpx.HTTPStatusError as error:
-                busy = error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-                if not busy or time.monotonic() - started > LONGEST:
+            except (httpx.HTTPStatusError, httpx.TransportError) as error:
+                if not _may_be_asked_again(method, error) or time.monotonic() - started > LONGEST:
                     raise
                 time.sleep(1)  # what Prefect's clients wait at least
 
@@ -102,6 +104,12 @@ class Operated(Machine):
         """When each state of a run began, by its name, in seconds of the clock."""
         history = self.ask("GET", f"/flow_run_states/?flow_run_id={run}")
         return {item["name"]: seconds(item["timestamp"]) for item in history}
+
+
+def _may_be_asked_again(method: str, error: httpx.HTTPError) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    return method == "GET"
 
 
 def alive(process: psutil.Process) -> bool:
