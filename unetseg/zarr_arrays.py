@@ -133,20 +133,25 @@ def create_array(
     except FileExistsError:
         shutil.rmtree(path)
         path.mkdir()
-    metadata = _array_metadata(shape, np.dtype(dtype), chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
+    metadata = _array_metadata(shape, np.dtype(dtype), chunk, rows, axes or _AXES[len(shape)])
     _write_metadata(path, metadata)
     return StoredArray(path, metadata)
 
 
 def array_bytes(shape: tuple[int, ...], dtype: DTypeLike, *, chunk: int, rows: int = 0, axes: str = "") -> int:
     """Bytes of the ``zarr.json`` that `create_array` writes; its arguments."""
-    metadata = _array_metadata(shape, np.dtype(dtype), chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
-    return len(metadata.encode())
+    return len(_array_metadata(shape, np.dtype(dtype), chunk, rows, axes or _AXES[len(shape)]).encode())
 
 
 def shard_shape(shape: tuple[int, ...], *, chunk: int, rows: int = 0, axes: str = "") -> tuple[list[int], list[int]]:
     """Sides of a shard and of a chunk of an array that `create_array` begins; its arguments."""
-    return _shard_sides(shape, chunk, rows or band_rows(chunk), axes or _AXES[len(shape)])
+    sides = [min(chunk, size) for size in shape[-2:]]
+    most = [max((rows or band_rows(chunk)) // sides[0], 1), _SHARD_CHUNKS]
+    shards = [min(-(-size // side), many) * side for size, side, many in zip(shape[-2:], sides, most, strict=True)]
+    # The channels of a place are one file, the pages of a stack are not: they are written one by one.
+    axes = axes or _AXES[len(shape)]
+    leading = [1 if axis == "z" else size for axis, size in zip(axes[:-2], shape[:-2], strict=True)]
+    return [*leading, *shards], [*(1 for _ in leading), *sides]
 
 
 def index_bytes(shard: Sequence[int], chunks: Sequence[int]) -> int:
@@ -322,7 +327,7 @@ def write_array(path: Path, planes: NDArray[np.generic], *, chunk: int) -> None:
 @lru_cache(maxsize=_KINDS)
 def _array_metadata(shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int, rows: int, axes: str) -> str:
     """What stands in an array's ``zarr.json``."""
-    shard, chunks = _shard_sides(shape, chunk, rows, axes)
+    shard, chunks = shard_shape(shape, chunk=chunk, rows=rows, axes=axes)
     endian = {"configuration": {"endian": "little"}} if dtype.itemsize > 1 else {}
     # Masks shrink 100-fold at any level; higher ones only cost time on noisy scans.
     codecs = [{"name": "bytes", **endian}, {"name": "zstd", "configuration": {"level": 1, "checksum": False}}]
@@ -339,16 +344,6 @@ def _array_metadata(shape: tuple[int, ...], dtype: np.dtype[Any], chunk: int, ro
             "codecs": [_sharded(chunks, codecs)],
         }
     )
-
-
-def _shard_sides(shape: tuple[int, ...], chunk: int, rows: int, axes: str) -> tuple[list[int], list[int]]:
-    """Sides of a shard, and of a chunk."""
-    sides = [min(chunk, size) for size in shape[-2:]]
-    most = [max(rows // sides[0], 1), _SHARD_CHUNKS]
-    shards = [min(-(-size // side), many) * side for size, side, many in zip(shape[-2:], sides, most, strict=True)]
-    # The channels of a place are one file, the pages of a stack are not: they are written one by one.
-    leading = [1 if axis == "z" else size for axis, size in zip(axes[:-2], shape[:-2], strict=True)]
-    return [*leading, *shards], [*(1 for _ in leading), *sides]
 
 
 def _sharded(chunk_shape: list[int], codecs: list[dict[str, Any]]) -> dict[str, Any]:
