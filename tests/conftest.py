@@ -19,6 +19,8 @@ from unetseg.synth import write_eyes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+pytest_plugins = ["tests.faults"]
+
 TINY = (
     "model.depth=2",
     "model.width=4",

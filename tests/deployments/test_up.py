@@ -19,6 +19,7 @@ import pytest
 from deployments.home import Home
 from deployments.processes import belonging_to
 from tests.deployments.machine import Machine
+from tests.faults import Injected
 from unetseg.init import init
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -119,21 +120,23 @@ def test_another_program_on_the_port_is_told_of(machine: Machine, tmp_path: Path
     assert other.unetseg("down").strip() == "nothing runs"
 
 
-def test_a_worker_that_dies_is_started_again(machine: Machine) -> None:
+def test_a_worker_that_dies_is_started_again(machine: Machine, injected: Injected) -> None:
     def worker() -> dict[str, Any]:
         return next(item for item in machine.status()["processes"] if item["name"] == "worker cpu")
 
     before = worker()["pid"]
     os.kill(before, signal.SIGKILL)
+    injected("worker killed")
     machine.until(lambda: worker()["alive"] and worker()["pid"] != before, why=machine.logs)
     assert "worker cpu ended by SIGKILL" in (machine.home.logs / "up.log").read_text()
     run = machine.run("ingest/eyes")
     assert machine.wait(run, "Completed", "Failed", "Crashed")["type"] == "COMPLETED"
 
 
-def test_a_server_that_dies_is_started_again_and_the_runs_go_on(machine: Machine) -> None:
+def test_a_server_that_dies_is_started_again_and_the_runs_go_on(machine: Machine, injected: Injected) -> None:
     server = next(item for item in machine.status()["processes"] if item["name"] == "server")
     os.kill(server["pid"], signal.SIGKILL)
+    injected("server ended by SIGKILL")
     machine.until(lambda: machine.status()["state"] == "silent", why=machine.logs)
     machine.until(lambda: machine.status()["up"], why=machine.logs)
     run = machine.run("ingest/eyes")
@@ -141,11 +144,12 @@ def test_a_server_that_dies_is_started_again_and_the_runs_go_on(machine: Machine
 
 
 @pytest.mark.drill
-def test_down_ends_the_run_in_progress_says_so_and_frees_its_place(machine: Machine) -> None:
+def test_down_ends_the_run_in_progress_says_so_and_frees_its_place(machine: Machine, injected: Injected) -> None:
     run = machine.in_training()
     assert len(machine.status()["running"]) == 1
     assert any(line.startswith("training on 12 scans") for line in machine.logged(run))
     machine.unetseg("down")
+    injected("`unetseg down` in mid-run")
     assert belonging_to(machine.home) == []
     assert machine.unetseg("down").strip() == "nothing runs"
     assert machine.unetseg("status", status=1).startswith("nothing runs")
@@ -167,13 +171,16 @@ def goes_on(machine: Machine) -> None:
 
 
 @pytest.mark.drill
-def test_when_everything_is_killed_the_next_up_says_so_and_frees_the_place(machine: Machine) -> None:
+def test_when_everything_is_killed_the_next_up_says_so_and_frees_the_place(
+    machine: Machine, injected: Injected
+) -> None:
     run = machine.in_training()
     record = machine.home.read_record()
     assert record is not None
     os.kill(record.watcher.pid, signal.SIGKILL)
     for process in belonging_to(machine.home):
         process.kill()
+    injected("everything killed in mid-run")
     machine.until(lambda: not belonging_to(machine.home))
     assert machine.status()["state"] == "down"
     machine.up()
@@ -184,12 +191,15 @@ def test_when_everything_is_killed_the_next_up_says_so_and_frees_the_place(machi
 
 
 @pytest.mark.drill
-def test_what_a_killed_up_has_left_is_told_of_and_ended_by_the_next_up_and_by_down(machine: Machine) -> None:
+def test_what_a_killed_up_has_left_is_told_of_and_ended_by_the_next_up_and_by_down(
+    machine: Machine, injected: Injected
+) -> None:
     for end in ("up", "down"):
         run = machine.in_training()
         record = machine.home.read_record()
         assert record is not None
         os.kill(record.watcher.pid, signal.SIGKILL)
+        injected("`unetseg up` killed in mid-run")
         machine.until(lambda: not machine.home.is_held())
         assert machine.trainers()
         assert machine.status()["state"] == "unwatched"
@@ -204,7 +214,7 @@ def test_what_a_killed_up_has_left_is_told_of_and_ended_by_the_next_up_and_by_do
 
 
 @pytest.mark.drill
-def test_ctrl_c_in_the_terminal_stops_all_and_a_second_one_hurries(machine: Machine) -> None:
+def test_ctrl_c_in_the_terminal_stops_all_and_a_second_one_hurries(machine: Machine, injected: Injected) -> None:
     machine.unetseg("down")
     command = [sys.executable, "-m", "deployments.cli", "up", "--port", "0", "--home", str(machine.home.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
@@ -215,6 +225,7 @@ def test_ctrl_c_in_the_terminal_stops_all_and_a_second_one_hurries(machine: Mach
         run = machine.in_training()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         os.killpg(process.pid, signal.SIGINT)
+        injected("Ctrl-C twice in mid-run")
         rest = process.stdout.read()
     assert process.returncode == 0
     assert "all is down" in rest

@@ -46,7 +46,7 @@ def test_worker_processes_store_what_threads_store(cluster, labs, check_same, sa
     assert (again.done, again.skipped) == (0, SCANS)
 
 
-def test_a_worker_that_dies_in_mid_run_costs_nothing(cluster, labs, check_same, say):
+def test_a_worker_that_dies_in_mid_run_costs_nothing(cluster, labs, check_same, injected, say):
     lab, reference = labs
     before, found = workers_of(cluster), []
 
@@ -54,6 +54,7 @@ def test_a_worker_that_dies_in_mid_run_costs_nothing(cluster, labs, check_same, 
         if done == SCANS // 4:
             found.append(len(list(lab.project.dataset.glob("scans/[!.]*/zarr.json"))))
             os.kill(min(before), signal.SIGKILL)
+            injected("ingest: Dask worker killed")
 
     result = ingest(lab.project, cluster=cluster.scheduler_address, progress=kill_one)
     say(f"worker killed when {found[0]} of {SCANS} scans were stored: {result.done} stored, {result.skipped} found so")
@@ -65,13 +66,14 @@ def test_a_worker_that_dies_in_mid_run_costs_nothing(cluster, labs, check_same, 
     check_same(lab, reference)
 
 
-def test_what_is_wrong_with_a_scan_comes_back_from_the_workers(cluster, labs):
+def test_what_is_wrong_with_a_scan_comes_back_from_the_workers(cluster, labs, injected):
     lab, _ = labs
     broken, unmasked, half = (lab.name(number) for number in (3, 5, 7))
     (lab.root / f"scans/{broken}.tif").write_bytes(b"II*\0 and then nothing that a TIFF would have")
     for kind in ("cell", "nucleus", "vessel"):
         (lab.root / f"masks/{kind}/{unmasked}.tif").unlink()
     (lab.root / f"masks/nucleus/{half}.tif").unlink()
+    injected("ingest: broken or missing file", 3)
     result = ingest(lab.project, cluster=cluster.scheduler_address)
     threads = ingest(lab.project)
     assert (result.quarantined, result.unlabelled, result.failed) == (threads.quarantined, threads.unlabelled, ())

@@ -45,13 +45,14 @@ class Watch:
         return "while storing" if self.stored() else "before the first scan"
 
 
-def kill_again_and_again(lab, times, killer, check_opens, before=lambda number: None):
+def kill_again_and_again(lab, times, killer, check_opens, injected, before=lambda number: None):
     """Continue the same dataset and kill each run at its moment; returns what each kill met."""
     found = []
     for number, moment in enumerate(times):
         before(number)
         watch = Watch(lab)
         kill = killer.after(moment, lab.command)
+        injected("ingest: command killed", int(not kill.ended))
         found.append((watch.phase(kill), watch.stored(), check_opens(lab)))
     return found
 
@@ -62,10 +63,10 @@ def tell(say, title, found):
     say(f"{title}: {phases}; scans stored by each run: {[stored for _, stored, _ in found]}; then: {opened}")
 
 
-def test_a_first_ingest_that_is_killed_ten_times(new_lab, tmp_path, killer, check_opens, check_same, say):
+def test_a_first_ingest_that_is_killed_ten_times(new_lab, tmp_path, killer, check_opens, check_same, injected, say):
     reference, lab = (new_lab(tmp_path / name, workers=1) for name in ("reference", "killed"))
     duration = reference.run()
-    found = kill_again_and_again(lab, moments(duration, seed=1), killer, check_opens)
+    found = kill_again_and_again(lab, moments(duration, seed=1), killer, check_opens, injected)
     tell(say, f"killed ten times in the {duration:.1f} s of a first ingest", found)
     assert "while storing" in {phase for phase, _, _ in found}
     lab.run()
@@ -73,14 +74,17 @@ def test_a_first_ingest_that_is_killed_ten_times(new_lab, tmp_path, killer, chec
     assert check_opens(lab) == "opens"
 
 
-def test_nights_with_changes_that_are_killed_ten_times(new_lab, tmp_path, killer, check_opens, check_same, say):
+def test_nights_with_changes_that_are_killed_ten_times(
+    new_lab, tmp_path, killer, check_opens, check_same, injected, say
+):
     reference, lab = (new_lab(tmp_path / name, workers=1) for name in ("reference", "killed"))
     lab.run()
     lab.change_much(seed=1)
     duration = lab.run()
     seeds = range(2, 2 + KILLS)
     found = kill_again_and_again(
-        lab, moments(duration, seed=2), killer, check_opens, before=lambda number: lab.change_much(seeds[number])
+        *(lab, moments(duration, seed=2), killer, check_opens, injected),
+        before=lambda number: lab.change_much(seeds[number]),
     )
     tell(say, f"killed ten times in the {duration:.1f} s of a night, with changes in between", found)
     assert "while storing" in {phase for phase, _, _ in found}
@@ -92,7 +96,7 @@ def test_nights_with_changes_that_are_killed_ten_times(new_lab, tmp_path, killer
     assert check_opens(lab) == "opens"
 
 
-def test_kills_at_each_step_of_a_night(new_lab, tmp_path, killer, check_opens, check_same, say):
+def test_kills_at_each_step_of_a_night(new_lab, tmp_path, killer, check_opens, check_same, injected, say):
     """Not by the clock: as soon as the first scan is marked, is stored, some are, all are, the index is there."""
     reference, lab = (new_lab(tmp_path / name, workers=1) for name in ("reference", "killed"))
     lab.run()
@@ -109,6 +113,7 @@ def test_kills_at_each_step_of_a_night(new_lab, tmp_path, killer, check_opens, c
         lab.change_much(seed)
         watch = Watch(lab)
         kill = killer.when(lambda watch=watch, reached=reached: reached(watch), lab.command)
+        injected("ingest: command killed", int(not kill.ended))
         found.append((watch.phase(kill), watch.stored(), check_opens(lab)))
         say(f"killed after {step}: {found[-1][0]}, {found[-1][1]} scans stored; then: {found[-1][2]}")
     assert [phase for phase, _, _ in found].count("while storing") >= 2

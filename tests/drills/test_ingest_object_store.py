@@ -23,7 +23,9 @@ def complete(dataset):
     return {name: tag for name, tag in objects(dataset).items() if PurePosixPath(name).match("/scans/*/zarr.json")}
 
 
-def test_a_run_that_is_killed_while_objects_arrive(new_lab, bucket, tmp_path, killer, check_opens, check_same, say):
+def test_a_run_that_is_killed_while_objects_arrive(
+    new_lab, bucket, tmp_path, killer, check_opens, check_same, injected, say
+):
     reference = new_lab(tmp_path / "local", scans=SCANS, size=SIZE)
     reference.run()
     lab = new_lab(bucket / "killed", scans=SCANS, size=SIZE)
@@ -31,6 +33,7 @@ def test_a_run_that_is_killed_while_objects_arrive(new_lab, bucket, tmp_path, ki
     for wanted in (1, 20, 60, 110):
         kill = killer.when(lambda wanted=wanted: len(objects(dataset)) >= wanted, lab.command)
         assert not kill.ended
+        injected("ingest into S3: command killed")
         found = len(objects(dataset)), len(complete(dataset)), check_opens(lab)
         say(f"killed when {wanted} objects were there: {found[0]}, {found[1]} scans complete; then: {found[2]}")
         assert found[0] >= wanted
@@ -42,7 +45,7 @@ def test_a_run_that_is_killed_while_objects_arrive(new_lab, bucket, tmp_path, ki
 
 
 def test_a_night_that_is_killed_while_scans_are_replaced(
-    new_lab, bucket, tmp_path, killer, check_opens, check_same, say
+    new_lab, bucket, tmp_path, killer, check_opens, check_same, injected, say
 ):
     labs = reference, lab = [new_lab(root, scans=SCANS, size=SIZE) for root in (tmp_path / "local", bucket / "killed")]
     lab.run()
@@ -54,6 +57,7 @@ def test_a_night_that_is_killed_while_scans_are_replaced(
     for wanted in (1, 3, 5):
         kill = killer.when(lambda wanted=wanted: len(before.items() - complete(dataset).items()) >= wanted, lab.command)
         assert not kill.ended
+        injected("ingest into S3: command killed")
         after = complete(dataset)
         renewed, missing = len(after.items() - before.items()), len(before) - len(after)
         say(f"killed when {wanted} of 8 scans were replaced: {renewed} are, {missing} are half there; then: DataError")

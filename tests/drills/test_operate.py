@@ -15,6 +15,7 @@ from deployments.home import Home
 from deployments.processes import belonging_to
 from deployments.server import answers
 from tests.drills.operated import ENDED, LONGEST, PROCESSES, Operated, Predicting, Training, Work, alive, taken
+from tests.faults import Injected
 from unetseg.json_files import read_json
 
 pytestmark = pytest.mark.drill
@@ -86,9 +87,12 @@ def check_goes_on(work: Work, say: Say, what: str) -> None:
     say(f"{what}: the next run ran after {waited:.1f} s, and did not do again {before} that were done")
 
 
-def test_a_run_whose_process_is_killed_is_crashed_and_the_next_one_goes_on(machine: Operated, work: Work, say: Say):
+def test_a_run_whose_process_is_killed_is_crashed_and_the_next_one_goes_on(
+    machine: Operated, work: Work, injected: Injected, say: Say
+):
     run = work.in_the_middle()
     there = machine.kill_run(run)
+    injected("run killed")
     crashed = taken(lambda: machine.state(run)["name"] != "Running")
     assert machine.state(run)["name"] == "Crashed", machine.state(run)
     gone = taken(lambda: not any(map(alive, there)))
@@ -99,7 +103,7 @@ def test_a_run_whose_process_is_killed_is_crashed_and_the_next_one_goes_on(machi
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
 def test_when_the_server_goes_and_comes_back_runs_complete(
-    machine: Operated, works: dict[str, Work], number: signal.Signals, say: Say
+    machine: Operated, works: dict[str, Work], number: signal.Signals, injected: Injected, say: Say
 ):
     both = [works[name] for name in BOTH]
     for work in both:
@@ -108,6 +112,7 @@ def test_when_the_server_goes_and_comes_back_runs_complete(
     server = machine.process("server")
     assert {machine.state(run)["name"] for run in runs} == {"Running"}
     server.send_signal(number)
+    injected(f"server ended by {number.name}")
     away = taken(lambda: not alive(server)) + taken(lambda: answers(machine.url))
     for work, run in zip(both, runs, strict=True):
         work.complete(run)
@@ -115,10 +120,11 @@ def test_when_the_server_goes_and_comes_back_runs_complete(
     say(f"server gone by {number.name}: back after {away:.1f} s; a training and a prediction completed, nothing lost")
 
 
-def test_a_run_keeps_its_place_when_the_server_that_gave_it_was_killed(machine: Operated, say: Say):
+def test_a_run_keeps_its_place_when_the_server_that_gave_it_was_killed(machine: Operated, injected: Injected, say: Say):
     """Places are renewed every four minutes: one that a new server did not know would end its run."""
     run, server = machine.in_training(), machine.process("server")
     server.kill()
+    injected("server ended by SIGKILL")
     taken(lambda: not alive(server))
     taken(lambda: answers(machine.url))
     back = time.monotonic()
@@ -133,7 +139,7 @@ def test_a_run_keeps_its_place_when_the_server_that_gave_it_was_killed(machine: 
 
 @pytest.mark.parametrize("how", ["ui", "command"])
 def test_a_cancelled_run_ends_with_its_child_processes_and_the_next_one_goes_on(
-    machine: Operated, work: Work, how: str, say: Say
+    machine: Operated, work: Work, how: str, injected: Injected, say: Say
 ):
     run = work.in_the_middle()
     there = machine.processes_of(run)
@@ -141,6 +147,7 @@ def test_a_cancelled_run_ends_with_its_child_processes_and_the_next_one_goes_on(
         machine.ask("POST", f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     else:
         machine.prefect("flow-run", "cancel", run)
+    injected("run cancelled")
     taken(lambda: not any(map(alive, [*there, *machine.processes_of(run)])))
     gone = time.time()
     machine.wait(run, *ENDED, seconds=LONGEST)
@@ -154,9 +161,12 @@ def test_a_cancelled_run_ends_with_its_child_processes_and_the_next_one_goes_on(
 
 
 @pytest.mark.parametrize("work", BOTH, indirect=True)
-def test_a_run_whose_worker_is_killed_goes_on_and_completes(machine: Operated, work: Work, say: Say):
+def test_a_run_whose_worker_is_killed_goes_on_and_completes(
+    machine: Operated, work: Work, injected: Injected, say: Say
+):
     run = work.in_the_middle()
     killed = kill_worker(machine, work)
+    injected("worker killed in mid-run")
     there = machine.processes_of(run)
     back = taken(lambda: is_back(machine, killed))
     work.complete(run)
@@ -169,12 +179,15 @@ def test_a_run_whose_worker_is_killed_goes_on_and_completes(machine: Operated, w
 
 
 @pytest.mark.parametrize("work", BOTH, indirect=True)
-def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(machine: Operated, work: Work, say: Say):
+def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(
+    machine: Operated, work: Work, injected: Injected, say: Say
+):
     run = work.in_the_middle()
     there = machine.processes_of(run)
     kill_worker(machine, work)
     for process in there:
         process.kill()
+    injected("run and its worker killed")
     crashed = taken(lambda: machine.state(run)["name"] != "Running")
     assert machine.state(run)["name"] == "Crashed", machine.state(run)
     what = f"{work.name}, killed with its worker"
@@ -182,13 +195,14 @@ def test_a_run_that_is_killed_with_its_worker_is_crashed_by_the_server(machine: 
     check_goes_on(work, say, what)
 
 
-def test_killed_runs_leave_nothing_behind(machine: Operated, works: dict[str, Work], say: Say):
+def test_killed_runs_leave_nothing_behind(machine: Operated, works: dict[str, Work], injected: Injected, say: Say):
     before = temporary(machine)  # of killed workers; the next `unetseg up` removes them
     for work in (works[name] for name in BOTH):
         work.fresh()
         for _ in range(KILLS):
             run = work.in_the_middle()
             machine.kill_run(run)
+            injected("run killed")
             machine.wait(run, "Crashed", seconds=LONGEST)
         work.complete(work.begin())
         work.check_same()

@@ -113,7 +113,7 @@ def _in_mid_run(prediction: Any, out: Path, address: str, number: int) -> subpro
     return process
 
 
-def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, new_cluster, tmp_path: Path, say):
+def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, new_cluster, tmp_path: Path, injected, say):
     prediction, done, found, bands = prepared.prediction, [], [], []
     cluster = new_cluster(nanny=True)
     for number in range(KILLS):
@@ -122,6 +122,7 @@ def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, new_clu
         done.append(len(prediction.markers(out)))
         bands.append(prediction.bands(out))
         os.kill(random.Random(number).choice(pids), signal.SIGKILL)
+        injected("predict: Dask worker killed")
         _, said = process.communicate(timeout=LONGEST)
         assert process.returncode == 0, (process.returncode, said.decode())
         counted = prediction.result(out)
@@ -135,7 +136,7 @@ def test_a_worker_killed_at_any_moment_costs_nothing(prepared: Prepared, new_clu
 
 
 def test_a_scheduler_killed_at_any_moment_ends_the_command_and_the_next_one_goes_on(
-    prepared: Prepared, new_cluster, tmp_path: Path, say
+    prepared: Prepared, new_cluster, tmp_path: Path, injected, say
 ):
     prediction, done, bands, seconds, early = prepared.prediction, [], [], [], 0
     cluster = new_cluster()
@@ -143,6 +144,7 @@ def test_a_scheduler_killed_at_any_moment_ends_the_command_and_the_next_one_goes
         out = tmp_path / str(number)
         process = _in_mid_run(prediction, out, cluster.address, number)
         cluster.scheduler.kill()
+        injected("predict: Dask scheduler killed")
         killed = time.monotonic()
         _, said = process.communicate(timeout=LONGEST)
         seconds.append(round(time.monotonic() - killed, 1))
@@ -166,11 +168,12 @@ def test_a_scheduler_killed_at_any_moment_ends_the_command_and_the_next_one_goes
     assert any(0 < count < prediction.count for count in done)
 
 
-def test_a_unit_that_kills_its_process_fails_alone(say):
+def test_a_unit_that_kills_its_process_fails_alone(injected, say):
     deadly = "__import__('os').kill(__import__('os').getpid(), 9)"
     units = [*(f"{number} + 0" for number in range(10)), deadly, *(f"{number} + 0" for number in range(10, 20))]
     started = time.monotonic()
     with open_workers(processes=2) as workers:
+        injected("unit that kills its process")
         found = dict(workers.run(eval, units))
     assert isinstance(found.pop(deadly), WorkerDiedError)
     assert found == {f"{number} + 0": number for number in range(20)}

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests.faults import Injected
 from unetseg.synth import draw_eye, write_eyes
 
 pytestmark = pytest.mark.drill
@@ -63,12 +64,13 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def test_what_can_be_done_is_done_and_the_rest_has_reasons(
-    folder: Folder, trained_folder: Path, tmp_path: Path, say: Any
+    folder: Folder, trained_folder: Path, tmp_path: Path, injected: Injected, say: Any
 ):
     scans, out = folder.scans, tmp_path / "out"
     assert len(list(scans.iterdir())) == FILES
     bundle = trained_folder / "models" / "0001"
 
+    injected("predict: broken file", len(folder.reasons))
     first = run(bundle, scans, out)
     assert (first["done"], first["skipped"], first["failed"]) == (SEGMENTED, 0, 0)
     assert reasons(first) == folder.reasons

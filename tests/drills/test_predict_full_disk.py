@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from scipy import ndimage
 
 from tests.drills.small_disk import ROOMY, Disk
+from tests.faults import Injected
 from unetseg.json_files import read_json
 from unetseg.synth import write_eyes
 
@@ -42,7 +43,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_many_small_scans(
-    form: str, small: Path, trained_folder: Path, tmp_path: Path, new_disk: Callable[[str], Disk], say: Any
+    form: str,
+    small: Path,
+    trained_folder: Path,
+    tmp_path: Path,
+    new_disk: Callable[[str], Disk],
+    injected: Injected,
+    say: Any,
 ):
     reference = new_disk("reference")
     needed = undisturbed(trained_folder, small, reference, form)
@@ -50,6 +57,7 @@ def test_many_small_scans(
     for share in (0.05, 0.3, 0.7, 0.97):
         disk = new_disk(f"disk {share}")
         disk.resize(int(share * needed))
+        injected("predict: disk full")
         done.append(fails_and_goes_on(trained_folder, small, disk, reference, form))
     say(f"predict, disk full, {form}: {done} of {SMALL} scans were done")
     assert any(0 < count < SMALL for count in done)
@@ -57,13 +65,20 @@ def test_many_small_scans(
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_large_scan_in_bands(
-    form: str, large: Path, trained_folder: Path, tmp_path: Path, new_disk: Callable[[str], Disk], say: Any
+    form: str,
+    large: Path,
+    trained_folder: Path,
+    tmp_path: Path,
+    new_disk: Callable[[str], Disk],
+    injected: Injected,
+    say: Any,
 ):
     reference = new_disk("reference")
     needed = undisturbed(trained_folder, large, reference, form)
     for share in (0.4, 0.98):
         disk = new_disk(f"disk {share}")
         disk.resize(int(share * needed))
+        injected("predict: disk full")
         assert fails_and_goes_on(trained_folder, large, disk, reference, form) == 0
     say(f"predict, disk full, {form}: a scan of 72 megapixels, {needed / 1e6:.0f} MB of outputs")
 

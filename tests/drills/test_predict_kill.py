@@ -43,10 +43,10 @@ def prepared(trained_folder: Path, new_prediction, tmp_path_factory: pytest.Temp
     return Prepared(prediction, folder / "out", time.monotonic() - started)
 
 
-def kill_at_random(prepared: Prepared, out: Path, seed: int) -> None:
+def kill_at_random(prepared: Prepared, out: Path, seed: int) -> bool:
     """Start the command, and kill it some time after some number of scans: however fast the machine is just now.
 
-    Every other time when all small scans are done, after some bands of the large one.
+    Every other time when all small scans are done, after some bands of the large one. Whether it was still there.
     """
     prediction, chance = prepared.prediction, random.Random(seed)
     before, small = prediction.markers(out).items(), prediction.count - 1
@@ -57,14 +57,15 @@ def kill_at_random(prepared: Prepared, out: Path, seed: int) -> None:
     time.sleep(chance.uniform(0, 0.1) * prepared.seconds)
     process.kill()
     process.communicate()
+    return process.returncode != 0
 
 
-def test_killed_anywhere_the_same_command_ends_with_the_same_outputs(prepared: Prepared, tmp_path: Path, say):
+def test_killed_anywhere_the_same_command_ends_with_the_same_outputs(prepared: Prepared, tmp_path: Path, injected, say):
     prediction, again, bands = prepared.prediction, [], []
     expected = prediction.contents(prepared.out)
     for number in range(KILLS):
         out = tmp_path / str(number)
-        kill_at_random(prepared, out, number)
+        injected("predict: command killed", int(kill_at_random(prepared, out, number)))
         before, written = prediction.markers(out), prediction.bands(out)
         counted = prediction.run(out)
         done = len(before)
@@ -77,7 +78,9 @@ def test_killed_anywhere_the_same_command_ends_with_the_same_outputs(prepared: P
     assert any(0 < count < prediction.count for count in again)
 
 
-def test_killed_while_other_outputs_are_replaced_nothing_of_those_stays(prepared: Prepared, tmp_path: Path, say):
+def test_killed_while_other_outputs_are_replaced_nothing_of_those_stays(
+    prepared: Prepared, tmp_path: Path, injected, say
+):
     prediction, over, again = prepared.prediction, [], []
     expected, others = prediction.contents(prepared.out), tmp_path / "others"
     prediction.run(others, *OTHERS)
@@ -85,7 +88,7 @@ def test_killed_while_other_outputs_are_replaced_nothing_of_those_stays(prepared
     for number in range(KILLS_OVER_OTHERS):
         out = tmp_path / str(number)
         shutil.copytree(others, out)
-        kill_at_random(prepared, out, number)
+        injected("predict: command killed", int(kill_at_random(prepared, out, number)))
         over.append(len(before) - len(prediction.markers(out)))
         again.append(prediction.run(out)["done"])
         assert prediction.contents(out) == expected

@@ -49,7 +49,7 @@ def undisturbed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
 
 @pytest.mark.parametrize("epochs_before", [1, 3])
 def test_a_training_killed_in_mid_epoch_ends_with_the_same_weights(
-    prepared: Path, undisturbed: list[np.ndarray], tmp_path: Path, epochs_before: int, say
+    prepared: Path, undisturbed: list[np.ndarray], tmp_path: Path, epochs_before: int, injected, say
 ):
     folder = tmp_path / "project"
     shutil.copytree(prepared, folder)
@@ -57,6 +57,7 @@ def test_a_training_killed_in_mid_epoch_ends_with_the_same_weights(
     _wait_for_epoch(folder, epochs_before, process)
     time.sleep(0.3)  # some batches into the next one
     process.send_signal(signal.SIGKILL)
+    injected("train: command killed")
     process.wait()
     assert not (folder / "models" / "0001").exists()
     assert _epochs(folder) == epochs_before
