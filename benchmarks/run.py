@@ -14,11 +14,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import big_ingest, command, curves, ingest, large_scan, many_scans, nightly, predict, train, workers
+from benchmarks import (
+    big_ingest,
+    command,
+    curves,
+    demo,
+    ingest,
+    large_scan,
+    many_scans,
+    nightly,
+    predict,
+    train,
+    workers,
+)
 from unetseg.bundle import software_versions
 
 _OUT = Path(__file__).parents[1] / "docs" / "benchmarks"
-_SECTIONS = (command, curves, ingest, big_ingest, train, predict, many_scans, nightly, large_scan, workers)
+_SECTIONS = (command, demo, curves, ingest, big_ingest, train, predict, many_scans, nightly, large_scan, workers)
 
 
 @dataclass(frozen=True)
