@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import field
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -295,15 +295,18 @@ class ModelConfig:
     ] = "sigmoid"
 
 
+_LossWeight = Annotated[float, Field(ge=0), "weighs the loss of that name"]
+
+
 @dataclass(frozen=True, config=_titled("Loss"))
 class LossConfig:
     """What training makes small: a weighted sum of losses."""
 
-    cross_entropy: Annotated[float, Field(description="Weight of weighted binary cross-entropy.", ge=0)] = 1.0
-    dice: Annotated[float, Field(description="Weight of the Dice loss.", ge=0)] = 1.0
-    focal: Annotated[float, Field(description="Weight of the focal loss.", ge=0)] = 0.0
-    tversky: Annotated[float, Field(description="Weight of the Tversky loss.", ge=0)] = 0.0
-    focal_tversky: Annotated[float, Field(description="Weight of the focal Tversky loss.", ge=0)] = 0.0
+    cross_entropy: Annotated[_LossWeight, Field(description="Weight of weighted binary cross-entropy.")] = 1.0
+    dice: Annotated[_LossWeight, Field(description="Weight of the Dice loss.")] = 1.0
+    focal: Annotated[_LossWeight, Field(description="Weight of the focal loss.")] = 0.0
+    tversky: Annotated[_LossWeight, Field(description="Weight of the Tversky loss.")] = 0.0
+    focal_tversky: Annotated[_LossWeight, Field(description="Weight of the focal Tversky loss.")] = 0.0
     focal_gamma: Annotated[float, Field(description="focal: how fast easy pixels fade.", ge=0, le=10)] = 2.0
     tversky_alpha: Annotated[
         float, Field(description="tversky, focal_tversky: weight of false positives.", ge=0, le=10)
@@ -344,9 +347,21 @@ class LossConfig:
     def _check_sum(self) -> Self:
         if self.given_class_weights and not self.cross_entropy:
             raise ValueError("given_class_weights weigh the cross-entropy, whose weight cross_entropy is 0")
-        if not any((self.cross_entropy, self.dice, self.focal, self.tversky, self.focal_tversky)):
-            raise ValueError("one of cross_entropy, dice, focal, tversky, focal_tversky must be above 0, found all 0")
+        if not any(self.weights.values()):
+            raise ValueError(f"one of {', '.join(self.weights)} must be above 0, found all 0")
         return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss, by its setting."""
+        return {name: getattr(self, name) for name in _loss_weights()}
+
+
+@lru_cache
+def _loss_weights() -> list[str]:
+    """The settings that weigh a loss, told by their type."""
+    hints = get_type_hints(LossConfig, include_extras=True)
+    return [name for name, hint in hints.items() if get_args(_LossWeight)[-1] in get_args(hint)]
 
 
 @dataclass(frozen=True, config=_titled("Augment"))

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from unetseg.class_pictures import class_pictures
 from unetseg.class_statistics import ClassStatistics, class_statistics, statistics_by_split
-from unetseg.config import IngestConfig, LossConfig
+from unetseg.config import LossConfig
 from unetseg.cutouts import IGNORED_COLOUR, central_window, draw_cutout
 from unetseg.dataset import Dataset
 from unetseg.intensities import QUANTILES
 from unetseg.intensity_check import CHART_SIZE, chart_of, intensity_histograms, intensity_rows
+from unetseg.normalise import rule_in_words
 from unetseg.ome import COLOURS
 from unetseg.pages import render
 from unetseg.scan_record import ScanRecord
@@ -121,7 +122,7 @@ def _facts(dataset: Dataset, scans: Sequence[ScanRecord]) -> list[tuple[str, str
         ("guides", ", ".join(index.guides) or "none"),
         ("size", _sizes(scans) if scans else "no scan"),
         ("pixel size", _pixel_sizes(scans) or "unknown"),
-        ("normalisation", f"{_normalisation(index.ingest)}, per scan and channel, stored as {index.ingest.dtype}"),
+        ("normalisation", f"{rule_in_words(index.ingest)}, per scan and channel, stored as {index.ingest.dtype}"),
         ("data", index.fingerprint[:12]),
     ]
 
@@ -148,20 +149,6 @@ def _pixel_sizes(scans: Sequence[ScanRecord]) -> str:
         for size, number in known.most_common()
     )
     return first_of(words, _SIZES_NAMED)
-
-
-def _normalisation(config: IngestConfig) -> str:
-    match config.normalisation:
-        case "percentile":
-            return f"percentiles {config.low_percentile:g} and {config.high_percentile:g} become 0 and 1"
-        case "fixed":
-            return f"intensities {config.fixed_low:g} and {config.fixed_high:g} become 0 and 1"
-        case "zscore":
-            return "mean and standard deviation become 0 and 1"
-        case "minmax":
-            return "least and largest intensity become 0 and 1"
-        case "none":
-            return "none"
 
 
 def _statistics(scans: Sequence[ScanRecord], classes: Sequence[str], config: LossConfig) -> dict[str, ClassStatistics]:

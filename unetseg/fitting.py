@@ -33,6 +33,9 @@ from unetseg.tensorboard_log import TensorBoardLog
 
 __all__ = ["Patches", "compile_model", "composite_loss", "fit", "scale_weights"]
 
+_LOSS_NAMES: Final = {"cross_entropy": "weighted_binary_crossentropy"}
+"""Of losses whose setting has a shorter name than the loss."""
+
 
 @dataclass(frozen=True)
 class Patches:
@@ -119,13 +122,7 @@ def compile_model(model: keras.Model, config: TrainConfig, loss: LossConfig, cla
 
 def composite_loss(config: LossConfig, class_weights: Sequence[float]) -> CompositeLoss:
     """The loss that the settings describe."""
-    weights = {
-        "weighted_binary_crossentropy": config.cross_entropy,
-        "dice": config.dice,
-        "focal": config.focal,
-        "tversky": config.tversky,
-        "focal_tversky": config.focal_tversky,
-    }
+    weights = {_LOSS_NAMES.get(setting, setting): weight for setting, weight in config.weights.items()}
     tversky = {"alpha": config.tversky_alpha, "beta": config.tversky_beta}
     options = {
         "focal": {"gamma": config.focal_gamma},

@@ -171,7 +171,7 @@ class FocalTversky(_FunctionLoss):
         super().__init__(focal_tversky, name, reduction, **options)
 
 
-# A new loss is added here, and is then known by this name everywhere.
+# A new loss is added here; a setting of this name in `LossConfig` weighs it in training.
 _TERMS: Final[dict[str, Callable[..., _FunctionLoss]]] = {
     "dice": Dice,
     "focal": Focal,
@@ -197,8 +197,8 @@ class CompositeLoss(keras.losses.Loss):  # type: ignore[misc]  # keras publishes
     themselves these count every pixel alike, and here every class.
 
     Args:
-        weights: Weight by name: ``dice``, ``focal``, ``focal_tversky``, ``tversky``,
-            ``weighted_binary_crossentropy``. What weighs 0 for all classes is not computed.
+        weights: Weight by the default name of each loss, such as ``dice`` of :class:`Dice`. What weighs 0 for all
+            classes is not computed.
         class_weights: One weight per class for the foreground of the cross-entropy, on top of ``weights``; None: 1.
         options: Arguments of single losses by name, as ``{"focal": {"gamma": 3.0}}``.
         reduction: As in every Keras loss.

@@ -6,9 +6,9 @@ numbers per channel and can be stored with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from unetseg.config import IngestConfig
 from unetseg.intensities import Collector, collector
 
-__all__ = ["ChannelScale", "denormalise", "fit_scales", "normalisation_rule", "normalise", "scale_of"]
+__all__ = [
+    "METHODS",
+    "ChannelScale",
+    "Method",
+    "denormalise",
+    "fit_scales",
+    "normalisation_rule",
+    "normalise",
+    "rule_in_words",
+    "scale_of",
+]
 
 CLIP = 8.0
 """Where the scale was fitted to the scan, intensities stay within [-CLIP, CLIP]: hot pixels must not swamp a patch."""
@@ -95,32 +105,79 @@ def denormalise(image: NDArray[np.floating], scales: Sequence[ChannelScale]) -> 
 
 def normalisation_rule(config: IngestConfig) -> dict[str, object]:
     """The settings that decide how a scan is scaled, by name; equal rules scale every scan alike."""
-    rule: dict[str, object] = {"normalisation": config.normalisation}
-    match config.normalisation:
-        case "percentile":
-            rule |= {"low_percentile": config.low_percentile, "high_percentile": config.high_percentile}
-        case "fixed":
-            rule |= {"fixed_low": config.fixed_low, "fixed_high": config.fixed_high}
-    return rule
+    settings = METHODS[config.normalisation].settings
+    return {"normalisation": config.normalisation, **{name: getattr(config, name) for name in settings}}
+
+
+def rule_in_words(config: IngestConfig) -> str:
+    """What the rule does to the intensities of a channel."""
+    return METHODS[config.normalisation].words.format(**normalisation_rule(config))
 
 
 def scale_of(channel: Collector, config: IngestConfig) -> ChannelScale:
     """The scale of one channel of which all rows were collected."""
-    match config.normalisation:
-        case "percentile":
-            low, high = channel.percentiles((config.low_percentile, config.high_percentile))
-            # A few bright spots on black: both percentiles are black, and the spots must not vanish.
-            return _between(low, high) if high > low else _between(*channel.extremes)
-        case "minmax":
-            return _between(*channel.extremes)
-        case "zscore":
-            found = channel.describe()
-            scale = 1 / found.deviation if found.deviation else 0.0
-            return ChannelScale(found.mean, scale if scale < np.inf else 0.0)
-        case "fixed":
-            return replace(_between(config.fixed_low, config.fixed_high), clip=LARGEST)
-        case "none":
-            return ChannelScale(0.0, 1.0, LARGEST)
+    return METHODS[config.normalisation].find(channel, config)
+
+
+# --------------------------------------------------------------------------- methods
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of normalisation.
+
+    Attributes:
+        find: The scale of a channel of which all rows were collected.
+        words: What it does to intensities, with places for its settings.
+        settings: Those that `find` reads: a change of one makes what was ingested out of date.
+    """
+
+    find: Callable[[Collector, IngestConfig], ChannelScale]
+    words: str
+    settings: tuple[str, ...] = ()
+
+
+def _by_percentiles(channel: Collector, config: IngestConfig) -> ChannelScale:
+    low, high = channel.percentiles((config.low_percentile, config.high_percentile))
+    # A few bright spots on black: both percentiles are black, and the spots must not vanish.
+    return _between(low, high) if high > low else _between(*channel.extremes)
+
+
+def _by_deviation(channel: Collector, config: IngestConfig) -> ChannelScale:
+    found = channel.describe()
+    scale = 1 / found.deviation if found.deviation else 0.0
+    return ChannelScale(found.mean, scale if scale < np.inf else 0.0)
+
+
+def _by_extremes(channel: Collector, config: IngestConfig) -> ChannelScale:
+    return _between(*channel.extremes)
+
+
+def _as_given(channel: Collector, config: IngestConfig) -> ChannelScale:
+    return replace(_between(config.fixed_low, config.fixed_high), clip=LARGEST)
+
+
+def _not_at_all(channel: Collector, config: IngestConfig) -> ChannelScale:
+    return ChannelScale(0.0, 1.0, LARGEST)
+
+
+# A new method is added here, and by its name in `IngestConfig`.
+METHODS: Final[Mapping[str, Method]] = {
+    "percentile": Method(
+        _by_percentiles,
+        "percentiles {low_percentile:g} and {high_percentile:g} become 0 and 1",
+        ("low_percentile", "high_percentile"),
+    ),
+    "zscore": Method(_by_deviation, "mean and standard deviation become 0 and 1"),
+    "minmax": Method(_by_extremes, "least and largest intensity become 0 and 1"),
+    "fixed": Method(
+        _as_given, "intensities {fixed_low:g} and {fixed_high:g} become 0 and 1", ("fixed_low", "fixed_high")
+    ),
+    "none": Method(_not_at_all, "none"),
+}
+
+
+# --------------------------------------------------------------------------- arithmetic
 
 
 def _affine(pixels: NDArray[np.generic], scales: Sequence[ChannelScale], dtype: str) -> NDArray[np.floating]:

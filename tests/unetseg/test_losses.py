@@ -73,6 +73,11 @@ def gradient(loss, y_true, y_pred):
     return -numpy(model.layers[0].moved)
 
 
+def test_what_every_loss_must_hold_is_asked_of_all_that_there_are():
+    assert set(FUNCTIONS) == set(CLASSES) == set(losses._TERMS)
+    assert {name: loss().name for name, loss in CLASSES.items()} == {name: name for name in CLASSES}
+
+
 # --------------------------------------------------------------------------- oracles
 
 

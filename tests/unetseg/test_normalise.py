@@ -1,3 +1,6 @@
+from dataclasses import fields, replace
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from unetseg.config import IngestConfig
-from unetseg.normalise import ChannelScale, denormalise, fit_scales, normalise
+from unetseg.normalise import (
+    METHODS,
+    ChannelScale,
+    denormalise,
+    fit_scales,
+    normalisation_rule,
+    normalise,
+    rule_in_words,
+)
 
 FEW = settings(max_examples=40, deadline=None)
 small = array_shapes(min_dims=2, max_dims=2, max_side=12)
@@ -168,3 +179,38 @@ def test_one_absurd_pixel_does_not_stop_a_scan(method):
     assert np.isfinite(found).all()
     assert found[3, 4, 0] == (1 if method == "minmax" else 8)
     assert (found[50:].std() > 0.1) == (method == "percentile")
+
+
+# --------------------------------------------------------------------------- methods
+
+
+def other(value):
+    """Another value of a setting, which is as valid."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return "float32"
+    return value + 1 if isinstance(value, int) else 0.9 * value + 0.001
+
+
+def test_the_settings_know_the_methods_that_there_are():
+    kind = get_type_hints(IngestConfig)["normalisation"]
+    assert set(METHODS) == set(get_args(kind))
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(IngestConfig) if item.name != "normalisation"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_rule_tells_of_each_setting_that_moves_the_scale_and_of_no_other(method, name):
+    config = IngestConfig(normalisation=method)
+    values = np.random.default_rng(0).gamma(2.0, 30.0, (60, 50)).astype(np.float32)
+    changed = replace(config, **{name: other(getattr(config, name))})
+    moves = fit_scales(values[..., None], config) != fit_scales(values[..., None], changed)
+    assert (normalisation_rule(config) != normalisation_rule(changed)) == moves
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_words_of_a_method_tell_its_settings(method):
+    config = IngestConfig(normalisation=method, low_percentile=1.25, high_percentile=97.5, fixed_low=3.5, fixed_high=77)
+    words, rule = rule_in_words(config), normalisation_rule(config)
+    assert all(f"{rule[name]:g}" in words for name in METHODS[method].settings)
+    assert "{" not in words

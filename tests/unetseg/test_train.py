@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from unetseg import attempt as attempts
-from unetseg import bundle, fitting
+from unetseg import bundle, fitting, losses
 from unetseg.bundle import load_bundle
 from unetseg.checkpoint import FitOutcome
+from unetseg.class_statistics import class_weights
 from unetseg.config import LossConfig, ModelConfig, TrainConfig
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.engines import load_network, open_engine
@@ -456,6 +457,19 @@ def test_loss_settings_reach_the_loss(changed: dict[str, float], path: tuple[str
     for key in path:
         found = found[key]
     assert found == expected
+
+
+def test_a_setting_weighs_each_loss_that_there_is():
+    assert set(composite_loss(LossConfig(), [1.0]).get_config()["weights"]) == set(losses._TERMS)
+
+
+def test_given_class_weights_reach_the_cross_entropy():
+    fractions, config = np.array([0.1, 0.4]), LossConfig(given_class_weights=(3.0, 0.5))
+    weights = class_weights(fractions, config)
+    assert composite_loss(config, weights).get_config()["class_weights"] == [3.0, 0.5]
+    assert class_weights(fractions, LossConfig()) != weights
+    with pytest.raises(UsageError, match=r"given_class_weights: must be one weight for each of 3 classes, found \[3.0"):
+        class_weights(np.array([0.1, 0.4, 0.2]), config)
 
 
 def test_outputs_share_the_loss_by_halves_or_as_told():
