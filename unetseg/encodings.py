@@ -15,18 +15,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.config import ClassSource
+from unetseg.config import ClassSource, MaskEncoding
 from unetseg.errors import BadFileError, UsageError
 
-__all__ = ["Values", "check_claimed", "claimed_values", "claims", "is_soft", "pixel_codes", "unclaimed"]
+__all__ = ["Values", "check_claimed", "claimed_values", "claims", "pixel_codes", "unclaimed"]
 
-_WITHOUT_VALUES = ("binary", "instances", "objects")
-_FORMS = {  # how a value is written, and an example
+_FORMS = {  # of encodings whose classes claim values: how one is written, and an example
     "labels": (r"-?[0-9]{1,19}", "'3'"),
     "colours": (r"#[0-9A-Fa-f]{6}", "'#ff0000'"),
     "pages": (r"[0-9]{1,9}", "'0' for the first page"),
@@ -52,7 +51,7 @@ def claimed_values(source: ClassSource) -> list[int]:
     Raises:
         UsageError: when values are needed and missing, or one cannot be read.
     """
-    if source.encoding in _WITHOUT_VALUES:
+    if source.encoding not in _FORMS:
         return []
     if not source.values:
         raise UsageError(f"class {source.name!r}: encoding {source.encoding!r} needs values; list them")
@@ -106,26 +105,21 @@ class Values:
         return {format(code, form): count for code, count in found}
 
 
-def claims(source: ClassSource, values: Values) -> NDArray[np.bool_]:
-    """Which codes of a mask belong to a class, ``(n,)``.
+def claims(source: ClassSource, values: Values) -> tuple[NDArray[np.bool_], bool]:
+    """Which codes of a mask belong to a class, ``(n,)``; and whether it has greys, which are cut at half of white.
 
     Raises:
         BadFileError: when the codes cannot be of the class's encoding.
     """
     match source.encoding:
         case "binary" | "objects" | "pages":
-            return _above_half(source, values)[0]
+            return _above_half(source, values)
         case "instances":
-            return np.asarray(values.codes != 0)
+            return np.asarray(values.codes != 0), False
         case "bits":
-            return np.asarray((_bit_fields(values) & _bit_mask([source])) != 0)
-        case _:
-            return np.asarray(np.isin(values.codes, claimed_values(source)))
-
-
-def is_soft(source: ClassSource, values: Values) -> bool:
-    """Whether a binary mask has greys, which are cut at half of white."""
-    return source.encoding in ("binary", "objects", "pages") and _above_half(source, values)[1]
+            return np.asarray((_bit_fields(values) & _bit_mask([source])) != 0), False
+        case "labels" | "colours":
+            return np.asarray(np.isin(values.codes, claimed_values(source))), False
 
 
 def check_claimed(sources: Sequence[ClassSource], values: Values) -> None:
@@ -134,17 +128,26 @@ def check_claimed(sources: Sequence[ClassSource], values: Values) -> None:
     Raises:
         BadFileError: listing those that nobody claims.
     """
-    encoding = sources[0].encoding
-    if encoding == "bits":
-        _check_bits(sources, values)
-    elif encoding in ("labels", "colours"):
-        # 0 (black) is background unless a class claims it.
-        claimed = {0}.union(*(claimed_values(source) for source in sources))
-        rest = ~np.isin(values.codes, list(claimed))
-        if rest.any():
-            form = "#08x" if encoding == "colours" else "d"
-            names = {name.replace("0x", "#"): n for name, n in values.listed(rest, form).items()}
-            raise unclaimed(values.path, "values", names)
+    match sources[0].encoding:
+        case "bits":
+            _check_bits(sources, values)
+        case "labels":
+            _check_values(sources, values, "d")
+        case "colours":
+            _check_values(sources, values, "#08x")
+        case "binary" | "objects" | "pages" | "instances":  # nobody need claim what is not marked
+            return
+        case unknown:
+            assert_never(unknown)
+
+
+def _check_values(sources: Sequence[ClassSource], values: Values, form: str) -> None:
+    # 0 (black) is background unless a class claims it.
+    claimed = {0}.union(*(claimed_values(source) for source in sources))
+    rest = ~np.isin(values.codes, list(claimed))
+    if rest.any():
+        names = {name.replace("0x", "#"): n for name, n in values.listed(rest, form).items()}
+        raise unclaimed(values.path, "values", names)
 
 
 def _above_half(source: ClassSource, values: Values) -> tuple[NDArray[np.bool_], bool]:
@@ -207,7 +210,7 @@ def _bit_mask(sources: Sequence[ClassSource]) -> np.uint64:
 # --------------------------------------------------------------------------- codes
 
 
-def pixel_codes(pixels: NDArray[Any], encoding: str, path: Path) -> NDArray[np.integer[Any]]:
+def pixel_codes(pixels: NDArray[Any], encoding: MaskEncoding, path: Path) -> NDArray[np.integer[Any]]:
     """One number per pixel: the label, bit field or grey, or the colour as ``0xrrggbb``.
 
     Args:
@@ -228,12 +231,10 @@ def pixel_codes(pixels: NDArray[Any], encoding: str, path: Path) -> NDArray[np.i
             return _colour_codes(pixels, path)
         case "labels" | "bits":
             return _label_codes(pixels, encoding, path)
-        case _ if pixels.shape[-1] == 1:
-            return np.asarray(pixels[..., 0])
-        case "instances":
+        case "instances" if pixels.shape[-1] > 1:
             return np.asarray((pixels != 0).any(axis=-1).view(np.uint8))
-        case _:
-            return np.asarray(pixels.max(axis=-1))
+        case "binary" | "objects" | "pages" | "instances":
+            return np.asarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels.max(axis=-1))
 
 
 def _label_codes(pixels: NDArray[Any], encoding: str, path: Path) -> NDArray[np.integer[Any]]:

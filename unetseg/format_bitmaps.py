@@ -114,8 +114,8 @@ def _opener(name: str) -> Callable[[Path], AbstractContextManager[_Bitmap]]:
 
 
 BITMAPS = (
-    Format("PNG", _starts(b"\x89PNG\r\n\x1a\n"), _open_png),
-    Format("JPEG", _starts(b"\xff\xd8\xff"), _opener("JPEG")),
-    Format("BMP", _starts(b"BM"), _opener("BMP")),
-    Format("GIF", _starts(b"GIF8"), _opener("GIF")),
+    Format("PNG", (".png",), _starts(b"\x89PNG\r\n\x1a\n"), _open_png),
+    Format("JPEG", (".jpg", ".jpeg"), _starts(b"\xff\xd8\xff"), _opener("JPEG")),
+    Format("BMP", (".bmp",), _starts(b"BM"), _opener("BMP")),
+    Format("GIF", (".gif",), _starts(b"GIF8"), _opener("GIF")),
 )

@@ -137,4 +137,4 @@ def _open(path: Path) -> Iterator[_Dicom]:
     yield _Dicom(path, pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS))
 
 
-DICOM = Format("DICOM", lambda head: head[128:132] == b"DICM", _open)
+DICOM = Format("DICOM", (".dcm", ".dicom", ".ima"), lambda head: head[128:132] == b"DICM", _open)

@@ -118,4 +118,6 @@ def _open(path: Path) -> Iterator[_Jpeg2000]:
     yield _Jpeg2000(path, head, boxes)
 
 
-JPEG2000 = Format("JPEG 2000", lambda head: head.startswith((_JP2, _CODESTREAM)), _open)
+JPEG2000 = Format(
+    "JPEG 2000", (".jp2", ".j2k", ".j2c", ".jpx"), lambda head: head.startswith((_JP2, _CODESTREAM)), _open
+)

@@ -169,4 +169,4 @@ def _starts(head: bytes) -> bool:
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
-NIFTI = Format("NIfTI", _starts, _open)
+NIFTI = Format("NIfTI", (".nii.gz", ".nii"), _starts, _open)

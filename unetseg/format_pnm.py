@@ -105,4 +105,4 @@ def _open(path: Path) -> Iterator[_Pnm]:
         yield _Pnm(path, file.read(_HEADER_BYTES))
 
 
-PNM = Format("PNM", lambda head: bool(_MAGIC.match(head)), _open)
+PNM = Format("PNM", (".pbm", ".pgm", ".ppm", ".pnm"), lambda head: bool(_MAGIC.match(head)), _open)

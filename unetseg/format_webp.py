@@ -66,4 +66,4 @@ def _starts(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-WEBP = Format("WebP", _starts, _open)
+WEBP = Format("WebP", (".webp",), _starts, _open)

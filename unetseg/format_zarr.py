@@ -263,4 +263,4 @@ def _pixel_size(image: dict[str, Any], axes: str) -> tuple[float, float] | None:
     return (sizes[0], sizes[1]) if all(0 < size < math.inf for size in sizes) else None
 
 
-ZARR = Format("Zarr", lambda head: False, _open)
+ZARR = Format("Zarr", (".ome.zarr", ZARR_SUFFIX), lambda head: False, _open)

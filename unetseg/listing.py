@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from unetseg.format_zarr import ZARR_SUFFIX
+from unetseg.format_zarr import ZARR, ZARR_SUFFIX
+from unetseg.formats import FORMATS
 from unetseg.storage import find, is_remote
 
 __all__ = ["ALL_FILES", "SUFFIXES", "image_files", "is_image_folder", "is_wanted", "matches", "name_of"]
@@ -21,15 +22,7 @@ __all__ = ["ALL_FILES", "SUFFIXES", "image_files", "is_image_folder", "is_wanted
 ALL_FILES = "**/*"
 _SPECIAL, _ESCAPED = r"([\\^\[&~|])", r"\\\1"  # letters that mean something between brackets of an expression
 
-SUFFIXES = (
-    *(".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs"),
-    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"),
-    *(".pbm", ".pgm", ".ppm", ".pnm"),
-    *(".jp2", ".j2k", ".j2c", ".jpx"),
-    *(".dcm", ".dicom", ".ima"),
-    *(".nii.gz", ".nii"),
-    *(".ome.zarr", ZARR_SUFFIX),
-)
+SUFFIXES = tuple(suffix for form in (*FORMATS, ZARR) for suffix in form.suffixes)
 
 _SUFFIX = re.compile(rf"(?:{'|'.join(map(re.escape, SUFFIXES))})\Z")
 

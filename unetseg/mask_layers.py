@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.config import ClassSource
+from unetseg.config import ClassSource, MaskEncoding
 from unetseg.counting import count_values
-from unetseg.encodings import Values, check_claimed, claimed_values, claims, is_soft, pixel_codes, unclaimed
+from unetseg.encodings import Values, check_claimed, claimed_values, claims, pixel_codes, unclaimed
 from unetseg.errors import BadFileError
 from unetseg.formats import OpenPlane, open_plane, plane_count
 from unetseg.patterns import find_objects
@@ -182,13 +183,16 @@ def _open_layer(
     values = _survey(path, plane, encoding)
     check_claimed(sources, values)
     bits = np.zeros(len(values.codes), frame.dtype)
+    soft = list[str]()
     for source in sources:
-        bits[claims(source, values)] |= frame.dtype.type(frame.bit(source))
-    soft = tuple(source.name for source in sources if is_soft(source, values))
-    return _Coded(plane, lambda pixels: pixel_codes(pixels, encoding, path), _table(values, bits), frame.shape, soft)
+        claimed, is_soft = claims(source, values)
+        bits[claimed] |= frame.dtype.type(frame.bit(source))
+        soft += [source.name] if is_soft else []
+    codes = partial(pixel_codes, encoding=encoding, path=path)
+    return _Coded(plane, codes, _table(values, bits), frame.shape, tuple(soft))
 
 
-def _survey(path: Path, plane: OpenPlane, encoding: str) -> Values:
+def _survey(path: Path, plane: OpenPlane, encoding: MaskEncoding) -> Values:
     """The codes of a whole plane."""
     header = plane.header
     step = max(1, _BAND_PIXELS // header.width)

@@ -103,11 +103,13 @@ class Format:
 
     Attributes:
         name: As people call it.
+        suffixes: How names of such files end, in small letters; the longest first of those that end alike.
         starts: Whether a file with these first bytes (4096 of them, fewer in a short file) is of this format.
         open: The planes of such a file.
     """
 
     name: str
+    suffixes: tuple[str, ...]
     starts: Callable[[bytes], bool]
     open: Callable[[Path], AbstractContextManager[Planes]]
 

@@ -171,7 +171,7 @@ def recognise_pages(pages: Sequence[Sequence[tuple[Path, NDArray[Any]]]]) -> Fou
 # --------------------------------------------------------------------------- counting
 
 
-def _sample(pixels: NDArray[Any], encoding: str, path: Path) -> _Sample:
+def _sample(pixels: NDArray[Any], encoding: MaskEncoding, path: Path) -> _Sample:
     pixels = pixels[:_LARGEST_SIDE, :_LARGEST_SIDE]
     if pixels.dtype == np.bool_:  # bilevel files lie beside grey ones of the same class: white is white
         pixels = pixels.astype(np.uint8) * np.uint8(255)

@@ -310,4 +310,4 @@ def _open(path: Path) -> Iterator[_Tiff]:
         yield _Tiff(path, file)
 
 
-TIFF = Format("TIFF", lambda head: head[:4] in _STARTS, _open)
+TIFF = Format("TIFF", (".ome.tif", ".ome.tiff", ".tif", ".tiff", ".svs"), lambda head: head[:4] in _STARTS, _open)
