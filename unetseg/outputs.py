@@ -1,7 +1,7 @@
 """Outputs of prediction: one file per scan, in a format that other tools open.
 
-A new format is one class: a suffix and the methods of `Format`, and one line in `FORMATS`. What the values mean is a
-`unetseg.output_kinds.Kind`, which all formats know.
+A new format is one class, a suffix and the methods of `Format`; one line in `FORMATS`; and its name in
+`PredictConfig.format`. What the values mean is a `unetseg.output_kinds.Kind`, which all formats know.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Format(Protocol):
         Args:
             path: of the file.
             kind: what the values mean.
-            step: every how many pixels one is read; of a large scan, only of the smaller level that has them.
+            step: every how many pixels one is read; of a large scan, only of the smaller level that has them
+                (`pick_level` and `thinned` of `unetseg.pyramid`).
             page: which one of a stack.
         """
         ...

@@ -15,12 +15,12 @@ from scipy import ndimage
 from tests.drills.small_disk import ROOMY, Disk
 from tests.faults import Injected
 from unetseg.json_files import read_json
+from unetseg.outputs import FORMATS
 from unetseg.synth import write_eyes
 
 pytestmark = pytest.mark.drill
 
 SMALL = 40
-FORMATS = ["ome-zarr", "tiff"]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_many_small_scans(
     form: str,
     small: Path,
@@ -63,7 +63,7 @@ def test_many_small_scans(
     assert any(0 < count < SMALL for count in done)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_a_large_scan_in_bands(
     form: str,
     large: Path,

@@ -32,7 +32,7 @@ def reckoned(layout: Layout, *, blank: bool) -> tuple[int, int, int]:
     return size, folders, sum(part.count for part in there)
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 @pytest.mark.parametrize("kind", [MASKS, LABELS, OBJECTS, PROBABILITIES], ids=lambda kind: kind.name)
 @pytest.mark.parametrize(
     ("sides", "pages", "pixel_size"),
@@ -70,7 +70,7 @@ def test_an_output_takes_what_its_layout_says(
         assert sum(part.count * part.pixels.get(level, 0) for part in layout.parts) == pytest.approx(pixels[level])
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 @pytest.mark.parametrize("blank", [True, False], ids=["blank", "marked"])
 def test_an_output_that_was_written_in_bands_takes_what_its_layout_says(form: str, blank: bool, tmp_path: Path):
     store, shape = FORMATS[form], (3, 2100, 4200)

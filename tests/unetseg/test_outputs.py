@@ -1,5 +1,6 @@
 import hashlib
 import xml.etree.ElementTree as ElementTree
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Label, Reader
 from ome_zarr_models.v05 import Image, ImageLabel
 
+from unetseg.config import PredictConfig
 from unetseg.errors import UsageError
 from unetseg.ome import COLOURS
 from unetseg.outputs import FORMATS, LABELS, MASKS, OBJECTS, PROBABILITIES
@@ -82,6 +84,10 @@ def largest_of_blocks(planes, factor):
 
 
 # --------------------------------------------------------------------------- formats
+
+
+def test_the_settings_know_the_formats_that_there_are():
+    assert set(get_args(get_type_hints(PredictConfig)["format"])) == set(FORMATS)
 
 
 @BOTH
@@ -273,14 +279,21 @@ def test_planes_that_are_not_in_memory_are_read_in_bands(tmp_path, form, kind):
 
 
 def stored_levels(form, path):
-    """As ome-zarr-py and tifffile find them, with an axis of classes."""
-    if form == "ome-zarr":
-        (node,) = Reader(parse_url(path))()
-        levels = [np.asarray(level) for level in node.data]
-    else:
-        with tifffile.TiffFile(path) as tiff:
-            levels = [level.asarray() for level in tiff.series[0].levels]
-    return [level.reshape(-1, *level.shape[-2:]) for level in levels]
+    """As other people's readers find them, with an axis of classes."""
+    return [level.reshape(-1, *level.shape[-2:]) for level in READ_BY_OTHERS[form](path)]
+
+
+def by_ome_zarr(path):
+    (node,) = Reader(parse_url(path))()
+    return [np.asarray(level) for level in node.data]
+
+
+def by_tifffile(path):
+    with tifffile.TiffFile(path) as tiff:
+        return [level.asarray() for level in tiff.series[0].levels]
+
+
+READ_BY_OTHERS = {"ome-zarr": by_ome_zarr, "tiff": by_tifffile}
 
 
 @BOTH

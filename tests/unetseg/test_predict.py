@@ -49,7 +49,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_outputs_have_the_size_of_their_scans_and_keep_names_and_folders(
     form: str, trained: Project, scans: Path, tmp_path: Path
 ):

@@ -65,7 +65,7 @@ def test_the_scan_says_something_about_bands(whole: Path):
     assert 0 < masks.mean() < 1
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 @pytest.mark.usefixtures("in_bands")
 def test_bands_give_the_same_outputs_and_the_same_table(
     trained: Project, large: Path, whole: Path, tmp_path: Path, form: str

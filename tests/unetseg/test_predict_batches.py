@@ -25,6 +25,7 @@ from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
 from unetseg.json_files import read_json, write_json
 from unetseg.object_table import ObjectRow
+from unetseg.outputs import FORMATS
 from unetseg.parallel import Workers
 from unetseg.plane_counts import PlaneCounts
 from unetseg.predict import PredictResult, finish, open_prediction, predict
@@ -262,7 +263,7 @@ CALLS = [
 @pytest.mark.parametrize(
     ("form", "name", "at"),
     [
-        *((form, name, at) for form in ("ome-zarr", "tiff") for name, at in CALLS),
+        *((form, name, at) for form in sorted(FORMATS) for name, at in CALLS),
         *(("ome-zarr", "open", at) for at in (0, 4, 17)),  # an image has several of them
     ],
 )

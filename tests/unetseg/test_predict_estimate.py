@@ -22,6 +22,7 @@ from unetseg.errors import BadFileError
 from unetseg.formats import OpenPlane
 from unetseg.inference import predict_band
 from unetseg.memory import network_memory
+from unetseg.outputs import FORMATS
 from unetseg.predict import predict
 from unetseg.predict_capacity import Capacity
 from unetseg.predict_estimate import estimate
@@ -54,7 +55,7 @@ def taken(out: Path) -> int:
     return disk_at(out).taken(out)
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 @pytest.mark.parametrize(
     ("sides", "tile", "large"),
     [
@@ -82,7 +83,7 @@ def test_disk_is_estimated_within_20_percent(
     assert found.disk_bytes == pytest.approx(taken(out), rel=0.2)
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 @pytest.mark.parametrize(
     ("sides", "tile", "large"),
     [

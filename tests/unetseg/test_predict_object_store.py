@@ -13,6 +13,7 @@ import tifffile
 from unetseg import predict_bands, predict_scan, scan_rows, scratch
 from unetseg.config import PredictConfig
 from unetseg.errors import UsageError
+from unetseg.outputs import FORMATS
 from unetseg.predict import PredictResult, predict
 from unetseg.predict_estimate import estimate
 from unetseg.project import Project
@@ -65,7 +66,7 @@ def outputs(out: Path) -> dict[str, bytes]:
         }
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_outputs_in_a_store_are_those_on_a_disk(trained: Project, scans: Path, bucket: Path, tmp_path: Path, form: str):
     config = replace(ALL, format=form)
     run(trained, scans, tmp_path / "out", config)

@@ -65,7 +65,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_a_stack_comes_back_as_one_file_whose_pages_are_what_they_are_alone(
     trained: Project, scans: Path, pages: np.ndarray, tmp_path: Path, form: str
 ):
@@ -188,7 +188,7 @@ def test_pages_that_differ_in_size_stay_outputs_of_their_own_and_that_is_said(
     assert "vol.p000" in result.gallery.read_text()
 
 
-@pytest.mark.parametrize("form", ["ome-zarr", "tiff"])
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_large_pages_are_segmented_in_bands(
     trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ):
