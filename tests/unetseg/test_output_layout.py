@@ -20,7 +20,7 @@ def written(path: Path) -> tuple[int, int, int]:
     """Bytes of all files, how many folders, and how many files with pixels."""
     found = [path, *path.rglob("*")]
     files = [item for item in found if item.is_file()]
-    pixels = [item for item in files if item.name != "zarr.json"]
+    pixels = [item for item in files if item.suffix != ".json"]
     return sum(item.stat().st_size for item in files), sum(item.is_dir() for item in found), len(pixels)
 
 
