@@ -1,20 +1,26 @@
-"""What a killed training goes on from: weights, optimiser and random states after the last whole epoch."""
+"""What a killed training goes on from: weights, optimiser and random states after the last whole epoch.
+
+As plain arrays, in the order of the network's variables. Not as HDF5, which Keras writes: on a full disk it ends the
+process now and then, and else keeps the file open, so that its space is not free.
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from unetseg.config import TrainConfig
 from unetseg.history import Row
 from unetseg.json_files import read_json, write_json
 from unetseg.storage import write_folder
 
-__all__ = ["Checkpoint", "FitOutcome", "seconds_allowed"]
+__all__ = ["Checkpoint", "FitOutcome", "save_values", "seconds_allowed"]
 
 _SECONDS_PER_MINUTE = 60
 
@@ -63,9 +69,9 @@ class Checkpoint:
 
     ::
 
-        last.weights.h5     the network, its random generators and the optimiser after the last epoch
-        best.weights.h5     the network of the best epoch
-        outcome.json        the history so far
+        last.npz        the network, its random generators and the optimiser after the last epoch
+        best.npz        the network of the best epoch
+        outcome.json    the history so far
 
     Args:
         folder: of this training.
@@ -73,7 +79,7 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._last, self._best = folder / "last.weights.h5", folder / "best.weights.h5"
+        self._last, self._best = folder / "last.npz", folder / "best.npz"
 
     def save(self, model: keras.Model, outcome: FitOutcome, save_best: Callable[[Path], None] | None) -> None:
         """Write all of it.
@@ -84,7 +90,7 @@ class Checkpoint:
             save_best: writes the best weights to a path, where this epoch is the best; None keeps the ones before.
         """
         with write_folder(self.folder) as folder:
-            model.save_weights(folder / self._last.name)
+            save_values(folder / self._last.name, _all_variables(model))
             if save_best:
                 save_best(folder / self._best.name)
             else:
@@ -97,15 +103,35 @@ class Checkpoint:
         Args:
             model: compiled.
         """
-        if not (self.folder / "outcome.json").exists():
+        if not self._last.exists():  # nor in checkpoints of before, which had HDF5
             return FitOutcome()
         model.optimizer.build(model.trainable_variables)
-        model.load_weights(self._last)
+        _load_values(self._last, _all_variables(model))
         return FitOutcome(**read_json(self.folder / "outcome.json"))
 
     def load_best(self, model: keras.Model) -> None:
         """Put the best weights into the model."""
-        model.load_weights(self._best)
+        _load_values(self._best, model.variables)
+
+
+def save_values(path: Path, variables: Iterable[Any]) -> None:
+    """Write the values of a network's variables, to be read in the same order.
+
+    Args:
+        path: of the ``.npz`` file.
+        variables: Keras'.
+    """
+    np.savez(path, *[keras.ops.convert_to_numpy(variable) for variable in variables])
+
+
+def _load_values(path: Path, variables: Iterable[Any]) -> None:
+    with np.load(path, allow_pickle=False) as stored:
+        for number, variable in enumerate(variables):
+            variable.assign(stored[f"arr_{number}"])
+
+
+def _all_variables(model: keras.Model) -> list[Any]:
+    return [*model.variables, *model.optimizer.variables]
 
 
 def seconds_allowed(config: TrainConfig) -> float:

@@ -21,6 +21,7 @@ from unetseg.engines import engine_for
 from unetseg.evaluated_how import inference_record
 from unetseg.evaluation_files import write_evaluation_files
 from unetseg.evaluation_record import evaluation_record, scan_rows, threshold_rows
+from unetseg.full_disk import disk_errors_name
 from unetseg.histograms import Histograms
 from unetseg.model_card import model_card
 from unetseg.parallel import Progress, silent
@@ -138,6 +139,7 @@ def publish(
 
     Raises:
         MovedError: another one is there by now.
+        OSError: the disk is full.
     """
     for warning in joined_warnings(record["warnings"], bundle.info.classes):
         logger.warning(warning)
@@ -147,7 +149,8 @@ def publish(
     if record["data"] is None:  # the card tells of the model's own test scans
         pages["MODEL_CARD.md"] = model_card(bundle, record).encode()
     packed = {split: pack_curves(histograms, bundle.info.classes) for split, histograms in curves.items()}
-    write_evaluation_files(path, record, curves=packed, pages=pages, made_of=made_of)
+    with disk_errors_name(path):
+        write_evaluation_files(path, record, curves=packed, pages=pages, made_of=made_of)
     return EvaluateResult(
         version=bundle.version,
         scores=record["scores"],

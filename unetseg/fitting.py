@@ -17,7 +17,7 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from unetseg.checkpoint import Checkpoint, FitOutcome, seconds_allowed
+from unetseg.checkpoint import Checkpoint, FitOutcome, save_values, seconds_allowed
 from unetseg.config import LossConfig, TrainConfig
 from unetseg.dataset import Planes
 from unetseg.devices import list_devices
@@ -85,8 +85,6 @@ def _run(model: keras.Model, batches: PatchBatches, loop: _Loop, epochs: int) ->
             raise
         # TensorFlow passes on an error of its own, of which nobody could tell a lost disk from a wrong setting.
         raise batches.error from error
-    finally:
-        loop.board.close()
 
 
 def compile_model(model: keras.Model, config: TrainConfig, loss: LossConfig, class_weights: Sequence[float]) -> None:
@@ -238,7 +236,7 @@ class _Loop(keras.callbacks.Callback):  # type: ignore[misc]  # keras publishes 
 
     def _save_best(self, path: Path) -> None:
         with self._averaged():
-            self.model.save_weights(path)
+            save_values(path, self.model.variables)
 
     def _first_broken_batch(self) -> int:
         """Activations can swallow what is no number, so that the loss stays one while the weights do not."""

@@ -20,6 +20,7 @@ from unetseg.dataset import Dataset
 from unetseg.dataset_index import Index, empty_index, is_complete, is_older, known_splits, save_quarantine
 from unetseg.errors import UsageError
 from unetseg.formats import plane_count
+from unetseg.full_disk import disk_errors_name
 from unetseg.ingest_outcomes import Outcome, Outcomes
 from unetseg.ingest_scan import ScanUnit, ingest_scan
 from unetseg.masks import class_names, guide_names
@@ -133,6 +134,7 @@ def ingest(
     Raises:
         UsageError: no classes are set, two have one name, or the folder of scans is missing or empty.
         DataError: too many scans cannot be used, or too few groups remain to split.
+        OSError: the disk is full; what is stored stays.
     """
     if not class_names(project.sources.classes):
         raise UsageError("sources.classes: no class is set; run unetseg init SCANS MASKS, with the folder of masks")
@@ -140,7 +142,8 @@ def ingest(
     for folder in _folders(project):
         refresh(folder)
     # A second ingest would sweep away what the first is writing, and a training must find all scans that it began with.
-    with working(project.folder, "ingest"), nullcontext() if is_remote(project.folder) else locked(project.folder):
+    alone = nullcontext() if is_remote(project.folder) else locked(project.folder)
+    with disk_errors_name(project.folder), working(project.folder, "ingest"), alone:
         return _ingest_all(project, cluster, run_batch or partial(ingest_batch, progress=progress), only_split)
 
 

@@ -18,6 +18,7 @@ from unetseg.bundle import Bundle, load_bundle
 from unetseg.errors import BundleError, BusyError, DataError, NoScansError, UnetsegError
 from unetseg.evaluate import EvaluateResult, evaluate
 from unetseg.evaluation_files import has_pages
+from unetseg.full_disk import disk_errors_name
 from unetseg.gate import GateResult, decided, gate
 from unetseg.ingest import IngestResult, ingest
 from unetseg.old_settings import same_settings
@@ -98,11 +99,13 @@ def nightly(project: Project, steps: Steps | None = None) -> NightlyResult:
     Raises:
         UsageError: settings that do not fit, or no GPU where one is required.
         DataError: the night is done, but the folder that it was to segment could not be; the next night does.
+        OSError: the disk is full; what is done stays.
     """
     steps = steps or Steps()
     _check_gpu(project)
+    waits = project.settings.nightly.when_busy == "wait"
     try:
-        with working(project.folder, "nightly", wait=project.settings.nightly.when_busy == "wait"):
+        with disk_errors_name(project.folder), working(project.folder, "nightly", wait=waits):
             night = _bring_up_to_date(project, steps)
     except BusyError as error:
         production = read_aliases(project.models).production

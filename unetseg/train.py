@@ -17,6 +17,7 @@ from unetseg.config import Settings, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import decision_rule
 from unetseg.errors import DataError, UsageError
+from unetseg.full_disk import disk_errors_name
 from unetseg.gate_rules import class_tolerances
 from unetseg.json_files import read_json, write_json
 from unetseg.leakage import scan_marks
@@ -84,6 +85,7 @@ def train(project: Project, *, progress: Progress = silent) -> TrainResult:
     Raises:
         UsageError: there is no dataset, settings that do not fit each other, or no GPU where one is required.
         DataError: the loss became not-a-number.
+        OSError: the disk is full; what is trained so far stays.
     """
     from unetseg.devices import check_gpu
 
@@ -93,7 +95,8 @@ def train(project: Project, *, progress: Progress = silent) -> TrainResult:
             "keep the project in a local folder and leave scans and masks where they are"
         )
     check_gpu(project.settings.train.gpu)
-    with working(project.folder, "train"):  # a second one on the same data would write into the same run folder
+    # A second one on the same data would write into the same run folder.
+    with disk_errors_name(project.folder), working(project.folder, "train"):
         return _train_alone(project, progress)
 
 
