@@ -33,12 +33,13 @@ def predictions() -> None:
 @JSON
 def list_(project: str, model: str, as_json: bool) -> None:
     """Folders of outputs, and which models made what is there."""
-    from unetseg.prediction_notes import unreadable_notes
+    from unetseg.prediction_notes import read_notes
     from unetseg.predictions_redo import list_predictions
     from unetseg.project import load_project
 
     console, loaded = Console(as_json=as_json), load_project(project)
-    found = list_predictions(loaded, model=model)
+    notes = read_notes(loaded.folder)
+    found = list_predictions(loaded, model=model, notes=notes)
     rows = [
         [item.about.folder, item.about.out, _models(item.models)]
         + [_count(number) for number in (item.missing, item.out_of_date, item.gone)]
@@ -49,8 +50,8 @@ def list_(project: str, model: str, as_json: bool) -> None:
         if item.problem:
             forget = f"unetseg predictions forget {item.about.out} --scans {item.about.folder} --project {project}"
             console.say(f"{_named(item)}: {item.problem}{f'; to forget it: {forget}' if item.folder_gone else ''}")
-    left_out = unreadable_notes(loaded.folder)
-    finish(console, {"predictions": [_plain(item) for item in found]}, bad=left_out, unreadable_notes=left_out)
+    answer = {"predictions": [_plain(item) for item in found]}
+    finish(console, answer, bad=notes.unreadable, unreadable_notes=notes.unreadable)
 
 
 @predictions.command()

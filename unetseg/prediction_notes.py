@@ -29,7 +29,7 @@ from unetseg.predict_record import utc
 from unetseg.readers import BadFile
 from unetseg.storage import find, locate, modified, remove, text_hash
 
-__all__ = ["Remembered", "forget", "remember", "remembered", "unreadable_notes"]
+__all__ = ["Notes", "Remembered", "forget", "read_notes", "remember"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,20 @@ class Remembered:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Notes:
+    """All that a project remembers.
+
+    Attributes:
+        remembered: by folder of outputs, and of each what was done first.
+        unreadable: the notes that cannot be read, with reasons and ways out: what they tell of may have been made by
+            any model.
+    """
+
+    remembered: tuple[Remembered, ...]
+    unreadable: tuple[BadFile, ...]
+
+
 def remember(
     project: Path, folder: Path, job: Job, settings: PredictConfig, *, counts: Mapping[str, int] | None = None
 ) -> None:
@@ -90,29 +104,18 @@ def remember(
         remove(old)
 
 
-def remembered(project: Path) -> list[Remembered]:
-    """All that a project remembers, by folder of outputs, and of each what was done first.
-
-    Notes that cannot be read are left out: each is warned of, and `unreadable_notes` has them.
+def read_notes(project: Path) -> Notes:
+    """All that a project remembers; of notes that cannot be read, each is warned of.
 
     Raises:
         OSError: the folder of the notes may not be read.
     """
     notes, damaged = _notes(project)
-    for path, error in damaged.items():
-        logger.warning("%s", _left_out(project, path, error))
+    unreadable = sorted(BadFile(str(path), _left_out(project, path, error)) for path, error in damaged.items())
+    for note in unreadable:
+        logger.warning("%s", note)
     order = sorted(notes, key=lambda path: (notes[path].out, notes[path].began, modified(path)))  # began: in seconds
-    return [notes[path] for path in order]
-
-
-def unreadable_notes(project: Path) -> list[BadFile]:
-    """The notes that cannot be read, with reasons and ways out: what they tell of may have been made by any model.
-
-    Raises:
-        OSError: the folder of the notes may not be read.
-    """
-    _, damaged = _notes(project)
-    return sorted(BadFile(str(path), _left_out(project, path, error)) for path, error in damaged.items())
+    return Notes(tuple(notes[path] for path in order), tuple(unreadable))
 
 
 def forget(project: Path, out: Path, *, folder: Path | None = None) -> None:

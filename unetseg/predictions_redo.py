@@ -10,7 +10,7 @@ from itertools import groupby
 from unetseg.errors import UnetsegError
 from unetseg.parallel import Progress, silent
 from unetseg.predict import PredictResult, predict
-from unetseg.prediction_notes import remembered, unreadable_notes
+from unetseg.prediction_notes import Notes, read_notes
 from unetseg.predictions import Prediction, look_at
 from unetseg.project import Project
 from unetseg.registry import model_folder
@@ -38,21 +38,25 @@ class Redone:
     problem: str = ""
 
 
-def list_predictions(project: Project, *, model: str = "", other_than: str = "") -> list[Prediction]:
+def list_predictions(
+    project: Project, *, model: str = "", other_than: str = "", notes: Notes | None = None
+) -> list[Prediction]:
     """Where the project predicted, and which models' outputs are there now.
 
-    What notes tell of that cannot be read is not among it (see `unetseg.prediction_notes.remembered`).
+    What notes tell of that cannot be read is not among it (`unetseg.prediction_notes.Notes.unreadable`).
 
     Args:
         project: that remembers.
         model: only folders with outputs of this version.
         other_than: only folders with outputs of any other model than this version.
+        notes: what it remembers; None: read now.
 
     Raises:
         UsageError: there is no such alias.
     """
-    notes = groupby(remembered(project.folder), key=lambda about: about.out)
-    found = [item for _, group in notes for item in look_at(list(group), project.models)]
+    known = notes or read_notes(project.folder)
+    places = groupby(known.remembered, key=lambda about: about.out)
+    found = [item for _, group in places for item in look_at(list(group), project.models)]
     if model:
         found = [item for item in found if item.holds(_version(project, model))]
     if other_than:
@@ -87,8 +91,9 @@ def redo(
         UsageError: there is no such model.
     """
     bundle = model_folder(project.models, by)
-    found = list_predictions(project, model=model, other_than="" if model else bundle.name)
-    missed = [Redone("", "", None, str(note)) for note in unreadable_notes(project.folder)]
+    notes = read_notes(project.folder)
+    found = list_predictions(project, model=model, other_than="" if model else bundle.name, notes=notes)
+    missed = [Redone("", "", None, str(note)) for note in notes.unreadable]
     done = []
     for item in found:
         about = item.about

@@ -123,8 +123,8 @@ def test_a_folder_of_guides_is_below_the_folder_in_which_it_is_typed(
 @pytest.mark.server
 def test_the_flow_remembers_too(trained: Project, scans: Path, tmp_path: Path):
     from flows.predict import predict
-    from unetseg.prediction_notes import remembered
+    from unetseg.prediction_notes import read_notes
 
     predict(project=str(trained.folder), folder=str(scans), out=str(tmp_path / "out"))
-    assert [item.out for item in remembered(trained.folder)] == [str(tmp_path / "out")]
+    assert [item.out for item in read_notes(trained.folder).remembered] == [str(tmp_path / "out")]
     assert predict(project=str(trained.folder), folder=str(scans), out=str(tmp_path / "out"), overwrite=True).done == 2

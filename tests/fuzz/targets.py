@@ -149,15 +149,14 @@ def record(folder: Path) -> None:
     from unetseg.dataset import open_dataset
     from unetseg.dataset_index import Index, is_older, known_splits
     from unetseg.errors import DataError
-    from unetseg.prediction_notes import remembered, unreadable_notes
+    from unetseg.prediction_notes import read_notes
     from unetseg.registry import history, model_folder, versions
 
     unetseg.aliases.versions_named(unetseg.aliases.read_aliases(folder / "models"))
     history(folder / "models")
     for name in versions(folder / "models"):
         same(model_folder(folder / "models", name).parent == folder / "models", "model elsewhere")
-    remembered(folder)
-    unreadable_notes(folder)
+    read_notes(folder)
     is_older(folder / "dataset.zarr")
     known_splits(folder / "dataset.zarr")
     if Index.load(folder / "dataset.zarr"):

@@ -13,7 +13,7 @@ from unetseg.errors import UsageError
 from unetseg.json_files import read_json, write_json
 from unetseg.predict import predict
 from unetseg.predict_job import make_job
-from unetseg.prediction_notes import forget, remember, remembered, unreadable_notes
+from unetseg.prediction_notes import Notes, forget, read_notes, remember
 from unetseg.project import Project
 from unetseg.storage import text_hash
 
@@ -38,7 +38,7 @@ def note(project: Project, scans: Path, out: Path) -> None:
 def test_a_prediction_is_remembered_with_model_settings_and_counts(trained: Project, scans: Path, tmp_path: Path):
     run(trained, scans, tmp_path / "out", format="tiff", workers=2)
     run(trained, scans, tmp_path / "out", format="tiff", workers=2)
-    (found,) = remembered(trained.folder)
+    (found,) = read_notes(trained.folder).remembered
     assert (found.folder, found.out, found.model) == (str(scans), str(tmp_path / "out"), "0001")
     assert found.digest == load_bundle(trained.models / "0001").digest
     assert found.settings == PredictConfig(format="tiff", workers=2)
@@ -47,7 +47,7 @@ def test_a_prediction_is_remembered_with_model_settings_and_counts(trained: Proj
 
 def test_a_prediction_without_a_project_is_remembered_nowhere(trained: Project, scans: Path, tmp_path: Path):
     predict(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
-    assert remembered(trained.folder) == []
+    assert read_notes(trained.folder).remembered == ()
 
 
 def test_one_that_was_killed_is_remembered_without_counts(
@@ -59,7 +59,7 @@ def test_one_that_was_killed_is_remembered_without_counts(
     monkeypatch.setattr("unetseg.predict.segment_batch", killed)
     with pytest.raises(KeyboardInterrupt):
         run(trained, scans, tmp_path / "out")
-    assert [item.counts for item in remembered(trained.folder)] == [{}]
+    assert [item.counts for item in read_notes(trained.folder).remembered] == [{}]
 
 
 @pytest.mark.parametrize("place", ["folder", "store"])
@@ -70,11 +70,11 @@ def test_notes_are_kept_on_disks_and_in_object_stores(
     for name in ("b", "a"):
         job = make_job(load_bundle(trained.models / "0001"), tmp_path / name, PredictConfig(tile=512))
         remember(project, scans, job, PredictConfig(tile=512), counts={"done": 3})
-    assert [(item.out, item.settings.tile) for item in remembered(project)] == [
+    assert [(item.out, item.settings.tile) for item in read_notes(project).remembered] == [
         (str(tmp_path / "a"), 512), (str(tmp_path / "b"), 512)
     ]  # fmt: skip
     forget(project, tmp_path / "a")
-    assert [item.out for item in remembered(project)] == [str(tmp_path / "b")]
+    assert [item.out for item in read_notes(project).remembered] == [str(tmp_path / "b")]
     with pytest.raises(UsageError, match=f"there are: {scans} -> {tmp_path / 'b'}"):
         forget(project, tmp_path / "a")
 
@@ -96,8 +96,8 @@ def test_a_note_that_cannot_be_read_hides_no_other_and_is_told_with_a_way_out(
     note(trained, scans, tmp_path / "out")
     path = trained.folder / "predictions" / "a.json"
     path.write_text(content) if content else path.mkdir()
-    assert [item.out for item in remembered(trained.folder)] == [str(tmp_path / "out")]
-    (left_out,) = unreadable_notes(trained.folder)
+    assert [item.out for item in read_notes(trained.folder).remembered] == [str(tmp_path / "out")]
+    (left_out,) = read_notes(trained.folder).unreadable
     assert str(left_out) in caplog.text
     assert (left_out.path, words in left_out.reason) == (str(path), True)
     command = f"unetseg predictions forget {path} --project {trained.folder}"
@@ -108,7 +108,7 @@ def test_a_note_that_cannot_be_read_hides_no_other_and_is_told_with_a_way_out(
         with pytest.raises(UsageError, match="no prediction"):
             forget(trained.folder, path)
     assert path.exists() != forgotten
-    assert [item.out for item in remembered(trained.folder)] == [str(tmp_path / "out")]
+    assert [item.out for item in read_notes(trained.folder).remembered] == [str(tmp_path / "out")]
 
 
 def test_a_damaged_note_hinders_no_other_and_one_of_version_1_goes_by_its_name(
@@ -134,10 +134,10 @@ def test_a_damaged_note_hinders_no_other_and_one_of_version_1_goes_by_its_name(
 
 def test_notes_that_may_not_be_read_are_not_taken_for_none(tmp_path: Path, refuse: Callable[[Path], None]):
     (tmp_path / "predictions").mkdir()
-    assert remembered(tmp_path) == []
+    assert read_notes(tmp_path) == Notes((), ())
     refuse(tmp_path / "predictions")
     with pytest.raises(PermissionError):
-        remembered(tmp_path)
+        read_notes(tmp_path)
 
 
 def test_all_of_a_folder_of_outputs_is_forgotten_or_what_one_folder_of_scans_gave(
@@ -148,10 +148,12 @@ def test_all_of_a_folder_of_outputs_is_forgotten_or_what_one_folder_of_scans_gav
         note(trained, folder, tmp_path / out)
     forget(trained.folder, tmp_path / "b", folder=scans)
     forget(trained.folder, tmp_path / "a", folder=other)
-    assert [(item.folder, item.out) for item in remembered(trained.folder)] == [(str(scans), str(tmp_path / "a"))]
+    assert [(item.folder, item.out) for item in read_notes(trained.folder).remembered] == [
+        (str(scans), str(tmp_path / "a"))
+    ]
     note(trained, other, tmp_path / "a")
     forget(trained.folder, tmp_path / "a")
-    assert remembered(trained.folder) == []
+    assert read_notes(trained.folder).remembered == ()
 
 
 def test_a_note_of_version_1_is_read_until_its_folder_is_predicted_again(trained: Project, scans: Path, tmp_path: Path):
@@ -162,7 +164,7 @@ def test_a_note_of_version_1_is_read_until_its_folder_is_predicted_again(trained
     write_json(old, read_json(path) | {"schema_version": 1})
     path.unlink()
     note(trained, other, out)
-    assert [item.folder for item in remembered(trained.folder)] == [str(scans), str(other)]
+    assert [item.folder for item in read_notes(trained.folder).remembered] == [str(scans), str(other)]
     note(trained, scans, out)
-    assert sorted(item.folder for item in remembered(trained.folder)) == [str(other), str(scans)]
+    assert sorted(item.folder for item in read_notes(trained.folder).remembered) == [str(other), str(scans)]
     assert not old.exists()

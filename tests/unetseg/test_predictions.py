@@ -19,7 +19,7 @@ from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
 from unetseg.json_files import read_json, write_json
 from unetseg.predict import predict
-from unetseg.prediction_notes import remembered
+from unetseg.prediction_notes import read_notes
 from unetseg.predictions import look_at
 from unetseg.predictions_redo import list_predictions, redo
 from unetseg.project import Project, load_project
@@ -395,6 +395,6 @@ def text(path: Path) -> str:
 
 def test_the_same_is_looked_at_as_the_command_would(trained: Project, scans: Path, tmp_path: Path):
     run(trained, scans, tmp_path / "out", exclude="s02*")
-    (about,) = remembered(trained.folder)
+    (about,) = read_notes(trained.folder).remembered
     (found,) = look_at([about], trained.models)
     assert (found.models, found.missing, found.out_of_date) == ({"0001": 2}, 0, 0)
