@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,7 @@ from unetseg.pyramid import halve, level_count, pick_level, thinned
 from unetseg.readers import ScanRef
 from unetseg.scan_ranks import rank_scans
 
-__all__ = ["gallery_bytes"]
+__all__ = ["PageRates", "measure_page", "page_bytes"]
 
 _SECONDS: Final = 3.0  # no further picture is begun later
 _LEAST: Final = 4  # pictures of scans that come first, so that no single one counts
@@ -35,8 +36,35 @@ _LEAST: Final = 4  # pictures of scans that come first, so that no single one co
 Found = Sequence[tuple[Piece, Segmented]]
 
 
-def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found, *, read_seconds: float) -> float:
-    """Bytes of the page.
+@dataclass(frozen=True)
+class PageRates:
+    """What the page takes.
+
+    Attributes:
+        bare: bytes without pictures.
+        picture: bytes that one picture adds, on average.
+        scans: that may have one; a stack is one.
+    """
+
+    bare: float
+    picture: float
+    scans: int
+
+
+def page_bytes(kinds: Sequence[PageRates]) -> float:
+    """Bytes of the one page of a prediction, whose scans are of some kinds; each has its share of the pictures.
+
+    Args:
+        kinds: what was measured of each kind, such as scans and stacks; none: there is no page.
+    """
+    total = sum(kind.scans for kind in kinds)
+    shown = min(total, PICTURES)
+    pictures = sum(shown * kind.scans / total * kind.picture for kind in kinds)
+    return max((kind.bare for kind in kinds), default=0.0) + pictures
+
+
+def measure_page(folder: Path, job: Job, works: Sequence[Work], found: Found, *, read_seconds: float) -> PageRates:
+    """Draw some pictures.
 
     Args:
         folder: for what is written.
@@ -53,8 +81,8 @@ def gallery_bytes(folder: Path, job: Job, works: Sequence[Work], found: Found, *
     due = (item for item in enumerate(chosen) if item[0] == 0 or time.monotonic() < until)
     drawn = run_units(partial(_drawn_bytes, folder, model, masks), due)
     sizes = [size - bare for _, size in drawn if isinstance(size, int)]
-    count = min(len({work.ref.stack for work in works}), PICTURES)
-    return bare + (count * float(np.mean(sizes)) if sizes else 0.0)
+    picture = float(np.mean(sizes)) if sizes else 0.0
+    return PageRates(bare, picture, len({work.ref.stack for work in works}))
 
 
 def _chosen(works: Sequence[Work], found: Found, model: Bundle) -> list[tuple[ScanRef, Segmented]]:

@@ -17,6 +17,7 @@ from typing import Final
 from unetseg.config import PredictConfig
 from unetseg.disk_usage import Disk, disk_at
 from unetseg.errors import BadFileError
+from unetseg.gallery_trial import PageRates, page_bytes
 from unetseg.output_trial import Amount
 from unetseg.predict_capacity import Capacity, capacity_of
 from unetseg.predict_memory import memory_bytes
@@ -33,6 +34,7 @@ _BLIND: Final = (
     "nothing was found on the pieces of scans that were tried; what is found elsewhere takes more of the disk"
 )
 _FOLDERS: Final = 3  # of the outputs, of the records, and of what is unfinished
+_TABLES: Final = 4  # files
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,7 @@ def _cost(
     """Seconds and bytes of the disk, and why they cannot be told where that is so."""
     job = replace(prediction.job, config=replace(prediction.job.config, workers=capacity.here))
     seconds = starting_seconds(job, capacity.processes) if todo and capacity.processes else 0.0
-    once = _once(prediction, disk) if todo else 0.0
-    amounts, warnings = [Amount(once, 0.0, once)], list[str]()
+    amounts, pages, warnings = list[Amount](), list[PageRates](), list[str]()
     for stacked, works in enumerate(_scans_and_pages(todo)):
         if not works:
             continue
@@ -135,9 +136,11 @@ def _cost(
             return 0.0, Amount(0.0, 0.0, 0.0), (f"time and disk are not known: {error}",)
         seconds += _seconds(rates, works, capacity)
         amounts.append(rates.all_bytes(works))
+        pages.append(rates.page)
         if rates.outputs.blind(works):
             warnings.append(_BLIND)
-    return seconds, _together(amounts), tuple(dict.fromkeys(warnings))
+    once = _once(prediction, disk, pages) if todo else 0.0
+    return seconds, _together([Amount(once, 0.0, once), *amounts]), tuple(dict.fromkeys(warnings))
 
 
 def _together(amounts: Sequence[Amount]) -> Amount:
@@ -150,9 +153,10 @@ def _range(needed: Amount) -> tuple[int, int]:
     return round(max(needed.expected - needed.margin, least)), round(needed.expected + needed.margin)
 
 
-def _once(prediction: Prediction, disk: Disk) -> float:
-    """Bytes of what is there once: folders, ``.files.json``, and ``run.json``, which is small."""
-    return _FOLDERS * disk.folder + disk.whole(prediction.counts.size) + disk.block
+def _once(prediction: Prediction, disk: Disk, pages: Sequence[PageRates]) -> float:
+    """Bytes of what is there once: folders, the page of overlays, ``.files.json``, and ``run.json``, which is small."""
+    files = disk.whole(round(page_bytes(pages))) + disk.whole(prediction.counts.size) + disk.block
+    return _FOLDERS * disk.folder + files + _TABLES * disk.block / 2  # of each table, half of the last block is free
 
 
 def _scans_and_pages(works: Sequence[Work]) -> tuple[list[Work], list[Work]]:

@@ -18,7 +18,7 @@ from typing import Final
 
 from unetseg.disk_usage import Disk
 from unetseg.errors import BadFileError, BundleError, UsageError
-from unetseg.gallery_trial import gallery_bytes
+from unetseg.gallery_trial import PageRates, measure_page
 from unetseg.object_table import write_table
 from unetseg.output_trial import Amount, OutputRates, measure_outputs
 from unetseg.parallel import open_workers, run_units
@@ -40,7 +40,6 @@ _CUTTING: Final = 2.0  # no further cut-out is made later
 _SIZES: Final = 4  # that the engine keeps compiled
 _TINY: Final = 32  # pixels: the side of the cut-out that tells what a scan costs without its pixels
 _TINIES: Final = 4  # such cut-outs, two of a scan
-_TABLES: Final = 4  # files
 _ROWS: Final = 2000  # scans of which tables are written, at most
 
 
@@ -64,7 +63,7 @@ class Rates:
         read_seconds: per pixel of a scan that is cut.
         outputs: what outputs take of the disk.
         row_bytes: in the tables, per scan or page.
-        gallery: bytes of the page of overlays.
+        page: what the page of overlays takes.
         cutter: that knows how scans are cut.
         stack: of those that are put together of pages; None: the scans are no pages.
     """
@@ -75,7 +74,7 @@ class Rates:
     read_seconds: float
     outputs: OutputRates
     row_bytes: float
-    gallery: float
+    page: PageRates
     cutter: Cutter
     stack: StackRates | None = None
 
@@ -93,12 +92,10 @@ class Rates:
         return self.stack.page_seconds + work.shape[0] * work.shape[1] * self.stack.pixel_seconds if self.stack else 0.0
 
     def all_bytes(self, works: Sequence[Work]) -> Amount:
-        """Of the outputs of scans or stacks, of the tables, and of the page of overlays."""
+        """Of the outputs of scans or stacks, and of their rows in the tables."""
         files = self.outputs.stacks(works) if self.stack else self.outputs.scans(works)
-        disk = self.outputs.disk
-        tables = len(works) * self.row_bytes + _TABLES * disk.block / 2  # of each, half of the last block is free
-        others = tables + disk.whole(round(self.gallery))
-        return Amount(files.expected + others, files.margin, files.least + others)
+        rows = len(works) * self.row_bytes
+        return Amount(files.expected + rows, files.margin, files.least + rows)
 
 
 def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = False) -> Rates:
@@ -127,7 +124,7 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
         segmented = [cost.piece for cost in costs]
         outputs = measure_outputs(Path(folder), job, segmented, works, disk)
         found = [(cost.piece, cost.found) for cost in costs]
-        gallery = gallery_bytes(Path(folder), job, works, found, read_seconds=cutter.read_seconds)
+        page = measure_page(Path(folder), job, works, found, read_seconds=cutter.read_seconds)
         scan_seconds = min(cost.seconds for cost in fixed)
         return Rates(
             start=start,
@@ -136,7 +133,7 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
             read_seconds=cutter.read_seconds,
             outputs=outputs,
             row_bytes=_row_bytes(job, Path(folder) / "tables", works, costs),
-            gallery=gallery,
+            page=page,
             cutter=cutter,
             # Last: the pages are gone then.
             stack=measure_stacks(cutter.job, fixed[0].piece, segmented) if stacked else None,

@@ -20,6 +20,7 @@ from unetseg.config import PredictConfig, ScanSource
 from unetseg.disk_usage import Disk, disk_at
 from unetseg.errors import BadFileError
 from unetseg.formats import OpenPlane
+from unetseg.gallery_trial import PageRates, page_bytes
 from unetseg.inference import predict_band
 from unetseg.memory import network_memory
 from unetseg.outputs import FORMATS
@@ -135,7 +136,7 @@ def test_the_page_of_overlays_is_drawn_to_know_its_size(sides: list[int], traine
     works, _ = predict_estimate._works(prediction)
     rates = measure(prediction.job, works, Disk())
     predict(scans, out, bundle=bundle, config=config)
-    assert rates.gallery == pytest.approx((out / "gallery.html").stat().st_size, rel=0.05)
+    assert page_bytes([rates.page]) == pytest.approx((out / "gallery.html").stat().st_size, rel=0.05)
 
 
 def test_no_scan_is_read_for_its_picture_where_that_takes_long(
@@ -152,7 +153,7 @@ def test_no_scan_is_read_for_its_picture_where_that_takes_long(
 
     monkeypatch.setattr(gallery_trial, "write_gallery", noted)
     monkeypatch.setattr(gallery_trial, "_SECONDS", -1.0)
-    assert measure(prediction.job, works, Disk()).gallery > 0
+    assert measure(prediction.job, works, Disk()).page.picture > 0
     assert drawn
     assert all(name.startswith("piece") for name in drawn)
 
@@ -181,6 +182,27 @@ def test_stacks_are_counted_and_estimated_as_stacks(
     assert found.disk_bytes == pytest.approx(taken(out), rel=0.2)
     done = estimate(scans, out, bundle=bundle, config=config)
     assert (done.scans, done.up_to_date, done.seconds) == (2, 2, 0)
+
+
+def test_scans_and_stacks_have_one_page_of_overlays(trained: Project, tmp_path: Path):
+    """Both kinds are blank, so that the page is most of what there is."""
+    scans, out, bundle = write(tmp_path / "scans", [96] * 30), tmp_path / "out", trained.models / "0001"
+    for number in range(30):
+        planes = np.stack([eyes_like(96, 90 + number)] * 2)
+        tifffile.imwrite(scans / f"vol{number:02d}.tif", planes, photometric="minisblack")
+    config = PredictConfig(min_object=10**8)  # nothing is as large
+    found = estimate(scans, out, bundle=bundle, config=config)
+    predict(scans, out, bundle=bundle, config=config)
+    page = (out / "gallery.html").stat().st_size
+    assert found.disk_bytes == pytest.approx(taken(out), abs=page / 4)
+
+
+def test_pictures_of_the_page_are_shared_by_the_kinds_of_scans():
+    few, many = PageRates(bare=100.0, picture=10.0, scans=4), PageRates(bare=80.0, picture=1.0, scans=12)
+    assert page_bytes([few, many]) == 100 + 4 * 10 + 12 * 1
+    crowd = PageRates(bare=80.0, picture=1.0, scans=44)
+    assert page_bytes([few, crowd]) == pytest.approx(100 + 24 * (4 * 10 + 44 * 1) / 48)
+    assert page_bytes([]) == 0
 
 
 def test_a_stack_with_a_page_that_cannot_be_read_is_one_file_that_fails(
