@@ -14,8 +14,8 @@ __all__ = ["evaluate_on"]
 @flow(name="evaluate_on", flow_run_name=run_name("evaluate {project} {model} on {scans}"))
 def evaluate_on(
     project: Text,
-    scans: str,
-    masks: str,
+    scans: Text,
+    masks: Text,
     model: str = "production",
     guides: str = "",
     name: str = "",
