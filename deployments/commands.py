@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli_options import JSON
+from flows.console import Console, say_if_read
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -74,7 +75,7 @@ def up(
     for sentence in wrong:
         click.echo(sentence, err=True)
     of = tuple(name_of(text) for text in named) or tuple(projects)
-    bring_up(home, Wish(projects, named, nights, of, port), detach=detach, say=click.echo)
+    bring_up(home, Wish(projects, named, nights, of, port), detach=detach, say=say_if_read)
 
 
 @click.command()
@@ -84,7 +85,7 @@ def down(folder: str) -> None:
     from deployments.home import find_home
     from deployments.up import bring_down
 
-    bring_down(find_home(folder), click.echo)
+    bring_down(find_home(folder), say_if_read)
 
 
 @click.command()
@@ -95,7 +96,6 @@ def status(context: click.Context, folder: str, as_json: bool) -> None:
     """What runs, what is next. Exit status 0: all is up; 1: it is not."""
     from deployments.home import find_home
     from deployments.status import look, say_status
-    from flows.console import Console
 
     console, found = Console(as_json=as_json), look(find_home(folder))
     say_status(console, found)

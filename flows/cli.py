@@ -17,7 +17,7 @@ from flows.answers import finish, say_evaluation, say_nightly, say_plan, say_pre
 from flows.cli_models import models
 from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE, SET, run_stage
 from flows.cli_predictions import predictions
-from flows.console import Console, import_keras_quietly, log_to_stderr
+from flows.console import Console, end_if_unread, import_keras_quietly, log_to_stderr
 from flows.dry_run import dry_run_predict
 from flows.ingest_summary import say_ingest
 from unetseg.errors import UnetsegError, UsageError
@@ -38,6 +38,7 @@ class _Group(click.Group):
         try:
             return super().invoke(context)
         except (UnetsegError, OSError) as error:
+            end_if_unread(error)
             status = WRONG_USAGE if isinstance(error, UsageError) else FAILED
             click.echo(f"error: {error}", err=True)
             self._answer(context, str(error), status)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
-__all__ = ["Console", "import_keras_quietly", "log_to_stderr"]
+__all__ = ["Console", "end_if_unread", "import_keras_quietly", "log_to_stderr", "say_if_read"]
 
-
+_UNREAD = 128 + getattr(signal, "SIGPIPE", 13)  # exit status: as a shell tells of a command that this signal ended
 _PIPED_WIDTH = 160  # columns of a table in a file or a pipe, where nobody's window sets them
 
 
@@ -44,9 +45,11 @@ class Console:
             table.add_column(name, justify="left" if number == 0 or len(head) == 2 else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
-        RichConsole(
-            stderr=self._as_json, highlight=False, markup=False, width=None if sys.stdout.isatty() else _PIPED_WIDTH
-        ).print(table)
+        width = None if sys.stdout.isatty() else _PIPED_WIDTH
+        console = RichConsole(stderr=self._as_json, highlight=False, markup=False, width=width)
+        with console.capture() as drawn:
+            console.print(table)
+        click.echo(drawn.get(), nl=False, err=self._as_json)  # rich ends by itself where nobody reads
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Any]:
@@ -69,6 +72,47 @@ class Console:
                 bar.update(task, completed=done, total=total, what=what, rate=f"{speed:.1f}/s" if speed else "")
 
             yield tell
+
+
+def say_if_read(text: str) -> None:
+    """One line for people, from what must not end because its words are lost: in a closed pipe, or on a full disk."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError:
+        return
+
+
+def end_if_unread(error: Exception) -> None:
+    """Where nobody reads the words of this command any more, as after ``| head -1``, end as others do: silently.
+
+    Args:
+        error: that was raised; others than of such a pipe, or of another one, are left alone.
+    """
+    if not isinstance(error, BrokenPipeError) or not (closed := _closed()):
+        return
+    for stream in closed:
+        _silence(stream)
+    sys.exit(_UNREAD)
+
+
+def _closed() -> list[TextIO]:
+    """Those of this command's own pipes that nobody reads: what could not be written is still to be written."""
+    closed = []
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            closed.append(stream)
+    return closed
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what is left go nowhere: Python would complain of it at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def import_keras_quietly() -> None:
