@@ -66,7 +66,7 @@ def tell(client: SyncPrefectClient, url: str) -> None:
         UnetsegError: it does not take the message.
     """
     if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-        raise UsageError(f"{url}: must be the address of a webhook, such as https://hooks.slack.com/services/...")
+        raise UsageError("URL: must be the address of a webhook, such as https://hooks.slack.com/services/...")
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
     block = CustomWebhookNotificationBlock(
@@ -79,10 +79,21 @@ def tell(client: SyncPrefectClient, url: str) -> None:
     try:
         block.notify("Failed runs and new models in production are told here from now on.", subject="unetseg")
     except Exception as error:  # whatever the library below raises
-        raise UnetsegError(f"{urlsplit(url).hostname} does not take messages: {error}") from error
+        # Errors name the address, which is a secret; it may be wrong, and still be somebody's.
+        raise UnetsegError(f"{urlsplit(url).hostname} does not take messages: {_reason(error)}") from None
     made = str(block.save(_BLOCK, overwrite=True))
     for name in TOLD:
         apply(client, name, made)
+
+
+def _reason(error: Exception) -> str:
+    """Why a message was not taken, without the address."""
+    from httpx import HTTPStatusError, TransportError
+
+    if isinstance(error, HTTPStatusError):
+        return f"{error.response.status_code} {error.response.reason_phrase}"
+    said = str(error) if isinstance(error, TransportError) else ""  # it is the network's, which has no path
+    return said or type(error).__name__
 
 
 def tell_no_more(client: SyncPrefectClient) -> None:

@@ -6,6 +6,7 @@ another did (:func:`unetseg.records.update_json`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from unetseg.records import update_json
 __all__ = ["Aliases", "change_aliases", "read_aliases", "versions_named"]
 
 _FILE = "aliases.json"
+_VERSION = re.compile(
+    r"[0-9]{4,}"
+)  # a number, and so never the name of a folder elsewhere, which cleaning would remove
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,20 @@ def _from_plain(path: Path, plain: dict[str, Any]) -> Aliases:
     try:
         removing = tuple(plain.get("removing", ()))
         found = Aliases(plain["production"], plain["previous"], tuple(plain["history"]), removing)
-        if not all(isinstance(name, str) for name in versions_named(found)):
-            raise TypeError("a version that is no text")
+        for name in versions_named(found):
+            if not _VERSION.fullmatch(name):
+                raise ValueError(f"{name!r} is no version")
+        for line in found.history:
+            _check_line(line)
         return found
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DamagedFileError(f"{path}: damaged, holds no aliases ({error!r}); restore it from a copy") from None
+
+
+def _check_line(line: dict[str, Any]) -> None:
+    """Refuse a line of history that those who read it could not use."""
+    if "production" not in line or not all(isinstance(line[name], str) for name in ("time", "why")):
+        raise TypeError("a line of history without production, time or reason")
 
 
 def _to_plain(aliases: Aliases) -> dict[str, Any]:

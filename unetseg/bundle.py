@@ -23,7 +23,6 @@ import datetime
 import logging
 import platform
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +37,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from unetseg.aliases import read_aliases, versions_named
 from unetseg.bundle_checks import check_files, check_schema, checked_record
+from unetseg.array_archive import read_arrays
 from unetseg.config import Settings, to_plain
 from unetseg.decisions import Decision, decision_rule
 from unetseg.errors import BundleError, DamagedFileError, UsageError
@@ -176,7 +176,7 @@ class Bundle:
         path = self.folder / "replay.npz"
         try:
             with local_copy(path) as local:
-                arrays = _arrays(local)
+                arrays = read_arrays(local, _REPLAY_BYTES)
             return {name: value for name, value in arrays.items() if name != "expected"}, arrays["expected"]
         except Exception as error:  # broken archives make zipfile raise nearly everything
             raise BundleError(
@@ -306,16 +306,6 @@ def software_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _arrays(path: Path) -> dict[str, NDArray[np.float32]]:
-    """All arrays of an archive, of which none is inflated that is too large for a test input."""
-    with zipfile.ZipFile(path) as archive:
-        nbytes = sum(item.file_size for item in archive.infolist())
-    if nbytes > _REPLAY_BYTES:
-        raise ValueError(f"{nbytes} bytes, more than {_REPLAY_BYTES}")
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def _renewed(plain: dict[str, Any], where: str) -> dict[str, Any]:

@@ -7,15 +7,19 @@ process now and then, and else keeps the file open, so that its space is not fre
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
+from unetseg.array_archive import read_arrays
 from unetseg.config import TrainConfig
+from unetseg.errors import DamagedFileError
 from unetseg.history import Row
 from unetseg.json_files import read_json, write_json
 from unetseg.storage import write_folder
@@ -23,6 +27,7 @@ from unetseg.storage import write_folder
 __all__ = ["Checkpoint", "FitOutcome", "save_values", "seconds_allowed"]
 
 _SECONDS_PER_MINUTE = 60
+_HEADER = 512  # bytes at most of what an archive says of an array
 
 
 @dataclass
@@ -102,16 +107,44 @@ class Checkpoint:
 
         Args:
             model: compiled.
+
+        Raises:
+            DamagedFileError: what is there is not what was saved.
         """
         if not self._last.exists():  # nor in checkpoints of before, which had HDF5
             return FitOutcome()
         model.optimizer.build(model.trainable_variables)
-        _load_values(self._last, _all_variables(model))
-        return FitOutcome(**read_json(self.folder / "outcome.json"))
+        self._load(self._last, _all_variables(model))
+        path = self.folder / "outcome.json"
+        plain = read_json(path)
+        try:
+            found = TypeAdapter(FitOutcome).validate_python(plain)
+            return replace(found, history=plain["history"])  # its whole numbers as they were
+        except (KeyError, ValidationError):
+            raise self._damaged(path, "it tells of no epochs") from None
 
     def load_best(self, model: keras.Model) -> None:
-        """Put the best weights into the model."""
-        _load_values(self._best, model.variables)
+        """Put the best weights into the model.
+
+        Raises:
+            DamagedFileError: they are not what was saved.
+        """
+        self._load(self._best, model.variables)
+
+    def _load(self, path: Path, variables: Sequence[Any]) -> None:
+        try:
+            _load_values(path, variables)
+        except MemoryError:
+            raise
+        except Exception as error:  # archives that are cut or changed raise nearly everything
+            if isinstance(error, OSError) and error.errno:  # the disk's, not the file's
+                raise
+            raise self._damaged(path, str(error)) from error
+
+    def _damaged(self, path: Path, why: str) -> DamagedFileError:
+        return DamagedFileError(
+            f"{path}: damaged, a training cannot go on from it ({why}); remove {self.folder}, and it begins anew"
+        )
 
 
 def save_values(path: Path, variables: Iterable[Any]) -> None:
@@ -124,10 +157,19 @@ def save_values(path: Path, variables: Iterable[Any]) -> None:
     np.savez(path, *[keras.ops.convert_to_numpy(variable) for variable in variables])
 
 
-def _load_values(path: Path, variables: Iterable[Any]) -> None:
-    with np.load(path, allow_pickle=False) as stored:
-        for number, variable in enumerate(variables):
-            variable.assign(stored[f"arr_{number}"])
+def _load_values(path: Path, variables: Sequence[Any]) -> None:
+    """Put them back, all or none."""
+    wanted = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    found = read_arrays(path, sum(_HEADER + values.nbytes for values in wanted))
+    values = [found.get(f"arr_{number}") for number in range(len(found))]
+    if [_form(one) for one in values] != [_form(one) for one in wanted]:
+        raise ValueError("it holds the values of another network")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _form(values: NDArray[Any] | None) -> object:
+    return None if values is None else (values.shape, values.dtype)
 
 
 def _all_variables(model: keras.Model) -> list[Any]:

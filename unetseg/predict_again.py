@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from unetseg.bundle import software_versions
 from unetseg.class_totals import ClassTotal
@@ -14,12 +16,24 @@ from unetseg.predict_batches import BatchRecord
 from unetseg.predict_open import Prediction
 from unetseg.predict_record import model_of
 from unetseg.predict_result import PredictResult, summed_up
+from unetseg.readers import BadFile
 from unetseg.scan_ranks import Advice
 from unetseg.storage import modified
 
 __all__ = ["unchanged"]
 
 _MADE: Final = ("table.csv", "table.parquet", "scans.csv", "scans.parquet", "gallery.html")
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a record tells of the last run's result, as far as it is told again."""
+
+    quarantined: tuple[BadFile, ...]
+    failed: tuple[BadFile, ...]
+    look_first: tuple[Advice, ...]
+    annotate_next: tuple[Advice, ...]
+    totals: tuple[ClassTotal, ...]
 
 
 def unchanged(
@@ -39,15 +53,13 @@ def unchanged(
     now = {"model": model_of(prediction.model), "software": software_versions(), **prints}
     if any(before.get(name) != value for name, value in now.items()):
         return None
-    told = before["result"]
-    if [*told["quarantined"], *told["failed"]] != [asdict(item) for item in result.aside]:
+    try:
+        told: _Told = TypeAdapter(_Told).validate_python(before.get("result"))
+    except ValidationError:
         return None
-    return replace(
-        result,
-        look_first=tuple(Advice(**item) for item in told["look_first"]),
-        annotate_next=tuple(Advice(**item) for item in told["annotate_next"]),
-        totals=tuple(ClassTotal(**item) for item in told["totals"]),
-    )
+    if (*told.quarantined, *told.failed) != result.aside:
+        return None
+    return replace(result, look_first=told.look_first, annotate_next=told.annotate_next, totals=told.totals)
 
 
 def _before(prediction: Prediction) -> dict[str, Any]:

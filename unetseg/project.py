@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from unetseg.config import NightlyConfig, PredictConfig, ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
 from unetseg.old_settings import renew_settings
-from unetseg.storage import is_remote, locate, read_bytes, stands_alone, write_bytes
+from unetseg.storage import is_remote, locate, read_bytes, refuse_password, stands_alone, write_bytes
 
 __all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
 
@@ -181,7 +181,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _validate(kind: type[Any], plain: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401 (the kind's type)
     """Build a settings class, with pydantic's findings as one line: setting, rule, value, way out."""
     try:
-        return TypeAdapter(kind).validate_python(plain)
+        made = TypeAdapter(kind).validate_python(plain)
+        for text in _texts(to_plain(made)):  # settings are stored with each model
+            refuse_password(text)
+        return made
     except ValidationError as error:
         # A misspelt name comes first: it is why another one is missing.
         found = min(error.errors(), key=lambda item: item["type"] not in _UNKNOWN)
@@ -191,6 +194,15 @@ def _validate(kind: type[Any], plain: Mapping[str, Any], where: str) -> Any:  # 
         value = "" if found["type"] in {"missing", "value_error"} else f", found {found['input']!r}"
         message = found["msg"].removeprefix("Value error, ")
         raise UsageError(f"{': '.join([where, *filter(None, ['.'.join(place)])])}: {message}{value}") from None
+
+
+def _texts(plain: Any) -> Iterator[str]:  # noqa: ANN401 (JSON)
+    """All texts in a value."""
+    if isinstance(plain, str):
+        yield plain
+    elif isinstance(plain, dict | list | tuple):
+        for item in plain.values() if isinstance(plain, dict) else plain:
+            yield from _texts(item)
 
 
 def _unknown_setting(kind: type[Any], place: list[str], where: str) -> str:

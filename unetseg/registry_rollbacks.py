@@ -47,6 +47,7 @@ def _is_rollback(before: dict[str, Any], line: dict[str, Any]) -> bool:
     """
     if "rolled_back" in line:
         return line["rolled_back"] is not None
-    swapped = (line["production"], line["previous"]) == (before["previous"], before["production"])
-    older = swapped and int(line["production"]) < int(before["production"])
+    swapped = (line["production"], line.get("previous")) == (before.get("previous"), before["production"])
+    back = swapped and None not in (line["production"], before["production"])
+    older = back and int(line["production"]) < int(before["production"])
     return line["why"] == _BY_DEFAULT or (older and not line["why"].startswith(_OF_THE_GATE))

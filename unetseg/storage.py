@@ -37,6 +37,7 @@ __all__ = [
     "place_folder",
     "read_bytes",
     "refresh",
+    "refuse_password",
     "remove",
     "remove_if_there",
     "stands_alone",
@@ -51,7 +52,8 @@ __all__ = [
 
 _HASH_BLOCK = 1 << 20  # bytes read at once
 _LOCAL_ADDRESS = "file://"
-_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
+_PASSWORD = re.compile(r"://[^/@:]*:(?!\d+/)[^@]*@")  # keys of S3 may hold a slash; digits are a port
+_SIGNATURE = re.compile(r"://.*[?&][^=&]*(sig|token|key|secret|password)[^=&]*=", re.IGNORECASE)
 _MANGLED = re.compile(r"(s3|gs|gcs|abfs|az|https?):/([^/].*)")  # what pathlib makes of an address
 
 
@@ -67,11 +69,7 @@ def locate(path: str | Path) -> Path:
     if is_remote(path):
         from unetseg import object_store
 
-        if _PASSWORD.search(str(path)):
-            raise UsageError(
-                f"{_PASSWORD.sub('://***@', str(path))}: an address holds no password, which would be stored with runs "
-                "and shown; set the variables of the client, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            )
+        refuse_password(str(path))
         return object_store.locate(str(path))
     text = str(path)
     if text.startswith(_LOCAL_ADDRESS):
@@ -84,6 +82,20 @@ def locate(path: str | Path) -> Path:
         return Path(path).expanduser().absolute()
     except RuntimeError as error:
         raise UsageError(f"{text}: whose home folder that is cannot be told; write it out") from error
+
+
+def refuse_password(text: str) -> None:
+    """See that no address in a text holds a password or a signature.
+
+    Raises:
+        UsageError: it does; the message does not repeat it.
+    """
+    if _PASSWORD.search(text) or _SIGNATURE.search(text):
+        shown = re.sub(r"\?.*", "?***", re.sub(r"://.*@", "://***@", text))
+        raise UsageError(
+            f"{shown}: an address holds no password, which would be stored with runs and shown; set the variables of "
+            "the client, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
 
 
 def stands_alone(path: str) -> bool:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from unetseg.bundle import BundleInfo, save_bundle, software_versions
 from unetseg.config import Settings, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import decision_rule
-from unetseg.errors import DataError, UsageError
+from unetseg.errors import DamagedFileError, DataError, UsageError
 from unetseg.full_disk import disk_errors_name
 from unetseg.gate_rules import class_tolerances
 from unetseg.json_files import read_json, write_json
@@ -231,12 +231,22 @@ def _plan(project: Project, run: Path) -> Plan:
     """The plan of this run: that of the killed one where there was one, so that it goes on as it began."""
     stored = run / "plan.json"
     if stored.exists():
-        return TypeAdapter(Plan).validate_python(read_json(stored))
+        return _stored_plan(stored)
     plan = plan_training(project)
     for name, choice in plan.choices.items():
         logger.info("%s = %s", name, choice)
     write_json(stored, to_plain(plan))
     return plan
+
+
+def _stored_plan(path: Path) -> Plan:
+    try:
+        return TypeAdapter(Plan).validate_python(read_json(path))
+    except ValidationError as error:
+        where, what = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        raise DamagedFileError(
+            f"{path}: damaged, holds no plan of a training ({where}: {what}); remove {path.parent}, and it begins anew"
+        ) from None
 
 
 def _with_batch(project: Project, batch: int, reason: str, run: Path) -> Plan:

@@ -170,6 +170,68 @@ def record(folder: Path) -> None:
         raise DataError(f"{folder}: no index")
 
 
+def registry(folder: Path) -> None:
+    """Aliases and history of two models: asked, gone back, promoted, cleaned."""
+    from unetseg.bundle import versions
+    from unetseg.errors import UsageError
+    from unetseg.registry import promote, read_aliases, rollback
+    from unetseg.registry_cleaning import clean
+    from unetseg.registry_rollbacks import rollback_in_words, rolled_back
+
+    models = folder / "models"
+    aliases = read_aliases(models)
+    for name in versions(models):
+        if line := rolled_back(aliases, name):
+            rollback_in_words(name, line)
+    clean(models, keep=1, dry_run=True)
+    for change in (lambda: rollback(models), lambda: promote(models, "1", why="w"), lambda: clean(models, keep=1)):
+        try:
+            change()
+        except UsageError:  # there is no way back; that is about the call
+            continue
+    same(read_aliases(models).production in {*versions(models), aliases.production}, "production")
+    same((folder / "9999/precious.txt").exists(), "removed what is not its own")
+
+
+def decision(folder: Path) -> None:
+    """What the gate decided on a model, and the evaluation that it rests on, as a night reads them."""
+    from unetseg.bundle import load_bundle
+    from unetseg.gate import decided
+    from unetseg.model_list import list_models
+    from unetseg.nightly import _is_evaluated
+    from unetseg.project import Project
+    from unetseg.same_scans import beside, scored_on
+
+    project = Project(folder, Sources(ScanSource(str(folder))), Settings())
+    found = load_bundle(folder / "models/0001")
+    decided(found, project)
+    _is_evaluated(found, project)
+    list_models(folder / "models")
+    today = {
+        "test_fingerprint": "t" * 64,
+        "dataset_fingerprint": "d" * 64,
+        "inference": {"flips": "none", "tile": None},
+    }
+    for item in (found.evaluation, beside(found.evaluation, found)):
+        if scored_on(item, today):
+            rows = sorted(
+                ((row["id"], row["group"], row["counts"]) for row in item["scans"]), key=lambda row: str(row[0])
+            )
+            np.array([counts for _, _, counts in rows], np.int64)
+
+
+def run(folder: Path) -> None:
+    """What the last prediction left, told again where nothing has changed."""
+    from tests.fuzz.outputs import prediction_into
+    from unetseg.predict_again import unchanged
+
+    prints = {"inputs_fingerprint": "i", "outputs_fingerprint": "o"}
+    found = unchanged(prediction_into(folder / "out"), (), prints)
+    if found:
+        same(all(isinstance(item.scan, str) for item in (*found.look_first, *found.annotate_next)), "advice")
+        same(all(isinstance(item.scans, int) for item in found.totals), "totals")
+
+
 def markers(folder: Path) -> None:
     """A folder of outputs as others left it: looked at, begun again, given up."""
     from tests.fuzz.outputs import job_into
@@ -203,5 +265,6 @@ def command(folder: Path) -> None:
 
 
 TARGETS: dict[str, Callable[[Path], None]] = {
-    item.__name__: item for item in (scans, masks, project, overrides, tables, bundle, record, markers, command)
+    item.__name__: item
+    for item in (scans, masks, project, overrides, tables, bundle, record, registry, decision, run, markers, command)
 }

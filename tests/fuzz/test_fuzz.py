@@ -18,7 +18,7 @@ import yaml
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.fuzz import outputs, samples
+from tests.fuzz import networks, outputs, samples
 from tests.fuzz.campaign import Campaign, campaign_seconds
 from tests.fuzz.samples import as_text, changed_json, damaged, put, scan_samples, values, zarr_samples
 from tests.fuzz.targets import ENCODINGS
@@ -202,6 +202,59 @@ def lay_markers(folder: Path, files: dict[str, bytes]) -> str:
     return "markers"
 
 
+def registries() -> SearchStrategy[bytes]:
+    """`aliases.json`, changed or damaged."""
+    sound = outputs.records()["models/aliases.json"]
+    line = {"time": "2030-01-02T03:04:05+00:00", "production": "0002", "previous": "0001", "why": "rolled back by hand"}
+    sound = sound | {"previous": "0002", "history": [*sound["history"], line, line | {"removed": ["0003"]}, line]}
+    changed = changed_json(st.just(sound)).map(as_text)
+    return st.one_of(changed, changed, damaged(lambda: {"a": as_text(sound)}).map(lambda made: made[1]))
+
+
+def lay_registry(folder: Path, aliases: bytes) -> str:
+    whole = _bundle((("replay.npz", outputs.bundle_files()["replay.npz"]), outputs.bundle_json(),
+                     outputs.evaluation_json(), outputs.curve_bytes(), {}))  # fmt: skip
+    put(folder, {f"models/{version}/{name}": data for version in ("0001", "0002") for name, data in whole.items()})
+    put(folder, {"models/aliases.json": aliases, "9999/precious.txt": b"of somebody else"})
+    return "registry"
+
+
+def decisions() -> SearchStrategy[dict[str, bytes]]:
+    """A bundle with its decision and evaluation, one of them changed, with the right digests; or damaged."""
+    gate, scores = outputs.gate_json(), outputs.evaluation_json()
+    texts = {"gate.json": outputs.sealed(gate), "evaluation/evaluation.json": outputs.sealed(scores)}
+    made = st.one_of(
+        changed_json(st.just(gate)).map(lambda value: {"gate.json": outputs.sealed(value)}),
+        changed_json(st.just(scores)).map(lambda value: {"evaluation/evaluation.json": outputs.sealed(value)}),
+        damaged(lambda: texts).map(lambda made: {made[0]: made[1]}),
+    )
+    about = outputs.bundle_json() | {
+        "files": {n: sha256(data).hexdigest() for n, data in outputs.bundle_files().items()}
+    }
+    whole = outputs.bundle_files() | {"bundle.json": outputs.sealed(about)} | texts
+    return made.map(lambda files: whole | files)
+
+
+def lay_decision(folder: Path, files: dict[str, bytes]) -> str:
+    put(folder, {f"models/0001/{name}": data for name, data in files.items()})
+    put(folder, {"models/aliases.json": as_text(outputs.records()["models/aliases.json"])})
+    return "decision"
+
+
+def runs() -> SearchStrategy[bytes]:
+    """`run.json`, changed or damaged."""
+    sound = outputs.run_json(Path("/nowhere/out"))
+    changed = changed_json(st.just(sound)).map(as_text)
+    result = changed_json(st.just(sound["result"])).map(lambda value: as_text(sound | {"result": value}))
+    return st.one_of(changed, result, damaged(lambda: {"a": as_text(sound)}).map(lambda made: made[1]))
+
+
+def lay_run(folder: Path, text: bytes) -> str:
+    pages = ("table.csv", "table.parquet", "scans.csv", "scans.parquet", "gallery.html")
+    put(folder / "out", dict.fromkeys(pages, b"") | {"run.json": text})
+    return "run"
+
+
 # --------------------------------------------------------------------------- the command
 
 
@@ -239,15 +292,24 @@ CAMPAIGNS: dict[str, tuple[Callable[[], SearchStrategy[Any]], Lay, int]] = {
     "tables": (table_texts, lay_table, 1),
     "bundles": (bundles, lay_bundle, 2),
     "records": (record_files, lay_record, 2),
+    "registry": (registries, lay_registry, 1),
+    "decisions of the gate": (decisions, lay_decision, 1),
+    "run.json": (runs, lay_run, 1),
+    "networks of Keras": (networks.keras_networks, networks.lay_network, 3),
+    "exports to OpenVINO": (networks.exports, networks.lay_export, 3),
+    "trainings to go on from": (networks.trainings, networks.lay_training, 2),
     "folders of outputs": (record_files, lay_markers, 2),
     "command lines": (command_lines, lay_command, 2),
 }
 
 
+NEED_KERAS = {"networks of Keras", "exports to OpenVINO", "trainings to go on from"}
+
+
 @pytest.mark.parametrize("name", CAMPAIGNS)
 def test_what_is_read_is_sound_or_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     make, lay, share = CAMPAIGNS[name]
-    with Campaign(name) as campaign:
+    with Campaign(name, "tests.fuzz.network_targets" if name in NEED_KERAS else "tests.fuzz.targets") as campaign:
         report = campaign.run(
             make(), lay, seconds=share * campaign_seconds(sum(item[2] for item in CAMPAIGNS.values()))
         )
