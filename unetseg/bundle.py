@@ -42,6 +42,7 @@ from unetseg.config import Settings, to_plain
 from unetseg.decisions import Decision, decision_rule
 from unetseg.errors import BundleError, DamagedFileError, UsageError
 from unetseg.evaluation_files import read_evaluation_files
+from unetseg.evaluation_shape import check_evaluation
 from unetseg.old_settings import renew_settings
 from unetseg.openvino_export import export_openvino
 from unetseg.records import write_record
@@ -286,9 +287,13 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
 
     Raises:
         BundleError: ``evaluation.json``, or a file that its ``files`` names with its SHA-256, is no longer what
-            evaluate wrote: a threshold that was changed by hand must not become the operating point unseen.
+            evaluate wrote: a threshold that was changed by hand must not become the operating point unseen. Or it is
+            none.
     """
-    return read_evaluation_files(folder / "evaluation")
+    found = read_evaluation_files(folder / "evaluation")
+    if found:
+        check_evaluation(folder / "evaluation" / "evaluation.json", found)
+    return found
 
 
 def versions(models: Path) -> list[str]:

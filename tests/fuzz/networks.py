@@ -19,7 +19,6 @@ from hypothesis.strategies import SearchStrategy
 
 from tests.fuzz import outputs
 from tests.fuzz.samples import archive, as_text, changed_json, damaged, put
-from unetseg.checkpoint import Checkpoint, FitOutcome
 from unetseg.config import LossConfig, ModelConfig, Settings, TrainConfig, to_plain
 from unetseg.plan import Plan
 
@@ -115,6 +114,8 @@ def _changed_graph(text: bytes, changes: list[tuple[int, str]]) -> bytes:
 @cache
 def _real_training() -> dict[str, bytes]:
     """The folder of a training that was killed after its first epoch."""
+    from unetseg.checkpoint import Checkpoint, FitOutcome  # Keras takes seconds
+
     model, outcome = small_network(compiled=True), FitOutcome()
     outcome.note({"epoch": 1, "loss": 0.5, "validation_score": 0.25}, score=0.25, seconds=1.0)
     model.optimizer.build(model.trainable_variables)
