@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from unetseg.aliases import read_aliases, versions_named
-from unetseg.bundle_checks import check_files, check_schema, checked_record
 from unetseg.array_archive import read_arrays
+from unetseg.bundle_checks import check_files, check_schema, checked_record
 from unetseg.config import Settings, to_plain
 from unetseg.decisions import Decision, decision_rule
 from unetseg.errors import BundleError, DamagedFileError, UsageError

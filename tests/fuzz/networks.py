@@ -114,13 +114,13 @@ def _changed_graph(text: bytes, changes: list[tuple[int, str]]) -> bytes:
 @cache
 def _real_training() -> dict[str, bytes]:
     """The folder of a training that was killed after its first epoch."""
-    from unetseg.checkpoint import Checkpoint, FitOutcome  # Keras takes seconds
+    from unetseg.checkpoint import Checkpoint, FitOutcome, save_values  # Keras takes seconds
 
     model, outcome = small_network(compiled=True), FitOutcome()
     outcome.note({"epoch": 1, "loss": 0.5, "validation_score": 0.25}, score=0.25, seconds=1.0)
     model.optimizer.build(model.trainable_variables)
     with TemporaryDirectory() as folder:
-        Checkpoint(Path(folder) / "checkpoint").save(model, outcome, model.save_weights)
+        Checkpoint(Path(folder) / "checkpoint").save(model, outcome, lambda path: save_values(path, model.variables))
         files = {f"checkpoint/{item.name}": item.read_bytes() for item in (Path(folder) / "checkpoint").iterdir()}
     plan = Plan(Settings(model=_SMALL), (64, 64), {"train.batch": "fits"})
     return files | {"plan.json": as_text(to_plain(plan))}
@@ -133,7 +133,7 @@ def trainings() -> SearchStrategy[dict[str, bytes]]:
     changed = st.sampled_from(sorted(texts)).flatmap(
         lambda name: changed_json(st.just(texts[name])).map(lambda value: {name: as_text(value)})
     )
-    weights = {name: data for name, data in whole.items() if name.endswith(".h5")}
+    weights = {name: data for name, data in whole.items() if name.endswith(".npz")}
     return st.one_of(
         changed,
         damaged(lambda: whole).map(lambda made: {made[0]: made[1]}),

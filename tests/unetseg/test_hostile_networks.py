@@ -16,7 +16,7 @@ import pytest
 from tests.fuzz.networks import members, real_bundle, small_network, with_right_digests
 from tests.fuzz.samples import archive, put
 from tests.unetseg.test_hostile_files import little_memory
-from unetseg.checkpoint import Checkpoint, FitOutcome
+from unetseg.checkpoint import Checkpoint, FitOutcome, save_values
 from unetseg.config import Settings, to_plain
 from unetseg.engines import load_network, open_engine
 from unetseg.errors import BundleError, DamagedFileError
@@ -286,7 +286,7 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
     outcome.note({"epoch": 1, "loss": 0.5}, score=0.25, seconds=1.0)
     found = Checkpoint(tmp_path / "train/checkpoint")
     model.optimizer.build(model.trainable_variables)
-    found.save(model, outcome, model.save_weights)
+    found.save(model, outcome, lambda path: save_values(path, model.variables))
     return found
 
 
@@ -303,8 +303,8 @@ def test_an_outcome_of_another_shape_is_damaged(checkpoint: Checkpoint, content:
         checkpoint.restore(small_network(compiled=True))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"x" * 1000], ids=["empty", "cut", "no HDF5"])
-@pytest.mark.parametrize("name", ["last.weights.h5", "best.weights.h5"])
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"x" * 1000], ids=["empty", "cut", "no archive"])
+@pytest.mark.parametrize("name", ["last.npz", "best.npz"])
 def test_weights_of_a_checkpoint_that_are_damaged_are_told_of(checkpoint: Checkpoint, name: str, content: bytes):
     (checkpoint.folder / name).write_bytes(content)
     model = small_network(compiled=True)
@@ -316,7 +316,7 @@ def test_weights_of_another_network_are_no_checkpoint(checkpoint: Checkpoint):
     import keras
 
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    with pytest.raises(DamagedFileError, match=r"best\.weights\.h5: damaged"):
+    with pytest.raises(DamagedFileError, match=r"best\.npz: damaged"):
         checkpoint.load_best(model)
 
 
