@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 DEMO   ?= demo
 NAPARI := .venv-napari
 BACKENDS := .venv-backends
+PEERS  := $(BACKENDS)/.torch $(BACKENDS)/.monai $(BACKENDS)/.csbdeep
 UI     := .venv-ui
 DOCS   := .venv-docs
 
@@ -27,7 +28,7 @@ COUNTED  := --cov --cov-report=term:skip-covered --cov-fail-under=90
 # pip compiles thousands of files that nobody imports; Python compiles those that are.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help setup demo fuzz audit test test-servers test-production drills soak test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-systems bench-real bench-ablation docs docs-pictures lock clean
+.PHONY: help setup demo fuzz audit test test-servers test-production drills soak test-ui test-napari test-backends test-jax test-torch test-monai check format bench bench-peers bench-systems bench-real bench-ablation docs docs-pictures lock clean
 
 help:            ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -90,9 +91,9 @@ test-jax test-torch: test-%: $(VENV)/.dev
 		JAX_COMPILATION_CACHE_DIR=$(CURDIR)/$(BACKENDS)/cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 		$(BACKENDS)/bin/python -m pytest $(PARALLEL) $(ON_BACKENDS:%=tests/unetseg/test_%.py)
 
-test-monai: $(VENV)/.dev  ## Distances of outlines against MONAI, which needs PyTorch.
-	@$(MAKE) --no-print-directory $(BACKENDS)/.torch $(BACKENDS)/.monai || { echo "skipped: MONAI cannot be installed here"; exit 0; }; \
-	$(BACKENDS)/bin/python -m pytest tests/unetseg/test_surface_distances_monai.py
+test-monai: $(VENV)/.dev  ## Distances of outlines against MONAI, which needs PyTorch; what bench-peers compares.
+	@$(MAKE) --no-print-directory $(PEERS) || { echo "skipped: MONAI or CSBDeep cannot be installed here"; exit 0; }; \
+	$(BACKENDS)/bin/python -m pytest tests/unetseg/test_surface_distances_monai.py tests/benchmarks
 
 check: $(VENV)/.dev  ## Style, types, layers.
 	$(BIN)/ruff format --check --quiet .
@@ -106,6 +107,10 @@ format: $(VENV)/.dev  ## Format the code.
 
 bench: $(VENV)/.dev  ## Measure; writes docs/benchmarks/latest.json and latest.md; SECTIONS="predict workers" for some.
 	$(BIN)/python -m benchmarks.run $(SECTIONS)
+
+bench-peers: $(VENV)/.dev  ## The same weights by PyTorch, MONAI and CSBDeep; writes docs/benchmarks/peers.json and peers.md.
+	$(MAKE) --no-print-directory $(PEERS)
+	CUDA_VISIBLE_DEVICES=-1 $(BACKENDS)/bin/python -m benchmarks.peers
 
 bench-systems: $(VENV)/.dev  ## Train the five systems on synthetic eyes; writes docs/benchmarks/five-systems.md.
 	$(BIN)/python -m benchmarks.five_systems
@@ -155,7 +160,7 @@ $(UI)/.ready $(DOCS)/.ready: .venv-%/.ready: requirements-%.txt $(VENV)/.dev
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
 	touch $@
 
-$(BACKENDS)/.jax $(BACKENDS)/.torch: $(BACKENDS)/.%: requirements-backends.txt $(VENV)/.dev
+$(BACKENDS)/.jax $(BACKENDS)/.torch $(BACKENDS)/.csbdeep: $(BACKENDS)/.%: requirements-backends.txt $(VENV)/.dev
 	$(BIN)/python -m venv $(BACKENDS)
 	echo '*' > $(BACKENDS)/.gitignore
 	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \

@@ -9,18 +9,16 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from benchmarks.pipeline import quick_bundle
+from benchmarks.scan_loop import loop, normalised, write_scans
 from benchmarks.timing import median_ratio, seconds
 from unetseg.bundle import BundleInfo, load_bundle
 from unetseg.config import PredictConfig
-from unetseg.engines import open_engine
+from unetseg.engines import load_network, open_engine
 from unetseg.inference import predict_tiles
-from unetseg.normalise import fit_scales, normalise
 from unetseg.parallel import run_units
 from unetseg.predict import predict
-from unetseg.synth import write_eyes
 
 __all__ = ["measure"]
 
@@ -31,10 +29,10 @@ _BARE, _LOOP, _AGAIN, _EXACT = 0.90, 6.0, 0.02, 1e-5
 
 def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
     """Scans of 1024 x 1024 and the default network."""
-    scans, bundle = _scans(folder / "new"), quick_bundle(folder)
+    scans, bundle = write_scans(folder / "new", _SIDE), quick_bundle(folder)
     more = _copies(scans, folder / "more")
     engine, info = open_engine(bundle), load_bundle(bundle).info
-    images = [_normalised(path, info) for path in scans]
+    images = [normalised(path, info) for path in scans]
     config = PredictConfig()
 
     outs = map(folder.joinpath, map("out{}".format, count()))
@@ -50,7 +48,12 @@ def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
         ratio = median_ratio(partial(ours, given), partial(bare, times), rounds=3)
         what = f"predict, {len(given)} scans from folder to folder, of the speed of the bare engine"
         yield what, ratio, "x", f">= {_BARE}", ratio >= _BARE
-    ratio = median_ratio(ours, lambda: _loop(bundle, scans, folder / "loop", info), rounds=3)
+    network = load_network(bundle)
+
+    def theirs() -> object:
+        return loop(scans, folder / "loop", info, lambda image: network.predict(image[None], verbose=0)[0])
+
+    ratio = median_ratio(ours, theirs, rounds=3)
     yield "predict, times as fast as imread + model.predict + imwrite", ratio, "x", f">= {_LOOP}", ratio >= _LOOP
     again = partial(predict, scans[0].parent, folder / "twice", bundle=bundle, config=config)
     first = seconds(again)
@@ -60,34 +63,11 @@ def measure(folder: Path) -> Iterator[tuple[str, float, str, str, bool | None]]:
     yield "tiled against whole scan, largest difference (float32)", worst, "", f"<= {_EXACT}", worst <= _EXACT
 
 
-def _scans(folder: Path) -> list[Path]:
-    """Eyes of one megapixel, as 8-bit TIFFs."""
-    write_eyes(folder, subjects=4, size=(_SIDE, _SIDE))
-    return sorted((folder / "scans").glob("*.tif"))
-
-
 def _copies(scans: list[Path], folder: Path) -> list[Path]:
     """More of the same: of few scans, what is done once for a run is a good part of the time."""
     folder.mkdir()
     names = [(scan, folder / f"{scan.stem}_{copy}.tif") for scan in scans for copy in range(_COPIES)]
     return [Path(shutil.copyfile(*pair)) for pair in names]
-
-
-def _normalised(path: Path, info: BundleInfo) -> np.ndarray:
-    pixels = tifffile.imread(path)[..., None]
-    return normalise(pixels, fit_scales(pixels, info.settings.ingest))
-
-
-def _loop(bundle: Path, scans: list[Path], out: Path, info: BundleInfo) -> None:
-    """What people write: one scan after the other through ``model.predict``."""
-    import keras
-
-    out.mkdir(exist_ok=True)
-    if not hasattr(_loop, "model"):
-        _loop.model = keras.saving.load_model(bundle / "model.keras", compile=False)
-    for path in scans:
-        found = _loop.model.predict(_normalised(path, info)[None], verbose=0)[0]
-        tifffile.imwrite(out / path.name, (np.moveaxis(found, -1, 0) >= 0.5).astype(np.uint8), compression="zlib")
 
 
 def _tiled_difference(bundle: Path, info: BundleInfo) -> float:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from benchmarks import (
     train,
     workers,
 )
+from benchmarks.machine import machine
 from unetseg.bundle import software_versions
 
 _OUT = Path(__file__).parents[1] / "docs" / "benchmarks"
@@ -60,7 +60,7 @@ def main(*wanted: str) -> None:
         found[section] = []
         with tempfile.TemporaryDirectory(prefix="unetseg-bench-") as folder:
             for row in module.measure(Path(folder)):
-                found[section].append(item := Measurement(*row, machine=_machine()))
+                found[section].append(item := Measurement(*row, machine=machine()))
                 print(f"{item.name:<64}{item.value:>10.4g} {item.unit:<8}{item.target}", flush=True)
         _write(found)  # what is measured stays when a later section fails
 
@@ -81,8 +81,8 @@ def _write(found: Mapping[str, Sequence[Measurement]]) -> None:
 def _markdown(found: list[Measurement]) -> str:
     software = ", ".join(f"{name} {version}" for name, version in software_versions().items())
     parts = ["# Benchmarks", f"Measured by `make bench`, at last with {software}."]
-    for machine in dict.fromkeys(item.machine for item in found):  # sections may be measured on different ones
-        parts += [f"On {machine}:", _table([item for item in found if item.machine == machine])]
+    for where in dict.fromkeys(item.machine for item in found):  # sections may be measured on different ones
+        parts += [f"On {where}:", _table([item for item in found if item.machine == where])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -90,17 +90,6 @@ def _table(found: list[Measurement]) -> str:
     verdict = {True: "yes", False: "**no**", None: ""}
     rows = [f"| {m.name} | {m.value:.4g} {m.unit} | {m.target} | {verdict[m.holds]} |" for m in found]
     return "\n".join(["| what | measured | target | holds |", "|---|---|---|---|", *rows])
-
-
-def _machine() -> str:
-    return f"{os.cpu_count()} processor cores ({platform.machine()}, {_processor()})"
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 if __name__ == "__main__":
