@@ -16,13 +16,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports Te
 from benchmarks.machine import machine
 from benchmarks.peers import folders, large_scan, tiles
 from benchmarks.peers.comparison import Comparison
-from benchmarks.peers.same_network import SameNetwork, open_everywhere
+from benchmarks.peers.same_network import MOST_OFF, SameNetwork, open_everywhere
 from benchmarks.pipeline import quick_bundle
 from benchmarks.scan_loop import normalised, write_scans
 from unetseg.bundle import load_bundle, software_versions
 
 _OUT: Final = Path(__file__).parents[2] / "docs" / "benchmarks" / "peers.md"
 _PEERS: Final = ("monai", "csbdeep")
+_CHECKED: Final = 512  # pixels: side of the scan on which all must agree
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
 
 def _network(folder: Path) -> SameNetwork:
     bundle = quick_bundle(folder)
-    image = normalised(write_scans(folder / "check", 512, subjects=1)[0], load_bundle(bundle).info)
+    image = normalised(write_scans(folder / "check", _CHECKED, subjects=1)[0], load_bundle(bundle).info)
     return open_everywhere(bundle, image)
 
 
@@ -52,10 +53,11 @@ def _write(same: SameNetwork, found: Sequence[Comparison]) -> None:
 
 def _page(same: SameNetwork, software: dict[str, str], found: Sequence[Comparison]) -> str:
     head = (
-        f"Measured by `make bench-peers` with {', '.join(f'{name} {number}' for name, number in software.items())}.\n\n"
-        f"On {machine()}.\n\n"
-        f"All run one network: {same}. Its weights were copied to PyTorch; on a scan of 512 x 512 OpenVINO, PyTorch and "
-        f"Keras differ by at most {same.off:.1g} of a probability (above 0.0001 nothing would be compared).\n\n"
+        f"Measured by `make bench-peers` with {', '.join(map(' '.join, software.items()))}.\n\n"
+        f"On {machine()}; no GPU is used.\n\n"
+        f"All run one network: {same}. Its weights were copied to PyTorch; on a scan of {_CHECKED} x {_CHECKED} "
+        f"OpenVINO, PyTorch and Keras give probabilities that differ by at most {same.off:.1g}. Above {MOST_OFF:g} "
+        "nothing would be compared.\n\n"
         "Sides take turns in one process. Seconds are the median of the rounds; `times the first` is the median of the "
         "ratios within a round: above 1 the peer takes longer than unetseg, below 1 it is faster."
     )

@@ -57,7 +57,9 @@ class Comparison:
     def markdown(self) -> str:
         """The section of the page."""
         head = ("who", "seconds", "times the first", self.difference)
-        cells = [(row.who, f"{row.seconds:.3g}", f"{row.times_first:.2f}", f"{row.difference:.2g}") for row in self.rows]
+        cells = [
+            (row.who, f"{row.seconds:.3g}", f"{row.times_first:.2f}", f"{row.difference:.2g}") for row in self.rows
+        ]
         said = [f"Equal: {self.equal}", f"Not equal: {self.unequal}"]
         return "\n\n".join([f"## {self.title}", *said, table(head, cells)])
 

@@ -42,11 +42,11 @@ def compare(same: SameNetwork, folder: Path) -> Comparison:
     expected = loop(scans, next(outs), same.info, same.by_torch)
     return Comparison(
         title="From folder to folder",
-        equal=f"weights, float32, {len(scans)} scans of {_SIDE} x {_SIDE} as TIFF, normalisation, a threshold of one half, "
-        "TIFF with zlib as output, networks opened before, one turn before those that count.",
-        unequal="what runs the network: OpenVINO, PyTorch. unetseg reads and writes other scans while the network runs, "
-        "and also measures objects, writes tables and a gallery, and a record of each scan with which a killed run goes "
-        "on; the loop leaves masks only.",
+        equal=f"weights, float32, {len(scans)} scans of {_SIDE} x {_SIDE} as TIFF, normalisation, a threshold of one "
+        "half, TIFF with deflate as output, networks opened before, one turn before those that count.",
+        unequal="what runs the network: OpenVINO, PyTorch. unetseg reads and writes other scans while the network "
+        "runs; it also measures objects and writes tables, a gallery and a record of each scan, with which a killed "
+        "run goes on. The loop leaves masks only.",
         difference="share of pixels that differ from scans in one piece",
         rounds=_ROUNDS,
         rows=race(sides, partial(_changed, expected), rounds=_ROUNDS, warm_up=True),

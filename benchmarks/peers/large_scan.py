@@ -26,7 +26,7 @@ from unetseg.tiling import Span
 __all__ = ["compare", "slide"]
 
 _PIECE: Final = 1024  # pixels
-_SIDE: Final = 4096  # pixels: four by four of those
+_SIDE: Final = 3072  # pixels: three by three of those
 _WINDOWS: Final = 512, 1024  # pixels: a usual one, and one about as large as unetseg's tiles
 _OVERLAP: Final = 0.25  # MONAI's default
 _ROUNDS: Final = 3
@@ -41,12 +41,12 @@ def compare(same: SameNetwork, folder: Path) -> Comparison:
     sides[f"CSBDeep, {pieces} x {pieces} tiles, model.predict"] = partial(csbdeep, same, image, pieces)
     return Comparison(
         title="One large scan",
-        equal=f"weights, float32, a scan of {_SIDE} x {_SIDE} in memory, all {machine_cores()} cores, the probabilities of "
-        "the whole scan as one array.",
-        unequal=f"what runs the network: OpenVINO, PyTorch, Keras. MONAI's windows overlap by {_OVERLAP:.0%}, its default, "
-        f"one per call. CSBDeep has as many tiles as unetseg's size asks for, and the overlap of its own table for such "
-        f"a network, {_halo(same)} pixels. unetseg works on a tile per core, the others on one by all cores. Opening "
-        "a file, normalising and writing are in nobody's time.",
+        equal=f"weights, float32, a scan of {_SIDE} x {_SIDE} in memory, all {machine_cores()} cores, the "
+        "probabilities of the whole scan as one array. Reading, normalising and writing are in nobody's time.",
+        unequal="what runs the network: OpenVINO, PyTorch, Keras. MONAI's windows overlap by "
+        f"{_OVERLAP:.0%}, its default, one per call. CSBDeep cuts tiles no larger than unetseg's, with the overlap of "
+        f"its own table for such a network, {_halo(same)} pixels. unetseg works on a tile per core, the others on one "
+        "with all cores.",
         difference="largest difference to the scan in one piece",
         rounds=_ROUNDS,
         rows=race(sides, largest_difference(same.by_torch(image)), rounds=_ROUNDS, warm_up=False),
@@ -69,9 +69,7 @@ def ours(same: SameNetwork, image: NDArray[np.floating]) -> NDArray[np.float32]:
     return whole
 
 
-def slide(
-    same: SameNetwork, image: NDArray[np.floating], window: int, mode: str = "constant"
-) -> NDArray[np.float32]:
+def slide(same: SameNetwork, image: NDArray[np.floating], window: int, mode: str = "constant") -> NDArray[np.float32]:
     """MONAI's sliding window over ``(H, W, C)``; all that is not said here is its default."""
     with torch.inference_mode():
         found = sliding_window_inference(

@@ -15,9 +15,9 @@ from benchmarks.peers.torch_unet import TorchUnet, channels_first, channels_last
 from unetseg.bundle import BundleInfo, load_bundle
 from unetseg.engines import Engine, load_network, open_engine
 
-__all__ = ["SameNetwork", "check_equal", "open_everywhere"]
+__all__ = ["MOST_OFF", "SameNetwork", "check_equal", "open_everywhere"]
 
-_MOST_OFF: Final = 1e-4  # of any probability
+MOST_OFF: Final = 1e-4  # of any probability
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def check_equal(found: dict[str, NDArray[np.floating]], expected: NDArray[np.flo
     worst = 0.0
     for who, probabilities in found.items():
         off = float(np.abs(probabilities - expected).max())
-        if not off <= _MOST_OFF:
-            raise ValueError(f"{who}: probabilities must be Keras' within {_MOST_OFF:g}, found {off:g} off; not compared")
+        if not off <= MOST_OFF:
+            raise ValueError(
+                f"{who}: probabilities must be Keras' within {MOST_OFF:g}, found {off:g} off; not compared"
+            )
         worst = max(worst, off)
     return worst

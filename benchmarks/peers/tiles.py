@@ -24,10 +24,10 @@ from unetseg.share import machine_cores
 __all__ = ["compare"]
 
 _SIDE: Final = 512
-_SUBJECTS: Final = 4  # of which there are four scans each
+_SUBJECTS: Final = 2  # of which there are four scans each
 _BATCH: Final = 4  # tiles at once, for those that spread each call over all cores
 _ROUNDS: Final = 5
-_NO_BFLOAT16: Final = " bfloat16 is not compared: this processor has none (no avx512_bf16), so that it would be emulated."
+_NO_BFLOAT16: Final = " bfloat16 is not compared: this processor has none (avx512_bf16) and would emulate it."
 
 Sides = dict[str, Callable[[], NDArray[np.float32]]]
 
@@ -41,11 +41,11 @@ def compare(same: SameNetwork, folder: Path) -> Comparison:
     sides["Keras, model.predict, float32"] = partial(_keras, same, tiles)
     return Comparison(
         title="The network alone",
-        equal=f"weights, {len(tiles)} tiles of {_SIDE} x {_SIDE} in memory, all {machine_cores()} cores, results as arrays "
-        "in memory, one turn before those that count.",
+        equal=f"weights, {len(tiles)} tiles of {_SIDE} x {_SIDE} in memory, all {machine_cores()} cores, results as "
+        "arrays in memory, one turn before those that count.",
         unequal=f"unetseg runs a tile per call and a call per core, as its prediction does; PyTorch and Keras take "
-        f"{_BATCH} tiles per call, PyTorch with {torch.get_num_threads()} threads. OpenVINO joins layers when it compiles, "
-        "eager PyTorch does not; torch.compile, which needs a C++ compiler where it runs, is not measured."
+        f"{_BATCH} tiles per call, PyTorch with {torch.get_num_threads()} threads. OpenVINO joins layers when it "
+        "compiles, eager PyTorch does not; torch.compile, which needs a C++ compiler where it runs, is not measured."
         + ("" if half else _NO_BFLOAT16),
         difference="largest difference to model.predict",
         rounds=_ROUNDS,

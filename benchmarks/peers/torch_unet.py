@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 import keras
@@ -39,9 +40,11 @@ class TorchUnet(nn.Module):
             model: from `unetseg.model.build_unet`.
 
         Raises:
-            ValueError: It has layers that are not copied: residual blocks, guides, attention, fusion, more outputs.
+            ValueError: It has layers that are not copied: residual blocks, guides, attention, fusion; or more outputs.
         """
         super().__init__()
+        if isinstance(model.output, dict):
+            raise ValueError(f"model: must have one output, found {', '.join(model.output)}; take its main_output")
         left = {layer.name: layer for layer in model.layers if not isinstance(layer, _JOINTS)}
         levels = range(1, 1 + sum(name.startswith("encoder_") and name.endswith("_pool") for name in left))
         self.pools = nn.ModuleList(_moved(left, f"encoder_{level}_pool") for level in levels)
@@ -52,7 +55,7 @@ class TorchUnet(nn.Module):
         self.head = _moved(left, "head", "softmax", "probabilities")
         self.classes = model.output_shape[-1]
         if left:
-            raise ValueError(f"model: only plain blocks are copied to PyTorch, left over: {', '.join(left)}")
+            raise ValueError(f"model: only plain blocks are copied, left over: {', '.join(left)}")
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,8 +82,12 @@ def channels_last(found: Tensor) -> NDArray[np.float32]:
 
 def _moved(left: Layers, *prefixes: str) -> nn.Sequential:
     """The counterparts of the layers whose names begin so, one after the other; they are no longer left."""
-    names = [name for name in left if name.startswith(prefixes)]
-    return nn.Sequential(OrderedDict((name, _counterpart(left.pop(name))) for name in names))
+    layers = [left.pop(name) for name in [name for name in left if name.startswith(prefixes)]]
+    for before, layer in pairwise(layers):
+        # Softmax leaves a channel out behind it, which `forward` does.
+        if layer.input is not before.output and not isinstance(layer, keras.layers.Identity):
+            raise ValueError(f"model: only plain blocks are copied, {layer.name} does not follow {before.name}")
+    return nn.Sequential(OrderedDict((layer.name, _counterpart(layer)) for layer in layers))
 
 
 # --------------------------------------------------------------------------- layers
@@ -88,7 +95,7 @@ def _moved(left: Layers, *prefixes: str) -> nn.Sequential:
 
 def _counterpart(layer: keras.Layer) -> nn.Module:
     if type(layer) not in _COUNTERPARTS:
-        raise ValueError(f"model: layer {layer.name} ({type(layer).__name__}) has no counterpart in PyTorch here")
+        raise ValueError(f"model: layer {layer.name} ({type(layer).__name__}) has no counterpart here")
     return _COUNTERPARTS[type(layer)](layer)
 
 
