@@ -60,7 +60,7 @@ class Comparison:
         cells = [
             (row.who, f"{row.seconds:.3g}", f"{row.times_first:.2f}", f"{row.difference:.2g}") for row in self.rows
         ]
-        said = [f"Equal: {self.equal}", f"Not equal: {self.unequal}"]
+        said = [f"Equal: {self.equal}", f"Not equal: {self.unequal}", f"Rounds: {self.rounds}."]
         return "\n\n".join([f"## {self.title}", *said, table(head, cells)])
 
 
