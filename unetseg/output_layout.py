@@ -17,7 +17,8 @@ class Part:
     Attributes:
         count: how many they are.
         fixed: bytes of each besides what is marked in it: header, index, and tiles that are blank.
-        pixels: of each, in one class, of each level that it holds.
+        pixels: of the scan that each stands for, by the levels that it holds: those of all files add up to the pixels
+            of a level, H x W, however many classes share a file or have one of their own.
         folders: how many there are that so many of the files share: ``(number, files)``.
         sparse: whether files in which nothing is marked, and folders without files, are left out.
     """

@@ -168,14 +168,20 @@ def test_exclusive_classes_are_decided_by_the_highest_probability_everywhere(exc
     assert all(marked <= sizes)
     found = segmented(exclusive, eyes, bundle)
     assert found.sum(axis=0).max() <= 1
+    labels = segmented(exclusive, eyes, bundle, masks="labels")
+    np.testing.assert_array_equal(labels, sum(plane * (k + 1) for k, plane in enumerate(found)))
+    with pytest.raises(UsageError, match=r"^predict.fill_holes: 5 would give pixels of one class to the class around"):
+        segmented(exclusive, eyes, bundle, masks="labels", fill_holes=5)
 
 
-def segmented(project: Project, eyes: Path, bundle: Bundle) -> np.ndarray:
+def segmented(project: Project, eyes: Path, bundle: Bundle, **settings: Any) -> np.ndarray:
+    """Planes ``(K, N, H, W)``, or label maps ``(N, H, W)``."""
     from unetseg.predict import predict
 
-    out = project.folder / "out"
-    predict(eyes / "scans", out, bundle=bundle.folder, config=PredictConfig())
-    return np.stack([zarr.open_array(place / "0", mode="r")[...] for place in sorted(out.glob("*.ome.zarr"))], axis=1)
+    out = project.folder / f"out-{settings.get('masks', 'planes')}"
+    predict(eyes / "scans", out, bundle=bundle.folder, config=PredictConfig(**settings))
+    found = [zarr.open_array(place / "0", mode="r")[...] for place in sorted(out.glob("*.ome.zarr"))]
+    return np.stack(found, axis=-3)
 
 
 def test_exclusive_classes_may_have_thresholds_if_they_are_asked_for(exclusive: Project):
@@ -319,13 +325,15 @@ def test_models_that_were_scored_on_other_scans_are_scored_on_todays_and_keep_th
     assert compared.differences["macro"]["f1"].difference == 0
 
 
-def test_outlines_are_measured_as_on_whole_masks(trained: Project):
+@pytest.mark.parametrize("tolerance", [2.0, 0.0], ids=["default", "none"])
+def test_outlines_are_measured_as_on_whole_masks(tolerance: float, trained: Project):
+    evaluate(replace(trained, settings=override(trained.settings, [f"evaluate.surface_tolerance={tolerance}"])))
     bundle, dataset = load_bundle(trained.models / "0001"), open_dataset(trained.dataset)
     row = {item["id"]: item for item in bundle.evaluation["scans"]}
     for scan in dataset.scans("test"):
         image = dataset.image(scan).astype(np.float32)
         marked = bundle.decision(open_engine(bundle.folder)({"image": image[None]})[0])
-        expected = surface_distances(dataset.masks(scan), marked, tolerance=2.0)
+        expected = surface_distances(dataset.masks(scan), marked, tolerance=tolerance)
         for k, name in enumerate(bundle.info.classes):
             found = [row[scan.id][key][name] for key in ("hausdorff95", "surface_dice")]
             assert found == pytest.approx(expected[k].tolist(), nan_ok=True)

@@ -74,7 +74,7 @@ def gradient(loss, y_true, y_pred):
 
 
 def test_what_every_loss_must_hold_is_asked_of_all_that_there_are():
-    assert set(FUNCTIONS) == set(CLASSES) == set(losses._TERMS)
+    assert set(FUNCTIONS) == set(CLASSES) == set(ORACLES) == set(losses._TERMS)
     assert {name: loss().name for name, loss in CLASSES.items()} == {name: name for name in CLASSES}
 
 

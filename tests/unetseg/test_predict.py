@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from skimage.measure import label
+from skimage.morphology import remove_small_holes, remove_small_objects
 
+from unetseg import engine_choice
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
 from unetseg.engines import open_engine
@@ -122,6 +125,41 @@ def test_only_what_is_missing_or_out_of_date_is_done_again(trained: Project, sca
     tifffile.imwrite(changed, 255 - tifffile.imread(changed))
     assert run(trained, scans, out).done == 1
     assert run(trained, scans, out, probabilities=True).done == 3
+
+
+def test_holes_that_are_filled_and_objects_that_are_dropped_are_those_of_scikit_image(
+    trained: Project, scans: Path, tmp_path: Path
+):
+    run(trained, scans, tmp_path / "plain")
+    run(trained, scans, tmp_path / "out", min_object=20, fill_holes=10, objects=True)
+    changed = False
+    for place in (tmp_path / "plain").rglob("*.ome.zarr"):
+        made = tmp_path / "out" / place.relative_to(tmp_path / "plain")
+        objects = zarr.open_array(made.with_name(made.name.replace(".ome", ".objects.ome")) / "0", mode="r")[...]
+        planes, found = (zarr.open_array(folder / "0", mode="r")[...] for folder in (place, made))
+        for plane, kept, numbers in zip(planes, found, objects, strict=True):
+            filled = remove_small_holes(np.pad(plane > 0, 20), max_size=10, connectivity=1)[20:-20, 20:-20]
+            np.testing.assert_array_equal(kept, remove_small_objects(filled, max_size=19, connectivity=2))
+            np.testing.assert_array_equal(numbers, label(kept, connectivity=2))
+        changed |= not np.array_equal(planes, found)
+    assert changed
+
+
+def test_label_maps_are_refused_where_classes_may_overlap(trained: Project, scans: Path, tmp_path: Path):
+    with pytest.raises(
+        UsageError, match=r"^predict.masks: labels gives each pixel one class, but the classes of model"
+    ):
+        run(trained, scans, tmp_path / "out", masks="labels")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_engine_is_the_one_that_is_set(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine_choice, "find_spec", lambda name: None)
+    run(trained, scans, tmp_path / "out", engine="keras")
+    with pytest.raises(UsageError, match=r"^predict.engine: openvino is not installed"):
+        run(trained, scans, tmp_path / "other", engine="openvino")
 
 
 def test_every_setting_but_those_that_leave_outputs_as_they_are_makes_them_out_of_date(
