@@ -36,4 +36,7 @@ def settings_rows(project: str | Path) -> list[tuple[str, str, str, str]]:
 
 
 def _meaning(hint: object) -> str:
-    return next((part.description or "" for part in get_args(hint) if isinstance(part, FieldInfo)), "")
+    found = (
+        part.description for part in get_args(hint) if isinstance(part, FieldInfo)
+    )  # a type may bring limits alone
+    return next(filter(None, found), "")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ import tifffile
 from click.testing import CliRunner, Result
 
 from flows.cli import main
+from unetseg.config import PredictConfig
 from unetseg.json_files import read_json
 from unetseg.project import Project
 from unetseg.records import write_record
@@ -380,3 +381,8 @@ def test_with_a_server_in_the_environment_stages_run_as_flows(trained: Project, 
     assert unetseg("ingest", "--project", trained.folder, "--set", "ingest.workers=1").exit_code == 0
     assert calls == [{"project": str(trained.folder), "cluster": "", "overrides": ("ingest.workers=1",)}]
     assert os.environ["PREFECT_API_URL"]
+
+
+def test_the_engines_of_the_option_are_those_of_the_setting():
+    (option,) = (item for item in main.commands["predict"].params if item.name == "engine")
+    assert tuple(option.type.choices) == get_args(get_type_hints(PredictConfig)["engine"])
