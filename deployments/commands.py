@@ -71,7 +71,7 @@ def up(
     open_home(home)
     forget(home, forgotten)
     named = tuple(str(locate(text)) for text in named)
-    projects, wrong = usable(choose(home, named, Path.cwd(), empty=bool(forgotten)))
+    projects, wrong = usable(choose(home, named, Path.cwd(), say=say_if_read, empty=bool(forgotten)))
     for sentence in wrong:
         click.echo(sentence, err=True)
     of = tuple(name_of(text) for text in named) or tuple(projects)

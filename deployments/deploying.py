@@ -25,7 +25,7 @@ from unetseg.storage import locked, write_bytes
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-__all__ = ["deploy", "entries"]
+__all__ = ["deploy", "deployments", "entries"]
 
 _LONGEST = 600  # seconds; each deployment takes a few tenths
 
@@ -137,17 +137,17 @@ def _in_time() -> Iterator[None]:
 def _undeploy(client: SyncPrefectClient, name: str) -> None:
     """Remove the deployments of a project; its runs stay to be looked at."""
     mine = {f"{item['name']}/{name}" for item in deployed()["deployments"]}
-    for deployment_id, full_name in _deployments(client).items():
+    for deployment_id, full_name in deployments(client).items():
         if full_name in mine:
             client.delete_deployment(deployment_id)
 
 
 def _there(client: SyncPrefectClient) -> set[str]:
-    return set(_deployments(client).values())
+    return set(deployments(client).values())
 
 
-def _deployments(client: SyncPrefectClient) -> dict[Any, str]:
-    """Full names, such as ``nightly/eyes``, by id."""
+def deployments(client: SyncPrefectClient) -> dict[Any, str]:
+    """Full names of all that there are, such as ``nightly/eyes``, by id."""
     flows = {flow.id: flow.name for flow in _pages(client.read_flows)}
     return {item.id: f"{flows.get(item.flow_id)}/{item.name}" for item in _pages(client.read_deployments)}
 

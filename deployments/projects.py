@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deployments.home import Home
@@ -27,13 +27,16 @@ def known(home: Home) -> dict[str, str]:
     return dict(home.remembered(home.projects).get("projects", {}))
 
 
-def choose(home: Home, named: Sequence[str], here: Path, *, empty: bool = False) -> dict[str, str]:
+def choose(
+    home: Home, named: Sequence[str], here: Path, *, say: Callable[[str], object], empty: bool = False
+) -> dict[str, str]:
     """The projects to deploy: those of last time and those that are named; the first time, this folder.
 
     Args:
         home: what remembers them.
         named: folders or addresses, as typed.
         here: the folder where it was typed.
+        say: tells which project has moved.
         empty: whether there may be none.
 
     Raises:
@@ -48,7 +51,7 @@ def choose(home: Home, named: Sequence[str], here: Path, *, empty: bool = False)
         named = (str(here),)
     for text in named:
         folder = str(load_project(text).folder)
-        _add(chosen, name_of(folder), folder)
+        _add(chosen, name_of(folder), folder, say)
     return chosen
 
 
@@ -96,10 +99,21 @@ def _write(home: Home, chosen: Mapping[str, str], gone: Sequence[str]) -> None:
     write_json(home.projects, {"schema_version": 1, "projects": dict(chosen), "forgotten": list(gone)})
 
 
-def _add(chosen: dict[str, str], name: str, folder: str) -> None:
-    if chosen.get(name, folder) != folder:
+def _add(chosen: dict[str, str], name: str, folder: str, say: Callable[[str], object]) -> None:
+    before = chosen.get(name, folder)
+    if before != folder and _is_gone(before):
+        say(f"project {name} has moved: no project is in {before} any more; its schedules go on with {folder}")
+    elif before != folder:
         raise UsageError(
             f"--project {folder}: another project is called {name} too: {chosen[name]}. Deployments are called as the "
             f"folder of their project: rename one, or be rid of the other with: unetseg up --forget {name}"
         )
     chosen[name] = folder
+
+
+def _is_gone(folder: str) -> bool:
+    """Whether it is known that no project is there."""
+    try:
+        return not (locate(folder) / PROJECT_FILE).exists()
+    except (UsageError, OSError):
+        return False

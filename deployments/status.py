@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from deployments import pools, projects, runs
+from deployments.deploying import deployments
 from deployments.home import Home, Record
 from deployments.processes import belonging_to, is_alive
 from deployments.schedules import scheduled
@@ -64,7 +65,7 @@ def say_status(console: Console, found: Mapping[str, Any]) -> None:
         console.say(f"running   {item['name']}  {item['state']} since {item['since']}")
     waiting = found.get("waiting", ())
     for item in waiting[:_SHOWN]:
-        console.say(f"waiting   {item['name']}  {item['state']}, {item['when']}")
+        console.say(f"waiting   {item['deployment'] or item['name']}  {item['state']}, {item['when']}")
     if len(waiting) > _SHOWN:
         console.say(f"          and {len(waiting) - _SHOWN} more")
 
@@ -81,6 +82,7 @@ def _state(home: Home, record: Record | None) -> str:
 
 
 def _ask(server: SyncPrefectClient, home: Home) -> dict[str, Any]:
+    names = deployments(server)
     return {
         "pools": [
             _pool(server, name) for name in pools.POOLS if name in {pool.name for pool in server.read_work_pools()}
@@ -94,7 +96,13 @@ def _ask(server: SyncPrefectClient, home: Home) -> dict[str, Any]:
             for run in runs.in_progress(server)
         ],
         "waiting": [
-            {"id": str(run.id), "name": run.name, "state": run.state.name, "when": str(run.next_scheduled_start_time)}
+            {
+                "id": str(run.id),
+                "name": run.name,
+                "deployment": names.get(run.deployment_id, ""),
+                "state": run.state.name,
+                "when": str(run.next_scheduled_start_time),
+            }
             for run in runs.waiting(server)
         ],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -98,14 +99,19 @@ def end_if_unread(error: Exception) -> None:
 
 
 def _closed() -> list[TextIO]:
-    """Those of this command's own pipes that nobody reads: what could not be written is still to be written."""
-    closed = []
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            closed.append(stream)
-    return closed
+    """Those of this command's own pipes that nobody reads."""
+    return [stream for stream in (sys.stdout, sys.stderr) if _is_closed(stream)]
+
+
+def _is_closed(stream: TextIO) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return False
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno(), select.POLLOUT)
+    except OSError:  # no file, as within tests
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _silence(stream: TextIO) -> None:

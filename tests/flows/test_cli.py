@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -386,3 +387,37 @@ def test_with_a_server_in_the_environment_stages_run_as_flows(trained: Project, 
 def test_the_engines_of_the_option_are_those_of_the_setting():
     (option,) = (item for item in main.commands["predict"].params if item.name == "engine")
     assert tuple(option.type.choices) == get_args(get_type_hints(PredictConfig)["engine"])
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)], ids=["table", "json"])
+def test_a_command_whose_words_nobody_reads_ends_without_a_word_of_its_own(words: tuple[str, ...], trained: Project):
+    command = [sys.executable, "-m", "flows.cli", "settings", "--project", str(trained.folder), *words]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert [word for word in ("error: ", "Broken pipe", "Exception") if word in done.stderr] == []
+
+
+def test_another_broken_pipe_than_ones_own_is_told(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    def lost(*_: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("flows.settings_table.settings_rows", lost)
+    result = unetseg("settings", "--project", trained.folder)
+    assert (result.exit_code, result.stderr) == (1, "error: [Errno 32] Broken pipe\n")
+
+
+def test_what_must_go_on_loses_words_that_nobody_reads_and_nothing_else():
+    code = "from flows.console import say_if_read; say_if_read('a'); say_if_read('b')"
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-c", code + "; raise SystemExit(7)"]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (7, "")

@@ -100,6 +100,26 @@ def test_a_damaged_note_is_told_by_the_exit_status_until_it_is_forgotten(trained
     assert [unetseg("predictions", what, *here).exit_code for what in ("list", "redo")] == [0, 0]
 
 
+def test_each_note_is_read_once_and_told_of_once(
+    trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here, damaged = ("--project", trained.folder), trained.folder / "predictions" / "a.json"
+    unetseg("predict", scans, tmp_path / "out", *here)
+    damaged.write_text("{")
+    read = list[Path]()
+
+    def noted(path: Path) -> object:
+        read.append(path)
+        return read_json(path)
+
+    monkeypatch.setattr("unetseg.prediction_notes.read_json", noted)
+    for what in ("list", "redo"):
+        read.clear()
+        told = unetseg("predictions", what, *here).stderr
+        assert sorted(read) == sorted(damaged.parent.glob("*.json"))
+        assert told.count(f"{damaged}: damaged") == 1
+
+
 def test_overwrite_does_all_again_and_a_bundle_of_no_project_is_not_remembered(
     trained: Project, scans: Path, tmp_path: Path
 ):
