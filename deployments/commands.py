@@ -61,6 +61,7 @@ def up(
     from deployments.schedules import Nights
     from deployments.up import Wish, bring_up
     from unetseg.errors import UsageError
+    from unetseg.full_disk import disk_errors_name
     from unetseg.storage import locate
 
     if off and cron is not None:
@@ -68,14 +69,15 @@ def up(
     nights = Nights(on=False if off else None if cron is None else True, cron=cron or "", timezone=timezone)
     nights.check()
     home = find_home(folder)
-    open_home(home)
-    forget(home, forgotten)
-    named = tuple(str(locate(text)) for text in named)
-    projects, wrong = usable(choose(home, named, Path.cwd(), say=say_if_read, empty=bool(forgotten)))
-    for sentence in wrong:
-        click.echo(sentence, err=True)
-    of = tuple(name_of(text) for text in named) or tuple(projects)
-    bring_up(home, Wish(projects, named, nights, of, port), detach=detach, say=say_if_read)
+    with disk_errors_name(home.folder):
+        open_home(home)
+        forget(home, forgotten)
+        named = tuple(str(locate(text)) for text in named)
+        projects, wrong = usable(choose(home, named, Path.cwd(), say=say_if_read, empty=bool(forgotten)))
+        for sentence in wrong:
+            click.echo(sentence, err=True)
+        of = tuple(name_of(text) for text in named) or tuple(projects)
+        bring_up(home, Wish(projects, named, nights, of, port), detach=detach, say=say_if_read)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ HOST = "127.0.0.1"
 
 _ASKING = 3.0  # seconds for one answer
 _PAUSE = 0.2  # seconds between two questions
+_LITTLE = 1 << 20  # bytes: no more than this is free on a disk that is full
 
 
 def address(port: int) -> str:
@@ -78,7 +80,7 @@ def client(home: Home, url: str) -> Iterator[SyncPrefectClient]:
     adopt(home, url)
     from prefect.client.orchestration import SyncPrefectClient
 
-    with _refusals_name(url), SyncPrefectClient(api=f"{url}/api") as made:
+    with _refusals_name(url, home), SyncPrefectClient(api=f"{url}/api") as made:
         yield made
 
 
@@ -96,13 +98,20 @@ def client_of_settings() -> Iterator[SyncPrefectClient]:
 
 
 @contextmanager
-def _refusals_name(url: str) -> Iterator[None]:
+def _refusals_name(url: str, home: Home | None = None) -> Iterator[None]:
     from httpx import HTTPError
 
     try:
         yield
     except HTTPError as error:
-        raise UnetsegError(f"{url}: the server refuses, or was lost: {error}") from error
+        raise UnetsegError(f"{url}: the server refuses, or was lost: {error}{_why(home)}") from error
+
+
+def _why(home: Home | None) -> str:
+    """What is plainly the cause, with the way out; a server whose database cannot grow tells nobody."""
+    if home is None or shutil.disk_usage(home.folder).free > _LITTLE:
+        return ""
+    return f"; the disk of {home.folder} is full: make space there"
 
 
 def _taken(port: int, error: Exception) -> str:

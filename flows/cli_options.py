@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from unetseg.errors import UnetsegError
+
 __all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage"]
 
 PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
@@ -49,9 +51,30 @@ MODEL = click.option(
 
 
 def run_stage(flow: str, call: Callable[[], Any], **parameters: Any) -> Any:  # noqa: ANN401
-    """Run a stage: as a flow of the server that the environment names, else as a library call."""
+    """Run a stage: as a flow of the server that the environment names, else as a library call.
+
+    Raises:
+        UnetsegError: that server cannot be reached, or refuses.
+    """
     if not os.environ.get("PREFECT_API_URL"):
         return call()
     from importlib import import_module
 
+    _check_server()
     return getattr(import_module(f"flows.{flow}"), flow)(**parameters)
+
+
+def _check_server() -> None:
+    """Before any work, and in one sentence: Prefect tells of a lost server in a hundred lines."""
+    from httpx import HTTPError
+    from prefect.client.orchestration import get_client
+
+    try:
+        with get_client(sync_client=True) as client:
+            client.hello()
+    except HTTPError as error:
+        raise UnetsegError(
+            f"PREFECT_API_URL={os.environ['PREFECT_API_URL']}: the server cannot be reached, or refuses "
+            f"({' '.join(str(error).split())}); start it, mend PREFECT_API_URL or PREFECT_API_AUTH_STRING, or unset "
+            "PREFECT_API_URL, which runs the command without a server"
+        ) from None
