@@ -19,7 +19,7 @@ import pytest  # noqa: E402
 
 from deployments.home import Home  # noqa: E402
 from deployments.processes import belonging_to  # noqa: E402
-from tests.deployments.machine import Machine  # noqa: E402
+from tests.deployments.machine import SECRET, Machine  # noqa: E402
 from unetseg.init import init  # noqa: E402
 
 
@@ -30,9 +30,11 @@ def machine(eyes: Path, tiny: tuple[str, ...], tmp_path_factory: pytest.TempPath
     project = folder / "eyes"
     init(eyes / "scans", eyes / "masks", project=project, overrides=tiny)
     made = Machine(Home(folder / "home"), project)
-    try:
-        made.up("--project", project)
-        yield made
-    finally:
-        made.unetseg("down")
-        assert belonging_to(made.home) == []
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        try:
+            made.up("--project", project)
+            yield made
+        finally:
+            made.unetseg("down")
+            assert belonging_to(made.home) == []

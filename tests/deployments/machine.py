@@ -19,6 +19,9 @@ from deployments.processes import belonging_to, is_run
 from unetseg.ingest import ingest
 from unetseg.project import load_project
 
+SECRET = "hunter2Hunter2HUNTER2"
+"""A key of an object store that the machine has in its environment."""
+
 LONG = ("train.epochs=1000", "train.patience=1000", "train.max_minutes=0")
 
 

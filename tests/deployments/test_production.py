@@ -438,3 +438,16 @@ def test_nothing_calls_home(site: Site) -> None:
     ):
         assert any(kind in item["who"] for item in heard), kind
     assert [item for item in heard if item["outside"]] == []
+
+
+def test_no_password_is_in_a_log_a_record_or_what_the_ui_shows(site: Site) -> None:
+    """The last test: all runs have left what they leave."""
+    settings = site.machines["server"].settings
+    passwords = [LOGIN.split(":")[1], settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"].split(":")[2].split("@")[0]]
+    kinds = ("flow_runs", "task_runs", "artifacts", "logs", "deployments", "work_pools", "block_documents", "events")
+    answers = [site.api.post(f"/{kind}/filter", json={}).raise_for_status().text for kind in kinds]
+    for password in passwords:
+        assert not [kind for kind, text in zip(kinds, answers, strict=True) if password in text]
+        for folder in (site.shared, *(machine.folder for machine in site.machines.values())):
+            for path in filter(Path.is_file, folder.rglob("*")):
+                assert password.encode() not in path.read_bytes(), path

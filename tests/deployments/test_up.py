@@ -14,11 +14,12 @@ from threading import Thread
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from deployments.home import Home
 from deployments.processes import belonging_to
-from tests.deployments.machine import Machine
+from tests.deployments.machine import SECRET, Machine
 from tests.faults import Injected
 from unetseg.init import init
 
@@ -44,6 +45,31 @@ def test_status_tells_what_runs(machine: Machine) -> None:
     words = machine.unetseg("status")
     assert found["server"] in words
     assert "nights off" in words
+
+
+def test_what_is_started_is_reached_by_this_machine_alone(machine: Machine) -> None:
+    """There is no password: whoever reaches the server has its workers run code."""
+    found = [process.net_connections("inet") for process in belonging_to(machine.home)]
+    listening = {item.laddr for each in found for item in each if item.status == psutil.CONN_LISTEN}
+    record = machine.home.read_record()
+    assert record is not None
+    assert ("127.0.0.1", int(record.url.rpartition(":")[2])) in listening
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+def test_no_secret_of_the_machine_is_kept(machine: Machine) -> None:
+    """Not in Prefect's database, whatever the UI shows of it, nor in a log: runs get theirs from the environment."""
+    run = machine.run("ingest/eyes")
+    assert machine.wait(run, "Completed", "Failed", "Crashed")["type"] == "COMPLETED"
+    kinds = ("flow_runs", "task_runs", "artifacts", "logs", "deployments", "work_pools", "block_documents", "events")
+    answers = [machine.ask("POST", f"/{kind}/filter", {}) for kind in kinds]
+    assert len(answers[0]) >= 1
+    assert len(answers[2]) >= 1
+    assert SECRET not in json.dumps(answers)
+    for path in filter(Path.is_file, machine.home.folder.rglob("*")):
+        assert SECRET.encode() not in path.read_bytes(), path
+    for path in filter(Path.is_file, machine.project.rglob("*")):
+        assert SECRET.encode() not in path.read_bytes(), path
 
 
 def test_the_pages_of_the_ui_come_from_the_home_since_the_package_may_be_roots(machine: Machine) -> None:
@@ -239,6 +265,9 @@ def test_failures_are_told_to_a_webhook(machine: Machine) -> None:
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if self.path != "/hook":
+                self.send_error(404)
+                return
             told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
             self.send_response(200)
             self.end_headers()
@@ -260,6 +289,11 @@ def test_failures_are_told_to_a_webhook(machine: Machine) -> None:
         machine.until(lambda: len(told) == 3, why=lambda: str(told))
         assert "0007" in told[2]
         assert "promoted 0007: better" in told[2]
+        assert "/hook" not in machine.logs()  # who has the address can write there
+        assert "/hook" not in json.dumps(machine.ask("POST", "/block_documents/filter", {}))
+        refused = machine.unetseg("notify", f"http://127.0.0.1:{server.server_port}/elsewhere", status=None)
+        assert "127.0.0.1 does not take messages: 404" in refused
+        assert "elsewhere" not in refused + machine.logs()
         assert "nothing is told any more" in by_address(machine, "notify", "--off")
         assert len(machine.ask("POST", "/automations/filter", {})) == 1
         assert machine.ask("POST", "/block_documents/filter", {}) == []  # who has the address can write there

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import dask
 import distributed
+import psutil
 import pytest
 
 from unetseg import cluster as cluster_module
@@ -308,6 +309,15 @@ def test_processes_do_the_work_each_with_its_share(processes):
     found = [outcome for _, outcome in processes.run(eval, [TELL] * 20)]
     assert len({pid for pid, _, _ in found}) == 2
     assert {number for _, number, _ in found} == {max(1, cores() // 2)}
+
+
+def test_processes_are_reached_by_this_machine_alone(processes):
+    """Whoever reaches a scheduler or worker of Dask has it run code."""
+    own = psutil.Process()
+    found = [each.net_connections("inet") for each in (own, *own.children(recursive=True))]
+    listening = {item.laddr.ip for each in found for item in each if item.status == psutil.CONN_LISTEN}
+    assert listening == {"127.0.0.1"}
+    assert processes._client.scheduler.address.startswith("tls://127.0.0.1:")  # and by nobody without the keys
 
 
 def test_an_error_in_a_process_is_the_result_of_its_unit(processes):
