@@ -31,19 +31,22 @@ from tests.fuzz import outputs
 from tests.fuzz.samples import archive, dicom, put, scan_samples, zarr_samples
 from unetseg.aliases import read_aliases, versions_named
 from unetseg.bundle import load_bundle
+from unetseg.config import ScanSource, Settings, Sources
 from unetseg.csv_cells import read_text
 from unetseg.curve_files import load_curves
 from unetseg.dataset_index import Index
 from unetseg.embedded import picture_size
 from unetseg.errors import BadFileError, BundleError, DamagedFileError, DataError, UsageError
 from unetseg.formats import open_plane, plane_count, read_plane
+from unetseg.gate import decided
 from unetseg.json_files import read_json
 from unetseg.network_file import check_network_file
 from unetseg.plane_counts import PlaneCounts
+from unetseg.predict_again import unchanged
 from unetseg.predict_begun import _known_endings, _read
 from unetseg.predict_marker import Marker
 from unetseg.predictions import _markers
-from unetseg.project import load_project
+from unetseg.project import Project, load_project
 from unetseg.readers import ScanRef
 from unetseg.scan_lists import listed_scans
 from unetseg.storage import locate
@@ -361,9 +364,16 @@ def test_json_without_end_is_damaged(tmp_path: Path, content: bytes):
 
 @pytest.mark.parametrize(
     "change",
-    [{"history": [None]}, {"history": [{"production": ["0001"]}]}, {"removing": [{}]}, {"production": 1}],
-    ids=["no line", "no version", "nothing to remove", "a number"],
-)
+    [
+        {"history": [None]}, {"history": [{"production": ["0001"]}]}, {"removing": [{}]}, {"production": 1},
+        {"production": "x"}, {"removing": ["../../precious"]}, {"removing": ["0001/../../precious"]},
+        {"history": [{"production": "0001", "previous": None}]},
+        {"history": [{"production": "0001", "time": 1, "why": "better"}]},
+        {"history": [{"time": "2030", "why": "better"}]},
+    ],
+    ids=["no line", "no version", "nothing to remove", "a number", "no number", "above", "through a version", "no time",
+         "time", "no production"],
+)  # fmt: skip
 def test_aliases_of_another_shape_are_damaged(tmp_path: Path, change: dict[str, Any]):
     aliases = outputs.records()["models/aliases.json"]
     (tmp_path / "aliases.json").write_text(json.dumps(aliases))
@@ -491,6 +501,63 @@ def test_an_evaluation_without_a_threshold_per_class_is_refused(tmp_path: Path, 
     bundle = load_bundle(write_bundle(tmp_path / "0002", evaluation={"thresholds": thresholds}))
     with pytest.raises(BundleError, match=r"0002: its evaluation .* run unetseg evaluate again"):
         _ = bundle.decision
+
+
+ROW = outputs.evaluation_json()["scans"][0]
+BESIDE = outputs.evaluation_json()["production"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"scans": [3]}, {"scans": [ROW | {"counts": [[1, 2, 3]]}]}, {"scans": [ROW | {"counts": [["x"] * 4]}]},
+     {"scores": []}, {"decision": "dice"}, {"inference": "plain"}, {"settings": 1}, {"warnings": "many"},
+     {"production": BESIDE | {"operating_point": {}}}, {"production": BESIDE | {"scans": [{}]}},
+     {"evaluated_with": 3}, {"test_fingerprint": {}}],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_an_evaluation_of_another_shape_is_refused(tmp_path: Path, change: dict[str, Any]):
+    assert load_bundle(write_bundle(tmp_path / "0001")).evaluation
+    bundle = load_bundle(write_bundle(tmp_path / "0002", evaluation=change))
+    with pytest.raises(BundleError, match=r"evaluation\.json: damaged, .*; run unetseg evaluate again"):
+        _ = bundle.evaluation
+
+
+@pytest.mark.parametrize("change", [{"result": 3}, {"settings": []}, {"result": {"version": "0001"}}], ids=str)
+def test_a_decision_of_another_shape_is_none(tmp_path: Path, change: dict[str, Any], caplog: pytest.LogCaptureFixture):
+    project = Project(tmp_path, Sources(ScanSource(str(tmp_path))), Settings())
+    folder = write_bundle(tmp_path / "models/0001")
+    put(tmp_path / "models", {"aliases.json": json.dumps(outputs.records()["models/aliases.json"]).encode()})
+    put(folder, {"gate.json": outputs.sealed(outputs.gate_json())})
+    assert decided(load_bundle(folder), project)
+    put(folder, {"gate.json": outputs.sealed(outputs.gate_json() | change)})
+    assert decided(load_bundle(folder), project) is None
+    assert "meets the gate again" in caplog.text
+
+
+# --------------------------------------------------------------------------- what a prediction left
+
+PAGES = ("table.csv", "table.parquet", "scans.csv", "scans.parquet", "gallery.html")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"quarantined": None}, {"look_first": [{"scan": 1}]}, {"totals": [{"name": "iris"}]}, {"failed": [[]]},
+     {"annotate_next": [{"scan": "a", "reasons": "", "more": 1}]}, {"totals": "none"}],
+    ids=str,
+)  # fmt: skip
+def test_what_the_last_run_told_is_told_again_only_where_it_can_be_read(tmp_path: Path, change: dict[str, Any]):
+    out = tmp_path / "out"
+    record, prints = outputs.run_json(out), {"inputs_fingerprint": "i", "outputs_fingerprint": "o"}
+    told = record["result"] | change
+    put(out, dict.fromkeys(PAGES, b"") | {"run.json": json.dumps(record | {"result": told}).encode()})
+    found = unchanged(outputs.prediction_into(out), (), prints)
+    known = not change or "annotate_next" in change  # what is more than known is of a newer version
+    assert (found is not None) == known
+    if found:
+        assert (found.look_first[0].scan, found.totals[0].objects) == ("a", 2)
+    for broken in ({"result": None}, {"result": []}):
+        put(out, {"run.json": json.dumps(record | broken).encode()})
+        assert unchanged(outputs.prediction_into(out), (), prints) is None
 
 
 def test_files_that_are_no_list_are_refused(tmp_path: Path):
