@@ -22,5 +22,6 @@ def clean(project: Text, keep: Annotated[int, Field(ge=1)]) -> State[tuple[str, 
         project: Folder of the project, as the worker sees it.
         keep: So many of the newest versions stay, at least 1.
     """
-    removed = clean_step(load_project(project).models, keep=keep)
+    loaded = load_project(project)
+    removed = clean_step(loaded.models, keep=keep, runs=loaded.runs)
     return ended(removed, f"removed {', '.join(removed)}" if removed else "nothing to remove")

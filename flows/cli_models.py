@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -174,11 +175,9 @@ def clean(keep: int, project: str, dry_run: bool, as_json: bool) -> None:
     from unetseg.project import load_project
     from unetseg.registry_cleaning import clean as remove
 
-    console, folder = Console(as_json=as_json), load_project(project).models
-    if dry_run:
-        removed = remove(folder, keep=keep, dry_run=True)
-    else:
-        removed = run_stage("clean", lambda: remove(folder, keep=keep), project=project, keep=keep)
+    console, loaded = Console(as_json=as_json), load_project(project)
+    remove_old = partial(remove, loaded.models, keep=keep, runs=loaded.runs)
+    removed = remove_old(dry_run=True) if dry_run else run_stage("clean", remove_old, project=project, keep=keep)
     console.say(f"{'would remove' if dry_run else 'removed'}: {', '.join(removed) or 'none'}")
     console.finish({"removed": list(removed), "dry_run": dry_run})
 

@@ -11,6 +11,6 @@ __all__ = ["clean"]
 
 
 @step("clean", "clean, keep {keep}")
-def clean(models: Path, *, keep: int) -> tuple[str, ...]:
+def clean(models: Path, *, keep: int, runs: Path) -> tuple[str, ...]:
     """Remove old versions."""
-    return library.clean(models, keep=keep)
+    return library.clean(models, keep=keep, runs=runs)

@@ -541,8 +541,8 @@ class GateConfig:
     keep_models: Annotated[
         int,
         Field(
-            description="After each night only so many newest models are kept, besides production and previous; "
-            "0: all.",
+            description="After each night only so many newest models are kept, besides production and previous, and "
+            "the trainings that led to them; 0: all.",
             ge=0,
         ),
     ] = 0

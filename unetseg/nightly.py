@@ -130,7 +130,7 @@ def _bring_up_to_date(project: Project, steps: Steps) -> NightlyResult:
     unchanged = decision is not None
     decision = decision or steps.gate(project, model=version)
     keep = project.settings.gate.keep_models
-    removed = clean(project.models, keep=keep) if keep else ()
+    removed = clean(project.models, keep=keep, runs=project.runs) if keep else ()
     return replace(_conclude(project, ingested, decision, unchanged=unchanged), removed=removed)
 
 

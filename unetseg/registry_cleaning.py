@@ -13,7 +13,8 @@ from pathlib import Path
 from unetseg.aliases import Aliases, change_aliases, read_aliases
 from unetseg.errors import UsageError
 from unetseg.registry import noted, versions
-from unetseg.storage import leftovers, remove
+from unetseg.run_cleaning import clean_runs
+from unetseg.storage import is_remote, leftovers, remove
 
 __all__ = ["clean"]
 
@@ -22,12 +23,13 @@ logger = logging.getLogger(__name__)
 _DAY = 86400.0  # seconds: no write of a model takes as long
 
 
-def clean(models: Path, *, keep: int, dry_run: bool = False) -> tuple[str, ...]:
+def clean(models: Path, *, keep: int, runs: Path | None = None, dry_run: bool = False) -> tuple[str, ...]:
     """Remove the oldest versions, and what writes that were killed more than a day ago have left.
 
     Args:
         models: the project's folder of models.
         keep: so many of the newest versions stay, at least 1; production and previous stay besides.
+        runs: the folder of trainings, of which those go whose models are gone (`unetseg.run_cleaning`); None: all stay.
         dry_run: only tell what would be removed.
 
     Returns:
@@ -53,6 +55,8 @@ def clean(models: Path, *, keep: int, dry_run: bool = False) -> tuple[str, ...]:
     for path in leftovers(models, seconds=_DAY):
         remove(path)
         logger.info("removed %s, which a killed run has left", path)
+    if runs and not is_remote(runs):  # nor does anything train there
+        clean_runs(runs, versions(models))
     return going
 
 

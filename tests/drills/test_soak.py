@@ -217,6 +217,7 @@ def check_retention(nights: Nights) -> None:
     in_use = {aliases.production, aliases.previous} - {None}
     assert len(versions(project.models)) <= KEPT + len(in_use)
     assert list(project.folder.glob("runs/*/checkpoint")) == []
+    assert len(list(project.folder.glob("runs/train-*"))) <= KEPT + len(in_use)
 
 
 def check_growth(held: list[dict[str, tuple[int, int]]], say: Say) -> None:
