@@ -28,7 +28,7 @@ from unetseg.storage import file_hash, local_copy
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Engine", "KerasEngine", "OpenVinoEngine", "engine_for", "load_network", "open_engine"]
+__all__ = ["Engine", "KerasEngine", "engine_for", "load_network", "open_engine"]
 
 logger = logging.getLogger(__name__)
 

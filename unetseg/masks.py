@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.bit_fields import field_dtype, unpack, unpack_guides
+from unetseg.bit_fields import field_dtype, unpack
 from unetseg.config import ClassSource, GuideSource
 from unetseg.encodings import claimed_values
 from unetseg.errors import UsageError
@@ -34,7 +34,6 @@ __all__ = [
     "mask_files",
     "open_guides",
     "open_masks",
-    "read_guides",
     "read_masks",
 ]
 
@@ -166,27 +165,6 @@ def read_masks(
     """
     with open_masks(ref, sources, shape, resize=resize) as masks:
         return unpack(masks.whole(), len(class_names(sources)))
-
-
-def read_guides(
-    ref: ScanRef, guides: Sequence[GuideSource], shape: tuple[int, int], *, resize: bool = False
-) -> NDArray[np.uint8]:
-    """The guides of a scan, one binary plane each.
-
-    Args:
-        ref: The scan.
-        guides: Where each guide is.
-        shape: ``(H, W)`` of the scan.
-        resize: Whether guides of another size are brought to the scan's, by their nearest pixels.
-
-    Returns:
-        ``(H, W, G)`` uint8, 0 and 1.
-
-    Raises:
-        BadFileError: when a guide is missing, unreadable or of another size.
-    """
-    with open_guides(ref, guides, shape, resize=resize) as rows:
-        return unpack_guides(rows.whole(), len(guides))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from unetseg.output_layout import Layout
 from unetseg.output_tiff import Tiff
 from unetseg.output_zarr import OmeZarr
 
-__all__ = ["FORMATS", "LABELS", "MASKS", "OBJECTS", "PROBABILITIES", "Format", "Kind", "Planes"]
+__all__ = ["FORMATS", "LABELS", "MASKS", "OBJECTS", "PROBABILITIES", "Format", "Kind"]
 
 
 class Format(Protocol):

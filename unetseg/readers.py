@@ -28,7 +28,6 @@ from unetseg.storage import locate
 from unetseg.zarr_collections import SeveralImagesError
 
 __all__ = [
-    "SUFFIXES",
     "BadFile",
     "Scan",
     "ScanHeader",

@@ -25,7 +25,6 @@ from unetseg.who import who
 
 __all__ = [
     "Aliases",
-    "change_aliases",
     "history",
     "model_folder",
     "noted",

@@ -32,7 +32,6 @@ __all__ = [
     "read_window",
     "shard_rows",
     "shard_shape",
-    "write_array",
     "write_group",
     "write_rows",
 ]
@@ -317,11 +316,6 @@ def shard_rows(shape: tuple[int, ...], dtype: DTypeLike, *, chunk: int) -> int:
     """
     row_of_chunks = shape[0] * chunk * shape[-1] * np.dtype(dtype).itemsize
     return chunk * min(max(_BAND_BYTES // row_of_chunks, 1), _SHARD_CHUNKS)
-
-
-def write_array(path: Path, planes: NDArray[np.generic], *, chunk: int) -> None:
-    """Write a whole ``(y, x)`` or ``(c, y, x)`` array, as `ArrayWriter` does."""
-    ArrayWriter(path, planes.shape, planes.dtype, chunk=chunk).write(0, planes)
 
 
 @lru_cache(maxsize=_KINDS)

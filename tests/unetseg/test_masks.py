@@ -10,9 +10,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from unetseg import mask_layers
+from unetseg.bit_fields import unpack_guides
 from unetseg.config import ClassSource, GuideSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.masks import class_names, find_mask, guide_names, open_guides, open_masks, read_guides, read_masks
+from unetseg.masks import class_names, find_mask, guide_names, open_guides, open_masks, read_masks
 from unetseg.readers import ScanRef
 
 SHAPE = (2, 3)
@@ -34,6 +35,12 @@ def write(folder, array, name="s.tif"):
 
 def read(sources, shape=SHAPE, scan=SCAN):
     return read_masks(scan, sources, shape)
+
+
+def read_guides(guides):
+    """Planes ``(H, W, G)`` of the guides of a scan."""
+    with open_guides(SCAN, guides, SHAPE) as rows:
+        return unpack_guides(rows.whole(), len(guides))
 
 
 # --------------------------------------------------------------------------- names
@@ -422,13 +429,13 @@ def test_pages_of_stacks_pair(tmp_path):
 def test_guides_are_binary_planes(tmp_path):
     write(tmp_path / "g", np.array([[0, 255, 255], [0, 0, 0]], np.uint8))
     write(tmp_path / "h", np.array([[1, 0, 0], [0, 0, 1]], np.uint8))
-    found = read_guides(SCAN, [GuideSource("g", str(tmp_path / "g")), GuideSource("h", str(tmp_path / "h"))], SHAPE)
+    found = read_guides([GuideSource("g", str(tmp_path / "g")), GuideSource("h", str(tmp_path / "h"))])
     assert found.dtype == np.uint8
     assert found.tolist() == [[[0, 1], [1, 0], [1, 0]], [[0, 0], [0, 0], [0, 1]]]
 
 
 def test_no_guides_are_no_planes():
-    assert read_guides(SCAN, [], SHAPE).shape == (2, 3, 0)
+    assert read_guides([]).shape == (2, 3, 0)
 
 
 def guides_of(folder, masks, names):
@@ -443,7 +450,7 @@ def test_no_name_of_a_guide_is_reserved(tmp_path, names):
     masks = np.array([[[0, 1, 1], [0, 0, 0]], [[1, 1, 0], [0, 0, 1]]])
     guides = guides_of(tmp_path, masks, names)
     assert guide_names(guides) == names
-    np.testing.assert_array_equal(read_guides(SCAN, guides, SHAPE), np.moveaxis(masks, 0, -1))
+    np.testing.assert_array_equal(read_guides(guides), np.moveaxis(masks, 0, -1))
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 16])
@@ -451,24 +458,24 @@ def test_all_guides_may_be_set_at_once(tmp_path, count):
     masks = np.random.default_rng(count).integers(0, 2, (count, *SHAPE))
     masks[:, 0, 0] = 1
     guides = guides_of(tmp_path, masks, [f"g{number}" for number in range(count)])
-    np.testing.assert_array_equal(read_guides(SCAN, guides, SHAPE), np.moveaxis(masks, 0, -1))
+    np.testing.assert_array_equal(read_guides(guides), np.moveaxis(masks, 0, -1))
     with open_guides(SCAN, guides, SHAPE) as rows:
         assert rows.rows(0, 1)[0, 0] == 2**count - 1
 
 
 def test_guides_may_share_a_file(tmp_path):
     write(tmp_path, np.array([[0, 255, 255], [0, 0, 0]], np.uint8))
-    found = read_guides(SCAN, [GuideSource(name, str(tmp_path)) for name in ("g", "ignore")], SHAPE)
+    found = read_guides([GuideSource(name, str(tmp_path)) for name in ("g", "ignore")])
     assert found[0].tolist() == [[0, 0], [1, 1], [1, 1]]
 
 
 def test_a_guide_given_twice_is_refused(tmp_path):
     guides = guides_of(tmp_path, np.ones((2, *SHAPE)), ("g", "g"))
-    for use in (guide_names, lambda guides: read_guides(SCAN, guides, SHAPE)):
+    for use in (guide_names, lambda guides: read_guides(guides)):
         with pytest.raises(UsageError, match="guide 'g' is given 2 times; give each guide its own name"):
             use(guides)
 
 
 def test_missing_guide_names_scan_and_guide(tmp_path):
     with pytest.raises(BadFileError, match="scan s: no mask for region"):
-        read_guides(SCAN, [GuideSource("region", str(tmp_path))], SHAPE)
+        read_guides([GuideSource("region", str(tmp_path))])

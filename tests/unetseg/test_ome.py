@@ -6,12 +6,16 @@ from ome_zarr.reader import Reader
 from ome_zarr_models.v05 import Image, ImageLabel
 
 from unetseg.ome import COLOURS, fields_metadata, image_metadata
-from unetseg.zarr_arrays import write_array, write_group
+from unetseg.zarr_arrays import ArrayWriter, write_group
+
+
+def write_array(path, planes):
+    ArrayWriter(path, planes.shape, planes.dtype, chunk=16).write(0, planes)
 
 
 def write_image(folder, planes, channels, pixel_size=(0.5, 0.25)):
     ome = image_metadata("a name", channels, pixel_size, window=(0.0, 2.0))
-    write_array(write_group(folder, {"ome": ome}) / "0", planes, chunk=16)
+    write_array(write_group(folder, {"ome": ome}) / "0", planes)
 
 
 def test_describing_a_group_replaces_its_attributes_and_leaves_its_arrays(tmp_path):
@@ -46,7 +50,7 @@ def test_bit_fields_are_valid_labels_named_and_coloured_by_their_classes(tmp_pat
     meanings = {1: [0], 2: [1], 3: [0, 1], 4: []}
     metadata = fields_metadata("classes", meanings, ["iris", "pupil"], (0.5, 0.25))
     group = write_group(tmp_path / "g", {"ome": metadata})
-    write_array(group / "0", np.ones((9, 8), np.uint8), chunk=16)
+    write_array(group / "0", np.ones((9, 8), np.uint8))
     ome = ImageLabel.from_zarr(zarr.open_group(tmp_path / "g", mode="r")).attributes.ome
     iris, pupil = (list(bytes.fromhex(colour)) for colour in COLOURS[:2])
     both = [(a + b) // 2 for a, b in zip(iris, pupil, strict=True)]
@@ -60,7 +64,7 @@ def test_bit_fields_are_valid_labels_named_and_coloured_by_their_classes(tmp_pat
 
 def test_labels_of_a_scan_without_any_class_are_valid(tmp_path):
     group = write_group(tmp_path / "g", {"ome": fields_metadata("classes", {}, ["iris"], None)})
-    write_array(group / "0", np.zeros((9, 8), np.uint8), chunk=16)
+    write_array(group / "0", np.zeros((9, 8), np.uint8))
     assert ImageLabel.from_zarr(zarr.open_group(tmp_path / "g", mode="r")).attributes.ome.image_label.colors is None
 
 

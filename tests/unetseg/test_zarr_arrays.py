@@ -10,10 +10,13 @@ from unetseg.zarr_arrays import (
     create_array,
     read_window,
     shard_rows,
-    write_array,
     write_group,
     write_rows,
 )
+
+
+def write_array(path, planes):
+    ArrayWriter(path, planes.shape, planes.dtype, chunk=16).write(0, planes)
 
 
 def files_of(array_folder):
@@ -24,7 +27,7 @@ def files_of(array_folder):
 @pytest.mark.parametrize("dtype", ["uint8", "float16"])
 def test_planes_come_back_as_they_were_written(tmp_path, shape, dtype):
     planes = (np.random.default_rng(0).random(shape) * 200).astype(dtype)
-    write_array(write_group(tmp_path / "g", {}) / "0", planes, chunk=16)
+    write_array(write_group(tmp_path / "g", {}) / "0", planes)
     found = zarr.open_array(tmp_path / "g" / "0", mode="r")
     np.testing.assert_array_equal(found[...], planes)
     assert found.dtype == dtype
@@ -33,7 +36,7 @@ def test_planes_come_back_as_they_were_written(tmp_path, shape, dtype):
 
 def test_a_chunk_is_one_patch_and_a_scan_is_few_files(tmp_path):
     group = write_group(tmp_path / "g", {})
-    write_array(group / "0", np.ones((2, 200, 64), np.uint8), chunk=16)
+    write_array(group / "0", np.ones((2, 200, 64), np.uint8))
     array = zarr.open_array(group / "0", mode="r")
     assert array.chunks == (1, 16, 16)
     # 13 x 4 chunks of two channels; 8 to a side of a shard: two files
@@ -43,7 +46,7 @@ def test_a_chunk_is_one_patch_and_a_scan_is_few_files(tmp_path):
 
 def test_a_scan_of_one_chunk_is_one_file(tmp_path):
     group = write_group(tmp_path / "g", {})
-    write_array(group / "0", np.ones((10, 12), np.uint8), chunk=16)
+    write_array(group / "0", np.ones((10, 12), np.uint8))
     assert zarr.open_array(group / "0", mode="r").chunks == (10, 12)
     assert len(files_of(tmp_path / "g" / "0")) == 1
 
@@ -58,7 +61,7 @@ def test_an_array_written_in_bands_is_the_array(tmp_path, step):
 
 
 def test_bands_end_where_shards_end(tmp_path):
-    write_array(tmp_path / "0", np.zeros((300, 40), np.uint8), chunk=16)
+    write_array(tmp_path / "0", np.zeros((300, 40), np.uint8))
     assert zarr.open_array(tmp_path / "0", mode="r").shards[0] == band_rows(16) == 128
 
 
@@ -102,14 +105,14 @@ def test_stored_planes_are_read_like_an_array(tmp_path, shape, axes):
 
 def test_a_part_of_an_array_is_that_part(tmp_path):
     values = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50)
-    write_array(tmp_path / "0", values, chunk=16)
+    write_array(tmp_path / "0", values)
     np.testing.assert_array_equal(read_window(tmp_path / "0", (slice(3, 9), slice(45, 99))), values[3:9, 45:])
     np.testing.assert_array_equal(StoredArray(tmp_path / "0").read((slice(3, 9), slice(0, 2))), values[3:9, :2])
 
 
 def test_an_array_whose_metadata_is_known_opens_without_its_file(tmp_path):
     values = np.arange(48, dtype=np.uint8).reshape(6, 8)
-    write_array(tmp_path / "0", values, chunk=16)
+    write_array(tmp_path / "0", values)
     metadata = (tmp_path / "0" / "zarr.json").read_text()
     (tmp_path / "0" / "zarr.json").unlink()
     np.testing.assert_array_equal(StoredArray(tmp_path / "0", metadata).read((slice(0, 6), slice(0, 8))), values)
@@ -119,6 +122,6 @@ def test_an_array_whose_metadata_is_known_opens_without_its_file(tmp_path):
 
 def test_arrays_of_one_kind_in_different_folders_hold_their_own_values(tmp_path):
     for number in (1, 2):
-        write_array(tmp_path / str(number), np.full((5, 5), number, np.uint8), chunk=16)
+        write_array(tmp_path / str(number), np.full((5, 5), number, np.uint8))
     for number in (1, 2):
         assert (zarr.open_array(tmp_path / str(number), mode="r")[...] == number).all()
