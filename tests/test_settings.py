@@ -220,5 +220,6 @@ def test_each_setting_has_a_test_that_sees_its_effect():
 @pytest.mark.parametrize(("file", "name", "test"), FOUND, ids=[name for _, name, _ in FOUND])
 def test_that_test_is_there_and_changes_the_setting(file: str, name: str, test: str):
     field = name.rpartition(".")[2]
-    assert test in sources(file)
-    assert field in POSITIONAL or re.search(rf"\b{field}\b", with_what_it_names(file, test))
+    assert test in sources(file), f"{file} has no {test}"
+    named = field in POSITIONAL or re.search(rf"\b{field}\b", with_what_it_names(file, test))
+    assert named, f"{test} of {file} does not name {field}: it cannot change it"
