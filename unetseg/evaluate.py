@@ -18,6 +18,7 @@ from unetseg.curve_files import pack_curves
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import Decision, Rule, decision_rule
 from unetseg.engines import engine_for
+from unetseg.errors import MovedError
 from unetseg.evaluated_how import inference_record
 from unetseg.evaluation_files import write_evaluation_files
 from unetseg.evaluation_record import evaluation_record, scan_rows, threshold_rows
@@ -86,6 +87,7 @@ def evaluate(project: Project, *, model: str = "latest", progress: Progress = si
         UsageError: no dataset, no such model, or settings that do not fit it.
         DataError: the bundle's classes are not the dataset's.
         BundleError: the bundle is damaged.
+        MovedError: another run has ingested meanwhile; evaluate again.
     """
     bundle = load_bundle(model_folder(project.models, model))
     dataset = open_dataset(project.dataset)
@@ -100,6 +102,7 @@ def evaluate(project: Project, *, model: str = "latest", progress: Progress = si
     test = score_split(
         bundle, dataset, "test", run, decision=decision, tolerance=config.surface_tolerance, progress=progress
     )
+    _check_unmoved(project, dataset)
     record = evaluation_record(
         bundle,
         dataset,
@@ -114,6 +117,13 @@ def evaluate(project: Project, *, model: str = "latest", progress: Progress = si
     pictures = error_pictures(bundle, dataset, test, decision, run)
     curves = {"validation": validation.histograms, "test": test.histograms}
     return publish(bundle.folder / "evaluation", bundle, dataset, record, curves, pictures)
+
+
+def _check_unmoved(project: Project, dataset: Dataset) -> None:
+    """Refuse scores of scans that are others by now: an evaluation waits for nobody, and an ingest not for it."""
+    now = open_dataset(project.dataset)
+    if any(now.scans(split) != dataset.scans(split) for split in ("validation", "test")):
+        raise MovedError(f"evaluate: {project.dataset} was ingested anew meanwhile; evaluate again")
 
 
 def publish(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from unetseg.bundle import Bundle, load_bundle, save_bundle
@@ -19,11 +20,12 @@ from unetseg.config import PredictConfig
 from unetseg.curve_files import load_curves
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.engines import open_engine
-from unetseg.errors import DataError, UsageError
+from unetseg.errors import DataError, MovedError, UsageError
 from unetseg.evaluate import evaluate, score_split
 from unetseg.evaluation_files import curve_file
 from unetseg.gate import gate
 from unetseg.ingest import ingest
+from unetseg.init import init
 from unetseg.json_files import read_json
 from unetseg.measured_now import measured_today
 from unetseg.project import Project, override
@@ -126,6 +128,32 @@ def test_evaluation_without_a_dataset_is_wrong_usage(trained: Project):
     (trained.dataset / "index.json").unlink()
     with pytest.raises(UsageError, match="run ingest first"):
         evaluate(trained)
+
+
+def test_scans_that_are_ingested_anew_meanwhile_are_told_of_and_nothing_is_written(
+    trained: Project, eyes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sources, dataset = shutil.copytree(eyes, tmp_path / "eyes"), open_dataset(trained.dataset)
+    moved = replace(trained, sources=init(sources / "scans", sources / "masks", project=tmp_path / "moved").sources)
+    ingest(moved)
+    before = read_json(trained.models / "0001" / "evaluation" / "evaluation.json")
+    scored = importlib.import_module("unetseg.evaluate")
+    real = scored.score_split
+
+    def while_others_ingest(bundle: Bundle, seen: Dataset, split: str, *others: Any, **named: Any) -> SplitScores:
+        found = real(bundle, seen, split, *others, **named)
+        if split == "test":
+            path = sources / "scans" / f"{dataset.scans('test')[0].id}.tif"
+            tifffile.imwrite(path, 255 - tifffile.imread(path))
+            ingest(moved)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scored, "score_split", while_others_ingest)
+        with pytest.raises(MovedError, match="ingested anew meanwhile; evaluate again"):
+            evaluate(moved, model="1")
+    assert read_json(trained.models / "0001" / "evaluation" / "evaluation.json") == before
+    assert evaluate(moved, model="1").version == "0001"
 
 
 def test_evaluation_json_is_strict_json(trained: Project):

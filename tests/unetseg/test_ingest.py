@@ -958,7 +958,7 @@ def test_a_full_disk_ends_the_run_and_the_same_command_completes_it(lab, monkeyp
     lab.set(workers=1)
     with monkeypatch.context() as patch:
         patch.setattr(ingest_scan, "describe_scan", fill_up)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=f"No space left on device: {lab.project.folder}; make space there and run"):
             lab.run()
     assert not (lab.project.dataset / "index.json").exists()
     assert sorted(item.name for item in (lab.project.dataset / "scans").iterdir()) == sorted(written)

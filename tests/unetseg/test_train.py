@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from unetseg import attempt as attempts
-from unetseg import bundle, fitting, losses
+from unetseg import bundle, checkpoint, fitting, losses
 from unetseg.bundle import load_bundle
 from unetseg.checkpoint import FitOutcome
 from unetseg.class_statistics import class_weights
@@ -159,6 +159,31 @@ def test_a_killed_training_goes_on_and_ends_where_an_undisturbed_one_does(
         for run in (undisturbed, resumed)
     ]
     assert np.allclose(*rows, rtol=1e-5)
+
+
+def test_a_full_disk_names_the_project_and_keeps_the_epochs_before(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    project, begun = with_settings(trained, *SMALLEST, "train.epochs=3"), list[int]()
+    begin, save = fitting._Loop.on_epoch_begin, checkpoint.save_values
+
+    def noted(self, epoch, logs=None):
+        begun.append(epoch)
+        begin(self, epoch, logs)
+
+    def full(path, variables):
+        if begun[-1] == 1:
+            raise OSError(28, "Can't write data (file write failed: ..., total write size = 304896)")
+        save(path, variables)
+
+    monkeypatch.setattr(fitting._Loop, "on_epoch_begin", noted)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_values", full)
+        with pytest.raises(
+            OSError, match=rf"No space left on device: {trained.folder}; make space there and run"
+        ) as told:
+            train(project)
+    assert told.value.errno == 28
+    assert train(project).epochs == 3
+    assert begun == [0, 1, 1, 2]
 
 
 def test_a_run_goes_on_with_the_plan_that_it_began_with(trained: Project, monkeypatch: pytest.MonkeyPatch):
