@@ -107,7 +107,7 @@ class _Tiff:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
     def by_rows(self, page: int) -> RowReader | None:
-        if not self._has_rows:
+        if self._is_luminance or self.frame.shaped[1] > 1 or self.frame.tiledepth > 1:
             return None
         return _PlaneRows([self._rows(int(number)) for number in self.pages[page]], self._colours)
 
@@ -135,11 +135,6 @@ class _Tiff:
         compression = getattr(self.frame.compression, "name", "")
         return self._colour_kind == "YCBCR" and ("JPEG" not in compression or compression == "OJPEG")
 
-    @property
-    def _has_rows(self) -> bool:
-        """Whether single rows of a page can be read."""
-        return not (self._is_luminance or self.frame.shaped[1] > 1 or self.frame.tiledepth > 1)
-
     def _check_photometric(self) -> None:
         name, dtype = self._colour_kind, np.dtype(self.frame.dtype)
         if name not in ("MINISBLACK", "MINISWHITE", "RGB", "PALETTE", "YCBCR", "SEPARATED"):
@@ -162,8 +157,6 @@ class _Tiff:
         page = self.series.pages[number]
         self._check_segments(page)
         check_size(self.path, math.prod(page.keyframe.chunks) * np.dtype(frame.dtype).itemsize, max_bytes)
-        if holds_pictures(page.keyframe) and self._has_rows:  # each is looked at, and then decoded, in one pass
-            return self._colours(Segments(page).read(0, int(frame.imagelength)))
         self._check_pictures(page)
         if self._is_luminance:
             return self._luminance(page)
