@@ -58,7 +58,7 @@ test-production: $(VENV)/.dev  ## PostgreSQL, a login, workers and a Dask cluste
 drills: $(VENV)/.dev  ## Kill runs, lose workers, count files, run the recipes of the docs; takes minutes.
 	$(BIN)/python -m pytest -m drill tests/drills tests/deployments tests/test_docs.py
 
-fuzz: $(VENV)/.dev  ## Damaged and hostile inputs, FUZZ_MINUTES (3) long; finds lie in build/fuzz.
+fuzz: $(VENV)/.dev  ## Damaged and hostile inputs, FUZZ_MINUTES (3) long beside a minute to start; finds lie in build/fuzz.
 	$(BIN)/python -m pytest -m fuzz tests/fuzz
 
 audit:           ## Ask PyPI for known holes in the locked packages; one that it cannot be asked for fails, too.
