@@ -43,9 +43,9 @@ class _Scored:
     dataset_fingerprint: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Production(_Scored):
-    version: str = ""
+    version: str
     operating_point: _Point | None = None
 
 

@@ -55,5 +55,5 @@ def _summary(folder: Path, alias: str) -> ModelSummary:
         evaluation, damaged = read_evaluation(folder), ""
     except BundleError as error:
         evaluation, damaged = None, str(error)
-    scores = evaluation["scores"] if evaluation else None
+    scores = evaluation.get("scores") if evaluation else None
     return ModelSummary(folder.name, alias, info.created, info.validation_score, scores, damaged)

@@ -7,6 +7,7 @@ blocks pass, and not those that wrap code. This is done without Keras, and so al
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -89,8 +90,8 @@ def check_network_weights(path: Path) -> None:
         BundleError: they are no plain arrays, or fewer than the description has.
     """
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(_WEIGHTS) as file:
-            nbytes = check_weights(file)
+        with zipfile.ZipFile(path) as archive:  # whole, as Keras does: within the archive HDF5 takes a second
+            nbytes = check_weights(io.BytesIO(archive.read(_WEIGHTS)))
     except Exception as error:  # HDF5 raises nearly everything
         raise BundleError(f"{path}: its weights cannot be used ({error}); copy the bundle again") from error
     if (described := _parameters(path)) > nbytes:

@@ -183,7 +183,7 @@ def _is_evaluated(bundle: Bundle, project: Project) -> bool:
         logger.warning("model %s is evaluated anew: its page is missing", bundle.version)
         return False
     today = {"inference": inference_today(bundle.info, project.settings.predict)}
-    return not ran_otherwise(evaluation, today) and same_settings(evaluation["settings"], wanted)
+    return not ran_otherwise(evaluation, today) and same_settings(evaluation.get("settings"), wanted)
 
 
 def _open(project: Project, version: str) -> Bundle:

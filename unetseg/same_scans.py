@@ -103,7 +103,7 @@ def of_same_scans(evaluation: Evaluation, scans: Evaluation) -> bool:
         return False
     both_tell = evaluation.get("test_fingerprint") and scans.get("test_fingerprint")
     name = "test_fingerprint" if both_tell else "dataset_fingerprint"
-    return bool(evaluation[name] == scans[name])
+    return bool(evaluation.get(name) == scans[name])
 
 
 def scored_on(evaluation: Evaluation | None, scans: Evaluation) -> bool:
@@ -115,7 +115,7 @@ def scored_on(evaluation: Evaluation | None, scans: Evaluation) -> bool:
         evaluation: as ``evaluation.json`` has it; None: there is none.
         scans: `scans_today`, or another evaluation of the same model.
     """
-    if not evaluation or not evaluation["scans"]:
+    if not evaluation or not evaluation.get("scans"):
         return False
     return of_same_scans(evaluation, scans) and not ran_otherwise(evaluation, scans)
 

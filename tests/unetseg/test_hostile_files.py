@@ -40,7 +40,9 @@ from unetseg.errors import BadFileError, BundleError, DamagedFileError, DataErro
 from unetseg.formats import open_plane, plane_count, read_plane
 from unetseg.gate import decided
 from unetseg.json_files import read_json
+from unetseg.model_list import list_models
 from unetseg.network_file import check_network_file
+from unetseg.nightly import _is_evaluated
 from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_again import unchanged
 from unetseg.predict_begun import _known_endings, _read
@@ -48,6 +50,7 @@ from unetseg.predict_marker import Marker
 from unetseg.predictions import _markers
 from unetseg.project import Project, load_project
 from unetseg.readers import ScanRef
+from unetseg.same_scans import scored_on
 from unetseg.scan_lists import listed_scans
 from unetseg.storage import locate
 
@@ -511,7 +514,7 @@ BESIDE = outputs.evaluation_json()["production"]
     "change",
     [{"scans": [3]}, {"scans": [ROW | {"counts": [[1, 2, 3]]}]}, {"scans": [ROW | {"counts": [["x"] * 4]}]},
      {"scores": []}, {"decision": "dice"}, {"inference": "plain"}, {"settings": 1}, {"warnings": "many"},
-     {"production": BESIDE | {"operating_point": {}}}, {"production": BESIDE | {"scans": [{}]}},
+     {"production": {}}, {"production": BESIDE | {"operating_point": {}}}, {"production": BESIDE | {"scans": [{}]}},
      {"evaluated_with": 3}, {"test_fingerprint": {}}],
     ids=lambda change: next(iter(change)),
 )  # fmt: skip
@@ -520,6 +523,20 @@ def test_an_evaluation_of_another_shape_is_refused(tmp_path: Path, change: dict[
     bundle = load_bundle(write_bundle(tmp_path / "0002", evaluation=change))
     with pytest.raises(BundleError, match=r"evaluation\.json: damaged, .*; run unetseg evaluate again"):
         _ = bundle.evaluation
+
+
+@pytest.mark.parametrize("name", ["scores", "scans", "settings", "test_fingerprint", "production", "inference"])
+def test_an_evaluation_without_a_part_is_no_evaluation_of_today(tmp_path: Path, name: str):
+    project = Project(tmp_path, Sources(ScanSource(str(tmp_path))), Settings())
+    scores = outputs.evaluation_json()
+    del scores[name]
+    folder = write_bundle(tmp_path / "models/0001")
+    put(folder, {"evaluation/evaluation.json": outputs.sealed(scores), "evaluation/report.html": b""})
+    found = load_bundle(folder)
+    assert list_models(tmp_path / "models")[0].damaged == ""
+    assert _is_evaluated(found, project) == (name != "settings")
+    today = {"test_fingerprint": "t" * 64, "dataset_fingerprint": "d" * 64}
+    assert scored_on(found.evaluation, today) == (name != "scans")
 
 
 @pytest.mark.parametrize("change", [{"result": 3}, {"settings": []}, {"result": {"version": "0001"}}], ids=str)
