@@ -16,6 +16,7 @@ from unetseg.dataset import Dataset
 from unetseg.devices import machine_memory
 from unetseg.patch import Patch
 from unetseg.scan_record import ScanRecord
+from unetseg.words import size_in_words
 
 __all__ = ["PatchReader"]
 
@@ -84,8 +85,8 @@ class PatchReader:
     def _decide(self) -> bool:
         size, memory = _bytes(self.dataset, self.scans), machine_memory()
         held = size < _MEMORY_SHARE * memory
-        what = "held in memory" if held else f"read patch by patch: over {_MEMORY_SHARE:.0%} of {_gigabytes(memory)}"
-        logger.info("%d scans of %s together are %s", len(self.scans), _gigabytes(size), what)
+        what = "held in memory" if held else f"read patch by patch: over {_MEMORY_SHARE:.0%} of {size_in_words(memory)}"
+        logger.info("%d scans of %s together are %s", len(self.scans), size_in_words(size), what)
         return held
 
 
@@ -98,7 +99,3 @@ def _bytes(dataset: Dataset, scans: Sequence[ScanRecord]) -> int:
     intensities = len(index.channels) * np.dtype(index.ingest.dtype).itemsize
     per_pixel = intensities + len(index.guides) + field_dtype(len(index.classes)).itemsize
     return sum(scan.shape[0] * scan.shape[1] for scan in scans) * per_pixel
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 2**30:.3g} GB"

@@ -1,10 +1,12 @@
-"""Numbers of things, lists of names, and shares, in sentences."""
+"""Numbers of things, lists of names, shares and sizes, in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["counted", "first_of", "percent"]
+__all__ = ["counted", "first_of", "percent", "size_in_words"]
+
+_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"), (1, "bytes"))
 
 
 def counted(number: int, what: str) -> str:
@@ -44,3 +46,13 @@ def percent(share: float) -> str:
     '12.3 %'
     """
     return f"{100 * share:.3g} %"
+
+
+def size_in_words(size: int) -> str:
+    """Bytes in the unit that keeps them short; a kilobyte is 1000 bytes.
+
+    >>> size_in_words(98_304), size_in_words(6_488_064), size_in_words(24 * 10**9)
+    ('98.3 KB', '6.49 MB', '24 GB')
+    """
+    value, unit = next((size / step, unit) for step, unit in _UNITS if size >= step or step == 1)
+    return f"{value:.3g} {unit}"
