@@ -23,7 +23,7 @@ from unetseg.mask_sample import GIGABYTES_SAMPLED, MaskSample, spread
 from unetseg.mask_sets import MaskSet, find_mask_sets
 from unetseg.masks import BACKGROUND, IGNORE, class_names
 from unetseg.one_folder import scan_globs
-from unetseg.pairing import find_group_rule
+from unetseg.pairing import find_group_rule, numbered_rule
 from unetseg.planes import ScanHeader
 from unetseg.readers import BadFile, ScanRef, list_scans, read_header, read_scan
 from unetseg.recognise import (
@@ -138,14 +138,19 @@ def _micrometres(size: tuple[float, float] | None) -> str:
 
 def _channels(headers: dict[ScanRef, ScanHeader], report: _Report) -> tuple[str, ...]:
     counts = Counter(header.channels for header in headers.values())
-    if set(counts) == {1, 3}:
-        report.warnings.append(f"{counts[1]} grey and {counts[3]} colour scans: grey is repeated in all three channels")
-    elif len(counts) > 1:
+    mixed = set(counts) == {1, 3}
+    if len(counts) > 1 and not mixed:
         found = _tally(str(header.channels) for header in headers.values())
         report.warnings.append(f"scans have different numbers of channels ({found}); those that differ are left out")
     most = 3 if set(counts) <= {1, 3} and 3 in counts else counts.most_common(1)[0][0]
-    if most == 3 and all(_is_grey(ref) for ref in spread(list(headers), _SCANS_SAMPLED)):
+    of_three = [ref for ref, header in headers.items() if header.channels == 3]
+    if most == 3 and all(_is_grey(ref) for ref in spread(of_three, _SCANS_SAMPLED)):
         most = 1
+    if mixed:
+        colour, read = "colour", "grey is repeated in all three channels"
+        if most == 1:
+            colour, read = "grey RGB", "all are read as grey"
+        report.warnings.append(f"{counts[1]} grey and {counts[3]} {colour} scans: {read}")
     numbered = tuple(f"channel_{number}" for number in range(1, most + 1))
     names = _named_channels(headers.values(), most) or {1: ("grey",), 3: _COLOURS}.get(most, numbered)
     report.row("channels", ", ".join(names))
@@ -182,6 +187,11 @@ def _group(refs: Sequence[ScanRef], report: _Report) -> str:
     report.row("groups", f"{why} ({rule})" if rule else why)
     if not rule and any(ref.page is not None for ref in refs):
         report.warnings.append("pages of one stack are neighbours and much alike: scores on its test pages flatter")
+    elif not rule and (asked := numbered_rule([ref.id for ref in refs])):
+        report.warnings.append(
+            "every scan is its own group, but names differ by their last number alone: if those are of one patient, "
+            f"set group: '{asked}' below sources.scans, before the first ingest"
+        )
     return rule
 
 
@@ -262,6 +272,11 @@ def _describe_pairs(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report)
     if alone:
         report.row(f"without mask {mask_set.prefix}".strip(), f"{len(alone)}: {_some(alone)}")
         report.warnings.append(f"{counted(len(alone), 'scan')} without a mask, left out of training: {_some(alone)}")
+    if mask_set.spare:
+        report.warnings.append(
+            f"{counted(len(mask_set.spare), 'file')} in {mask_set.source.path} belong to no scan that can be read: "
+            f"{_some(mask_set.spare)}; is a name misspelt?"
+        )
 
 
 def _guides(scans: Path, guides: Path, refs: Sequence[ScanRef], report: _Report) -> tuple[GuideSource, ...]:

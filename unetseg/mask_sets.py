@@ -18,7 +18,7 @@ from unetseg.errors import BadFileError, UsageError
 from unetseg.formats import plane_count
 from unetseg.listing import image_files
 from unetseg.object_folders import OBJECTS, find_folder_patterns
-from unetseg.pairing import base_id, find_patterns, paired_ids
+from unetseg.pairing import base_id, find_patterns, paired_ids, spare_names
 from unetseg.readers import ScanRef, name_of
 from unetseg.recognise import class_name
 
@@ -35,11 +35,13 @@ class MaskSet:
         source: Place and pattern.
         prefix: Of the class names; empty where the masks lie directly in the folder given.
         paired: Ids of the scans that have a mask.
+        spare: Names of the files beside them that are masks of no scan; empty where that cannot be told.
     """
 
     source: GuideSource
     prefix: str
     paired: tuple[str, ...]
+    spare: tuple[str, ...] = ()
 
     @property
     def objects(self) -> bool:
@@ -111,12 +113,21 @@ def _sets_below(scans: Path, masks: Path, refs: Sequence[ScanRef]) -> list[MaskS
 def _sets_in(scans: Path, folder: Path, refs: Sequence[ScanRef], prefix: str) -> list[MaskSet]:
     ids, names = [ref.id for ref in refs], _mask_names(scans, folder, refs)
     patterns = find_patterns(ids, names) or find_folder_patterns(ids, names)
-    sets = []
+    spare, sets = _spare(scans, folder, ids, names, patterns), []
     for pattern in patterns:
         source = GuideSource("masks", str(folder), pattern)
         affix = _added(pattern) if len(patterns) > 1 else ""
-        sets.append(MaskSet(source, " ".join(filter(None, (prefix, affix))), _paired(ids, names, pattern)))
+        sets.append(MaskSet(source, " ".join(filter(None, (prefix, affix))), _paired(ids, names, pattern), spare))
     return sets
+
+
+def _spare(
+    scans: Path, folder: Path, ids: Sequence[str], names: Sequence[str], patterns: Sequence[str]
+) -> tuple[str, ...]:
+    """Files of the folder that are masks of no scan; unknown beside scans, and where a scan has any number of files."""
+    if folder in (scans, *scans.parents) or any(pattern.endswith(OBJECTS) for pattern in patterns):
+        return ()
+    return tuple(spare_names(ids, names, patterns))
 
 
 def _paired(ids: Sequence[str], names: Sequence[str], pattern: str) -> tuple[str, ...]:

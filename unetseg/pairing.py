@@ -16,7 +16,7 @@ from glob import escape
 
 from unetseg.patterns import fill_pattern
 
-__all__ = ["common_begin", "find_group_rule", "find_patterns", "paired_ids"]
+__all__ = ["common_begin", "find_group_rule", "find_patterns", "numbered_rule", "paired_ids", "spare_names"]
 
 _SHORT_WORD = 3  # letters; shorter ones are found in any word by chance
 _PATTERNS_TRIED = 10
@@ -24,12 +24,24 @@ _NAMES_TRIED = 50  # scans whose names are searched in the names of masks
 _LEAST_OF_SCANS = 0.5
 _LEAST_OF_MASKS = 0.8
 _STACK_PAGE = re.compile(r"\.p\d{4,}$")
+_NUMBERED = r"^(.*?[^\d _-])[ _-]*\d+$"
 
 
 def paired_ids(ids: Sequence[str], names: Collection[str], pattern: str) -> list[str]:
     """The ids for which a pattern names one of the masks; ids of pages stand for their stacks."""
-    known, stem = set(names), re.sub(r"\[(.)\]", r"\1", pattern.removesuffix(".*"))  # undoes glob.escape
+    known, stem = set(names), _stem(pattern)
     return [name for name in ids if {fill_pattern(stem, form) for form in (name, base_id(name))} & known]
+
+
+def spare_names(ids: Sequence[str], names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """The masks that no pattern gives for any of the scans: most often their names are misspelt."""
+    stems = [_stem(pattern) for pattern in patterns]
+    used = {fill_pattern(stem, form) for stem in stems for name in ids for form in (name, base_id(name))}
+    return [name for name in names if name not in used]
+
+
+def _stem(pattern: str) -> str:
+    return re.sub(r"\[(.)\]", r"\1", pattern.removesuffix(".*"))  # undoes glob.escape
 
 
 def base_id(scan_id: str) -> str:
@@ -130,6 +142,17 @@ def common_begin(names: Sequence[str]) -> str:
     return first[:length]
 
 
+def numbered_rule(ids: Sequence[str]) -> str:
+    """A rule for scans that may be of one patient: several names, each with several numbers (``Ann 1``, ``Ann 2``).
+
+    A name alone does not tell (``image 1`` and ``control 1`` are no patients), so this is to ask a person. Empty if
+    there is none.
+    """
+    found = [match[1] for scan_id in ids if (match := re.search(_NUMBERED, scan_id))]
+    alike = len(found) == len(ids) and 3 <= len(set(found)) <= len(ids) / 2
+    return _NUMBERED if alike else ""
+
+
 def find_group_rule(ids: Sequence[str]) -> tuple[str, str]:
     """A regular expression for what must not be torn between splits, and what it was told by; empty if none.
 
@@ -140,6 +163,7 @@ def find_group_rule(ids: Sequence[str]) -> tuple[str, str]:
         (r"^([^/]+)/", 3, 1, "first folder"),
         (r"^(.+)\.p\d{4,}$", 5, 1, "stack"),
         (r"^([A-Za-z]*\d+[A-Za-z]*)[_-]", 5, 2, "begin of the name"),
+        (r"^([A-Za-z]*\d+[A-Za-z]*) ", 5, 2, "begin of the name"),
     )
     for rule, least_groups, least_size, why in rules:
         found = [match[1] for scan_id in ids if (match := re.search(rule, scan_id))]

@@ -117,7 +117,10 @@ def recognise_masks(masks: Sequence[tuple[Path, NDArray[Any]]], folders: Sequenc
     coloured = any((pixels != pixels[..., :1]).any() for _, pixels in masks)
     samples = [_sample(pixels, "colours" if coloured else "labels", file) for file, pixels in masks]
     if np.median([sample.flat for sample in samples]) < _FLAT:
-        raise UsageError(f"{path}: looks like a scan, not a mask: neighbouring pixels differ; give the folder of masks")
+        raise UsageError(
+            f"{path}: looks like a scan, not a mask: neighbouring pixels differ; give the folder of scans first, then "
+            "that of masks"
+        )
     return _colours(samples, path) if coloured else _numbers(samples, path, folders)
 
 

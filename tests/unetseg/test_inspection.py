@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -337,6 +338,7 @@ def test_a_broken_scan_is_counted_not_fatal(scans):
     [
         ([f"p{p}/{k}" for p in range(3) for k in range(2)], r"^([^/]+)/"),
         ([f"s{s:02}_{k}" for s in range(5) for k in range(2)], r"^([A-Za-z]*\d+[A-Za-z]*)[_-]"),
+        ([f"P{s:02} {k}" for s in range(5) for k in range(2)], r"^([A-Za-z]*\d+[A-Za-z]*) "),
         ([f"v{v}.p{k:04}" for v in range(5) for k in range(3)], r"^(.+)\.p\d{4,}$"),
         ([f"s{s:02}_{k}" for s in range(4) for k in range(2)], ""),
         ([f"s{s:02}_1" for s in range(9)], ""),
@@ -393,3 +395,45 @@ def test_real_sets_need_no_editing(real_scans, scans, masks, expected):
         found = read_masks(ref, findings.sources.classes, (header.height, header.width))
         assert found.shape == (header.height, header.width, len(expected))
         assert found.any()
+
+
+# --------------------------------------------------------------------------- what a person should look at
+
+
+def test_a_mask_with_a_misspelt_name_is_named(scans, tmp_path):
+    for name in ("0", "1", "2", "drei"):
+        write(tmp_path / "masks" / f"{name}.png", block(4, 255))
+    (told,) = [text for text in inspect(scans, tmp_path / "masks").warnings if "no scan" in text]
+    assert "1 file in" in told
+    assert ": drei;" in told
+
+
+def test_masks_that_all_pair_are_not_told_of(scans, tmp_path):
+    for number in NUMBERS:
+        for name in ("iris", "pupil"):
+            write(tmp_path / "masks" / f"{number}_{name}.png", block(4, 255))
+    assert not [text for text in inspect(scans, tmp_path / "masks").warnings if "no scan" in text]
+
+
+def test_names_that_differ_by_a_last_number_are_asked_about(tmp_path):
+    for name in ("Jörg", "Änne", "Zoë"):
+        for number in (1, 2):
+            write(tmp_path / f"{name} {number}.tif", scan(number))
+    (told,) = [text for text in inspect(tmp_path, None).warnings if "patient" in text]
+    rule = told.split("'")[1]
+    assert {re.search(rule, f"{name} 12")[1] for name in ("Jörg", "Änne")} == {"Jörg", "Änne"}
+
+
+def test_numbers_alone_are_not_asked_about(scans):
+    assert not [text for text in inspect(scans, None).warnings if "patient" in text]
+
+
+@pytest.mark.parametrize(("coloured", "channels"), [(False, ("grey",)), (True, ("red", "green", "blue"))])
+def test_the_one_scan_of_three_channels_decides_whether_all_are_grey(tmp_path, coloured, channels):
+    for number in range(30):
+        write(tmp_path / f"{number:02}.tif", scan(number))
+    odd = scan(17)
+    write(tmp_path / "17.tif", scan(17, (3,)) if coloured else np.stack([odd] * 3, -1))
+    found = inspect(tmp_path, None)
+    assert found.sources.scans.channels == channels
+    assert ("all are read as grey" in found.warnings[0]) is not coloured
