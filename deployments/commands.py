@@ -50,7 +50,9 @@ def up(
     timezone: str,
     detach: bool,
 ) -> None:
-    """Start server, workers and deployments on this machine, and watch them; Ctrl-C stops all.
+    """Start server, workers and deployments on this machine.
+
+    They are watched, and started again where they end by themselves; Ctrl-C stops all.
 
     Without --project: the projects of last time; the first time, the folder you are in. While it runs, the same command
     in another terminal adds projects and deploys anew. Schedules stay as they are, unless --schedule or --no-schedule
@@ -83,7 +85,10 @@ def up(
 @click.command()
 @HOME
 def down(folder: str) -> None:
-    """Stop what `unetseg up` has started: runs first, which can go on later, then all else."""
+    """Stop what `unetseg up` has started.
+
+    Runs first, which can go on later, then all else.
+    """
     from deployments.home import find_home
     from deployments.up import bring_down
 
@@ -110,7 +115,7 @@ def status(context: click.Context, folder: str, as_json: bool) -> None:
 @click.argument("url", required=False)
 @click.option("--off", is_flag=True, help="Tell no more.")
 def notify(folder: str, url: str | None, off: bool) -> None:
-    """Tell a webhook at URL of failed runs and of models that became production.
+    """Tell a webhook at URL of failed runs and new production.
 
     The server is that of `unetseg up`, or, with PREFECT_API_URL set and without --home, the one that it names.
     """

@@ -58,8 +58,7 @@ def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401
 
 
 def say_training(console: Console, result: Any) -> None:  # noqa: ANN401
-    """The model that was trained, what was chosen for it, and what was noticed."""
-    say_plan(console, result.plan)
+    """The model that was trained, and what was noticed; what was chosen for it was logged when it began."""
     for note in result.notes:
         console.say(f"note: {note}")
     console.say(
@@ -78,7 +77,9 @@ def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
     """How many scans were segmented, and where they are."""
     console.say(result.sentence)
     if result.look_first:
-        console.say("look first at " + "; ".join(f"{item.scan} ({item.reasons})" for item in result.look_first))
+        console.say("look first at:")
+    for item in result.look_first:
+        console.say(f"  {item.scan}: {item.reasons}")
     if result.annotate_next:
         named = ", ".join(item.scan for item in result.annotate_next)
         console.say(f"annotate next: {named}; more of both in {result.out / 'scans.csv'}")

@@ -8,6 +8,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 finished with quaran
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 import click
@@ -85,7 +86,7 @@ def init(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Look at folders of SCANS and MASKS, print what was found, write unetseg.yaml."""
+    """Look at SCANS and MASKS, and write unetseg.yaml."""
     from unetseg.config import to_plain
     from unetseg.init import init as look
     from unetseg.storage import locate
@@ -102,9 +103,16 @@ def init(
     console.table("", ["found", ""], [list(row) for row in found.rows])
     for warning in found.warnings:
         console.say(f"look at this: {warning}")
-    console.say(f"wrote {folder / 'unetseg.yaml'}; next: unetseg nightly --project {project}")
+    console.say(f"wrote {folder / 'unetseg.yaml'}; {_after_init(project, masks)}")
     sources = to_plain(found.sources)
     console.finish({"project": folder, "sources": sources, "rows": found.rows, "warnings": found.warnings})
+
+
+def _after_init(project: str, masks: str | None) -> str:
+    """What to type next; it survives a copy into a shell, also with spaces in names."""
+    if not masks:
+        return "nothing can be trained without masks: unetseg init SCANS MASKS --overwrite adds them"
+    return f"next: unetseg nightly --project {quote(project)}"
 
 
 # --------------------------------------------------------------------------- looking, and the demo
@@ -128,7 +136,7 @@ def settings(project: str, as_json: bool) -> None:
 @SET
 @JSON
 def plan(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """What training would choose from data and machine, with its reasons."""
+    """What training would choose from data and machine, and why."""
     from unetseg.project import load_project
 
     console, loaded = Console(as_json=as_json), load_project(project, overrides)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,7 @@ __all__ = ["models"]
 
 @click.group()
 def models() -> None:
-    """List, show, compare, promote, roll back and clean models, and tell their history."""
+    """Look at versions, compare, promote, roll back, clean."""
 
 
 @models.command("list")
@@ -43,7 +44,10 @@ def list_(project: str, as_json: bool) -> None:
         ]
         for item in found
     ]
-    console.table("", ["version", "alias", "created", "validation score", "test F1"], rows)
+    if found:
+        console.table("", ["version", "alias", "created", "validation score", "test F1"], rows)
+    else:
+        console.say(f"no models yet; next: unetseg nightly --project {quote(project)}")
     for item in found:
         if item.damaged:
             console.say(f"{item.version} is damaged: {item.damaged}")

@@ -24,7 +24,7 @@ _FAILED = 1
 
 @click.group()
 def predictions() -> None:
-    """List where the project predicted and by which models, and make outputs of a model again."""
+    """List where the project predicted, and predict there again."""
 
 
 @predictions.command("list")

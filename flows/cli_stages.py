@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -56,6 +57,7 @@ def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     result = run_stage("train", call, project=project, overrides=overrides)
     say_training(console, result)
+    console.say(f"next: unetseg evaluate --project {quote(project)}")
     finish(console, result)
 
 
@@ -78,7 +80,7 @@ def evaluate(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Choose a model's thresholds and score it on scans it never saw."""
+    """Choose thresholds of a model, score it on the test split."""
     console = Console(as_json=as_json)
     other = {"scans": scans, "masks": masks, "guides": guides, "name": name}
     elsewhere = any(other.values())
@@ -112,7 +114,10 @@ def evaluate(
 )
 @JSON
 def thresholds(project: str, model: str, criteria: tuple[str, ...], as_json: bool) -> None:
-    """Choose thresholds of a model anew from its stored curves; the network does not run."""
+    """Choose thresholds anew from a model's stored curves.
+
+    The network does not run.
+    """
     console = Console(as_json=as_json)
 
     def call() -> Any:  # noqa: ANN401
@@ -132,7 +137,7 @@ def thresholds(project: str, model: str, criteria: tuple[str, ...], as_json: boo
 @CLUSTER
 @JSON
 def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool) -> None:
-    """Ingest, train if anything changed, evaluate, promote if better."""
+    """Ingest, train if anything changed, score, promote if better."""
     console = Console(as_json=as_json)
 
     def call() -> Any:  # noqa: ANN401
@@ -174,7 +179,10 @@ def predict(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Segment every scan of FOLDER, or of a list of paths (.txt, .csv), into OUT."""
+    """Segment every scan of FOLDER into OUT.
+
+    FOLDER may also be a list of paths (.txt, .csv).
+    """
     from unetseg.storage import locate
 
     console = Console(as_json=as_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import select
 import signal
 import sys
@@ -43,7 +44,8 @@ class Console:
 
         table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for number, name in enumerate(head):
-            table.add_column(name, justify="left" if number == 0 or len(head) == 2 else "right", overflow="fold")
+            cells = [row[number] for row in rows]
+            table.add_column(name, justify="right" if cells and all(map(_numeric, cells)) else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         width = None if sys.stdout.isatty() else _PIPED_WIDTH
@@ -119,6 +121,11 @@ def _silence(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def _numeric(cell: str) -> bool:
+    """Whether a cell stands under others by its end: a number, a share, or the dash of one that is not there."""
+    return re.fullmatch(r"[-+]?[\d,.]+(e[-+]?\d+)?%?|–", cell) is not None
 
 
 def import_keras_quietly() -> None:

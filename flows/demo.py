@@ -45,7 +45,10 @@ def run_demo(project: str | Path, console: Console) -> DemoResult:
         write_eyes(new, subjects=4, seed=_NEW_SCANS_SEED)
         found = init(eyes.scans, eyes.masks, project=folder, overrides=_QUICK)
         console.table("what `unetseg init` found", ["found", ""], [list(row) for row in found.rows])
-    console.say("running the nightly flow: ingest, train, evaluate, promote (about two minutes on two cores)")
+    console.say(
+        "running the nightly flow: ingest, train, evaluate, promote (about two minutes on two cores; "
+        "the first half minute starts a Prefect server and Keras)"
+    )
     night = _nightly_flow(folder)
     loaded = load_project(folder)
     bundle, out = model_folder(loaded.models), folder / "segmented"

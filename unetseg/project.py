@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import yaml
@@ -165,7 +166,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(read_bytes(path).decode("utf-8"), Loader=_Loader)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UsageError(
-            f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {path.parent}"
+            f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {quote(str(path.parent))}"
         ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of dates that there are not
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -53,10 +54,13 @@ def model_folder(models: Path, name: str = "production") -> Path:
     named = {"production": aliases.production, "previous": aliases.previous, "latest": found[-1] if found else None}
     version = named.get(name, name.zfill(4))
     if version is None or version not in found:
-        raise UsageError(
-            f"models: no version {name!r} in {models}; there are: {', '.join(found) or 'none, train one first'}"
-        )
+        there = f"{', '.join(found)}{_way_out(name, found)}" if found else "none; unetseg nightly trains the first"
+        raise UsageError(f"models: no version {name!r} in {models}; there are: {there}")
     return models / version
+
+
+def _way_out(name: str, found: Sequence[str]) -> str:
+    return f"; make one of them production: unetseg models promote {found[-1]}" if name == "production" else ""
 
 
 _WHATEVER: Final = "whatever"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,35 @@ def run_python(code: str) -> str:
 
 
 HEAVY = ("tensorflow", "keras", "jax", "torch", "prefect", "distributed", "openvino", "matplotlib", "skimage")
+
+
+# --------------------------------------------------------------------------- what to type next
+
+
+def test_what_to_type_next_can_be_copied_where_names_have_spaces(eyes: Path, tmp_path: Path):
+    folder = tmp_path / "my eyes"
+    said = unetseg("init", eyes / "scans", eyes / "masks", "--project", folder).output
+    assert shlex.split(said.rpartition("next: ")[2]) == ["unetseg", "nightly", "--project", str(folder)]
+    missing = unetseg("ingest", "--project", tmp_path / "no eyes").output
+    assert shlex.split(missing.rpartition("with: ")[2])[-1] == str(tmp_path / "no eyes")
+
+
+def test_without_masks_no_training_is_proposed(eyes: Path, tmp_path: Path):
+    said = unetseg("init", eyes / "scans", "--project", tmp_path).output
+    assert "nightly" not in said
+    assert "without masks" in said
+
+
+def test_a_project_without_models_says_what_trains_the_first(eyes: Path, tmp_path: Path):
+    unetseg("init", eyes / "scans", eyes / "masks", "--project", tmp_path)
+    assert "no models yet; next: unetseg nightly" in unetseg("models", "list", "--project", tmp_path).output
+
+
+def test_each_command_has_one_whole_line_in_the_list():
+    code = "from deployments.cli import main; main(['--help'], prog_name='unetseg')"
+    listed = run_python(code).partition("Commands:")[2]
+    assert "predictions" in listed
+    assert "..." not in listed
 
 
 # --------------------------------------------------------------------------- the chain

@@ -42,7 +42,7 @@ def names(aliases):
 
 def test_nothing_is_in_production_before_the_first_promotion(models):
     assert read_aliases(models) == Aliases(None, None, ())
-    with pytest.raises(UsageError, match=r"no version 'production' .* there are: 0001, 0002, 0010"):
+    with pytest.raises(UsageError, match=r"no version 'production' .* there are: 0001, 0002, 0010; .* promote 0010"):
         model_folder(models)
 
 
