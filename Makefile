@@ -138,6 +138,7 @@ clean:           ## Remove what the targets above made.
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'unetseg needs Python 3.11 or newer, found ' + sys.version.split()[0])"
 	$(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), about 3 GB: minutes without a word, by how fast packages come"
 	$(INSTALL) --requirement requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
