@@ -186,6 +186,14 @@ def _join(home: Home, wish: Wish, say: Say) -> bool:
     return True
 
 
+def _nights(on: bool | None, option: str) -> str:
+    """What has become of the nights, and how to change it."""
+    if on is None:
+        return f"the nights: unetseg up{option} --schedule switches them on, --no-schedule off"
+    said, other = ("on", "--no-schedule") if on else ("off", "--schedule")
+    return f"the nights are switched {said}; unetseg up{option} {other} undoes it"
+
+
 def _addresses(home: Home, wish: Wish, url: str) -> str:
     option, count = _option(home), len(gpus())
     lines = [
@@ -197,7 +205,7 @@ def _addresses(home: Home, wish: Wish, url: str) -> str:
         "start a run: in the UI, under Deployments; or, in another terminal:",
         f"  export PREFECT_API_URL={url}/api",
         *(f"  prefect deployment run nightly/{name}" for name in wish.projects),
-        f"the nights: unetseg up{option} --schedule switches them on, --no-schedule off",
+        _nights(wish.nights.on, option),
         f"look: unetseg status{option}",
     ]
     return "\n".join(lines)

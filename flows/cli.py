@@ -15,7 +15,7 @@ import click
 
 from flows.answers import finish, say_nightly, say_plan, say_predict
 from flows.cli_models import models
-from flows.cli_options import JSON, PROJECT, SET
+from flows.cli_options import JSON, PROJECT, SET, way_to_set
 from flows.cli_predictions import predictions
 from flows.cli_stages import STAGES
 from flows.console import Console, end_if_unread, import_keras_quietly, log_to_stderr
@@ -43,7 +43,11 @@ class _Group(click.Group):
             self._answer(context, str(error), status)
             context.exit(status)
         except click.UsageError as error:
-            self._answer(context, error.format_message(), WRONG_USAGE)
+            hint = way_to_set(error)
+            message = error.format_message() + hint
+            self._answer(context, message, WRONG_USAGE)
+            if hint:
+                raise click.UsageError(message, error.ctx) from error
             raise
 
     @staticmethod

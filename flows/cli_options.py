@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import click
 
 from unetseg.errors import UnetsegError
 
-__all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage"]
+__all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage", "way_to_set"]
 
 PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
 
@@ -78,3 +79,17 @@ def _check_server() -> None:
             f"({' '.join(str(error).split())}); start it, mend PREFECT_API_URL or PREFECT_API_AUTH_STRING, or unset "
             "PREFECT_API_URL, which runs the command without a server"
         ) from None
+
+
+def way_to_set(error: click.UsageError) -> str:
+    """For an option that is the name of a setting, such as ``--epochs``: how it is given. Empty for others."""
+    from unetseg.config import Settings
+
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return ""
+    if not any(option.name == "overrides" for option in error.ctx.command.params):
+        return ""
+    name = error.option_name.lstrip("-").replace("-", "_")
+    sections = ((section.name, fields(getattr(Settings(), section.name))) for section in fields(Settings))
+    named = [f"--set {section}.{name}=..." for section, inner in sections if name in {item.name for item in inner}]
+    return f" It is a setting: {' or '.join(named)}" if named else ""

@@ -112,7 +112,7 @@ def open_dataset(folder: Path) -> Dataset:
     """
     index = Index.load(folder)
     if index is None:
-        raise UsageError(f"{folder}: no dataset yet; run ingest first")
+        raise UsageError(f"{folder}: no dataset yet; run ingest first: unetseg ingest")
     if is_torn(folder):
         raise DataError(f"{folder}: an ingest that replaced scans did not end; run ingest again")
     return Dataset(folder, index)

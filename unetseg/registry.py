@@ -54,7 +54,7 @@ def model_folder(models: Path, name: str = "production") -> Path:
     named = {"production": aliases.production, "previous": aliases.previous, "latest": found[-1] if found else None}
     version = named.get(name, name.zfill(4))
     if version is None or version not in found:
-        there = f"{', '.join(found)}{_way_out(name, found)}" if found else "none; unetseg nightly trains the first"
+        there = f"{', '.join(found)}{_way_out(name, found)}" if found else "none, train one first: unetseg nightly"
         raise UsageError(f"models: no version {name!r} in {models}; there are: {there}")
     return models / version
 

@@ -100,7 +100,7 @@ def test_nights_are_switched_on_and_what_was_changed_in_the_ui_stays(machine: Ma
         (found,) = machine.deployment("nightly/eyes")["schedules"]
         return found["schedule"]["cron"], found["schedule"]["timezone"], found["active"]
 
-    machine.up("--schedule", "30 1 * * *", "--timezone", "Europe/Berlin")
+    assert "the nights are switched on" in machine.up("--schedule", "30 1 * * *", "--timezone", "Europe/Berlin")
     assert schedule() == ("30 1 * * *", "Europe/Berlin", True)
     machine.until(lambda: machine.status()["waiting"])
     machine.up()
@@ -118,7 +118,7 @@ def test_nights_are_switched_on_and_what_was_changed_in_the_ui_stays(machine: Ma
     assert sorted(item["schedule"].get("cron", "") for item in found) == ["", "15 4 * * *"]
     assert all(item["active"] for item in found)
     machine.ask("DELETE", f"{path}/{next(item['id'] for item in found if 'cron' not in item['schedule'])}")
-    machine.up("--no-schedule")
+    assert "the nights are switched off" in machine.up("--no-schedule")
     assert schedule() == ("15 4 * * *", "America/Chicago", False)
 
 

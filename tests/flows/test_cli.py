@@ -65,6 +65,16 @@ def test_a_project_without_models_says_what_trains_the_first(eyes: Path, tmp_pat
     assert "no models yet; next: unetseg nightly" in unetseg("models", "list", "--project", tmp_path).output
 
 
+def test_an_option_that_is_a_setting_is_told_how_it_is_given(tmp_path: Path):
+    said = unetseg("train", "--project", tmp_path, "--learning-rate", "0.1")
+    assert said.exit_code == 2
+    assert "--set train.learning_rate=..." in said.output
+    both = unetseg("train", "--project", tmp_path, "--normalisation", "batch").output
+    assert "--set ingest.normalisation=... or --set model.normalisation=..." in both
+    assert "--set" not in unetseg("train", "--project", tmp_path, "--quick").output
+    assert "--set" not in unetseg("models", "list", "--project", tmp_path, "--epochs", "3").output
+
+
 def test_each_command_has_one_whole_line_in_the_list():
     code = "from deployments.cli import main; main(['--help'], prog_name='unetseg')"
     listed = run_python(code).partition("Commands:")[2]
