@@ -96,6 +96,8 @@ def inspect(scans: Path, masks: Path | None, guides: Path | None = None) -> Find
     classes = () if masks is None else _classes(scans, masks, list(headers), report)
     if masks is None:
         report.row("masks", "none given: for prediction only")
+    elif not group:
+        _ask_of_groups(list(headers), report)
     found = () if guides is None else _guides(scans, locate(guides), list(headers), report)
     return Findings(Sources(source, classes, found), tuple(report.rows), tuple(dict.fromkeys(report.warnings)))
 
@@ -187,12 +189,15 @@ def _group(refs: Sequence[ScanRef], report: _Report) -> str:
     report.row("groups", f"{why} ({rule})" if rule else why)
     if not rule and any(ref.page is not None for ref in refs):
         report.warnings.append("pages of one stack are neighbours and much alike: scores on its test pages flatter")
-    elif not rule and (asked := numbered_rule([ref.id for ref in refs])):
+    return rule
+
+
+def _ask_of_groups(refs: Sequence[ScanRef], report: _Report) -> None:
+    if asked := numbered_rule([ref.id for ref in refs if ref.page is None]):
         report.warnings.append(
             "every scan is its own group, but names differ by their last number alone: if those are of one patient, "
             f"set group: '{asked}' below sources.scans, before the first ingest"
         )
-    return rule
 
 
 # --------------------------------------------------------------------------- masks
@@ -274,7 +279,7 @@ def _describe_pairs(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report)
         report.warnings.append(f"{counted(len(alone), 'scan')} without a mask, left out of training: {_some(alone)}")
     if mask_set.spare:
         report.warnings.append(
-            f"{counted(len(mask_set.spare), 'file')} in {mask_set.source.path} belong to no scan that can be read: "
+            f"{mask_set.source.path} holds {counted(len(mask_set.spare), 'file')} that no readable scan goes with: "
             f"{_some(mask_set.spare)}; is a name misspelt?"
         )
 

@@ -9,7 +9,7 @@ from PIL import Image
 from unetseg.errors import UsageError
 from unetseg.inspection import inspect
 from unetseg.masks import read_masks
-from unetseg.pairing import find_group_rule, find_patterns
+from unetseg.pairing import find_group_rule, find_patterns, numbered_rule
 from unetseg.readers import list_scans, read_header
 from unetseg.recognise import class_name, recognise_masks, valid_name
 
@@ -403,8 +403,8 @@ def test_real_sets_need_no_editing(real_scans, scans, masks, expected):
 def test_a_mask_with_a_misspelt_name_is_named(scans, tmp_path):
     for name in ("0", "1", "2", "drei"):
         write(tmp_path / "masks" / f"{name}.png", block(4, 255))
-    (told,) = [text for text in inspect(scans, tmp_path / "masks").warnings if "no scan" in text]
-    assert "1 file in" in told
+    (told,) = [text for text in inspect(scans, tmp_path / "masks").warnings if "misspelt" in text]
+    assert "holds 1 file that" in told
     assert ": drei;" in told
 
 
@@ -412,20 +412,31 @@ def test_masks_that_all_pair_are_not_told_of(scans, tmp_path):
     for number in NUMBERS:
         for name in ("iris", "pupil"):
             write(tmp_path / "masks" / f"{number}_{name}.png", block(4, 255))
-    assert not [text for text in inspect(scans, tmp_path / "masks").warnings if "no scan" in text]
+    assert not [text for text in inspect(scans, tmp_path / "masks").warnings if "misspelt" in text]
 
 
 def test_names_that_differ_by_a_last_number_are_asked_about(tmp_path):
     for name in ("Jörg", "Änne", "Zoë"):
         for number in (1, 2):
-            write(tmp_path / f"{name} {number}.tif", scan(number))
-    (told,) = [text for text in inspect(tmp_path, None).warnings if "patient" in text]
+            write(tmp_path / "scans" / f"{name} {number}.tif", scan(number))
+            write(tmp_path / "masks" / f"{name} {number}.png", block(4, 255))
+    (told,) = [text for text in inspect(tmp_path / "scans", tmp_path / "masks").warnings if "patient" in text]
     rule = told.split("'")[1]
     assert {re.search(rule, f"{name} 12")[1] for name in ("Jörg", "Änne")} == {"Jörg", "Änne"}
+    assert not inspect(tmp_path / "scans", None).warnings
 
 
-def test_numbers_alone_are_not_asked_about(scans):
-    assert not [text for text in inspect(scans, None).warnings if "patient" in text]
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pytest.param(["1", "2", "3", "4", "5", "6"], id="numbers-alone"),
+        pytest.param(["image 1", "image 2", "image 3", "image 4"], id="one-name"),
+        pytest.param(["a 1", "b 1", "c 1", "d 1"], id="one-scan-each"),
+        pytest.param(["a 1", "a 2", "b 1", "b 2", "c 1", "c 2", "rest"], id="one-without-a-number"),
+    ],
+)
+def test_other_names_are_not_asked_about(ids):
+    assert numbered_rule(ids) == ""
 
 
 @pytest.mark.parametrize(("coloured", "channels"), [(False, ("grey",)), (True, ("red", "green", "blue"))])
