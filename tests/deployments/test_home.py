@@ -8,11 +8,16 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
+from httpx import HTTPError
 
+from deployments import server
+from deployments.cli import main
 from deployments.home import HOME, Home, Process, Record, find_home, open_home
-from unetseg.errors import UsageError
+from unetseg.errors import UnetsegError, UsageError
 
 RECORD = Record("up", Process("up", 12, 34.5), "http://127.0.0.1:1", "0.1.0", (Process("server", 56, 78.25),))
 
@@ -99,3 +104,24 @@ def test_one_process_holds_it_until_it_dies(home: Home) -> None:
 def test_looking_whether_it_is_held_makes_no_folder(tmp_path: Path) -> None:
     assert not Home(tmp_path / "none").is_held()
     assert not (tmp_path / "none").exists()
+
+
+def test_on_a_full_disk_up_names_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "home" / "logs"))
+
+    monkeypatch.setattr("deployments.home.open_home", full)
+    result = CliRunner().invoke(main, ["up", "--home", str(tmp_path / "home")])
+    assert result.exit_code == 1
+    assert f"No space left on device: {tmp_path / 'home'}; make space there and run" in result.stderr
+
+
+@pytest.mark.parametrize(("free", "told"), [(0, True), (10**9, False)], ids=["full", "roomy"])
+def test_a_server_that_refuses_because_its_disk_is_full_is_told_of_so(
+    free: int, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    refusals = server._refusals_name("http://x", Home(tmp_path))
+    with pytest.raises(UnetsegError, match="the server refuses") as error, refusals:
+        raise HTTPError("500 Internal Server Error")
+    assert (f"the disk of {tmp_path} is full: make space there" in str(error.value)) == told

@@ -103,6 +103,7 @@ def test_nights_are_switched_on_and_what_was_changed_in_the_ui_stays(machine: Ma
     assert "the nights are switched on" in machine.up("--schedule", "30 1 * * *", "--timezone", "Europe/Berlin")
     assert schedule() == ("30 1 * * *", "Europe/Berlin", True)
     machine.until(lambda: machine.status()["waiting"])
+    assert {run["deployment"] for run in machine.status()["waiting"]} == {"nightly/eyes"}
     machine.up()
     assert schedule() == ("30 1 * * *", "Europe/Berlin", True)
     deployment = machine.deployment("nightly/eyes")
