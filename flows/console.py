@@ -45,7 +45,8 @@ class Console:
         table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for number, name in enumerate(head):
             cells = [row[number] for row in rows]
-            table.add_column(name, justify="right" if cells and all(map(_numeric, cells)) else "left", overflow="fold")
+            right = number > 0 and all(map(_numeric, cells))  # the first names the row
+            table.add_column(name, justify="right" if right else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         width = None if sys.stdout.isatty() else _PIPED_WIDTH

@@ -45,3 +45,9 @@ def test_numbers_of_a_table_stand_below_each_other_by_their_ends_and_words_by_th
     Console(as_json=False).table("", ["setting", "value", "meaning"], rows)
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == ["setting       value  meaning", "train.epochs      3  How long.", "train.patch     256  Side."]
+
+
+def test_the_first_column_names_its_row_also_by_a_number(capsys: pytest.CaptureFixture[str]):
+    Console(as_json=False).table("", ["version", "score"], [["0001", "–"], ["0002", "0.5"]])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["version  score", "0001         –", "0002       0.5"]
