@@ -22,9 +22,9 @@ from unetseg.errors import UsageError
 from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
 from unetseg.ingest_outcomes import Outcome, Outcomes
-from unetseg.ingest_scan import ScanUnit, ingest_scan
+from unetseg.ingest_scan import IngestedScan, ScanUnit, ingest_scan, up_to_date
 from unetseg.masks import class_names, guide_names
-from unetseg.parallel import Progress, run_units, silent
+from unetseg.parallel import Progress, Workers, open_workers, silent
 from unetseg.project import Project
 from unetseg.readers import BadFile, list_scans, name_of
 from unetseg.scan_record import ScanRecord
@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 PAGE = "data_check.html"
 """Page about the dataset, in a project's folder."""
 
+_LOOKED_AT = 50  # known scans at once
 _BATCH_SCANS = 1000  # that are about a minute of work
 _NAMED = 5  # scans that a warning names
 
@@ -162,13 +163,36 @@ def ingest_batch(project: Project, batch: IngestBatch, *, progress: Progress = s
         OSError: the disk is full, which is no scan's fault; what is stored stays.
     """
     outcomes: list[Outcome] = []
-    workers = project.settings.ingest.workers
-    for unit, found in run_units(partial(ingest_scan, project), batch.units, workers=workers, cluster=batch.cluster):
-        if is_disk_error(found):
-            raise found
-        outcomes.append((unit.ref, found))
-        progress(batch.first - 1 + len(outcomes), batch.total, unit.ref.id)
+    with open_workers(workers=project.settings.ingest.workers, cluster=batch.cluster) as workers:
+        for unit, found in _ingested(project, batch.units, workers):
+            if is_disk_error(found):
+                raise found
+            outcomes.append((unit.ref, found))
+            progress(batch.first - 1 + len(outcomes), batch.total, unit.ref.id)
     return outcomes
+
+
+def _ingested(
+    project: Project, units: Sequence[ScanUnit], workers: Workers
+) -> Iterator[tuple[ScanUnit, IngestedScan | Exception]]:
+    """Each scan with what became of it; those that were there before first, since they take next to nothing."""
+    known = [unit for unit in units if unit.listed]
+    todo = [unit for unit in units if not unit.listed]
+    for unit, found in _found_before(project, known, workers):
+        if found is None:
+            todo.append(unit)
+        else:
+            yield unit, found
+    yield from workers.run(partial(ingest_scan, project), todo)
+
+
+def _found_before(
+    project: Project, units: Sequence[ScanUnit], workers: Workers
+) -> Iterator[tuple[ScanUnit, IngestedScan | None]]:
+    """What is up to date; many to a unit of work, since handing over takes as long as looking."""
+    for group, found in workers.run(partial(up_to_date, project), in_batches(units, lambda _: 1 / _LOOKED_AT)):
+        # What is wrong with one of them is told when that one is ingested.
+        yield from zip(group, [None] * len(group) if isinstance(found, Exception) else found, strict=True)
 
 
 def _folders(project: Project) -> list[Path]:

@@ -7,7 +7,7 @@ as they were, the part is taken over as it is stored.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from unetseg.storage import local_copy, modified, text_hash, write_folder
 from unetseg.survey import survey
 from unetseg.zarr_arrays import band_rows
 
-__all__ = ["IngestedScan", "ScanUnit", "ingest_scan", "scan_key"]
+__all__ = ["IngestedScan", "ScanUnit", "ingest_scan", "scan_key", "up_to_date"]
 
 _LONGEST_KEY = 200  # bytes: file systems allow 255, and temporary names are longer than the final ones
 
@@ -70,13 +70,32 @@ def ingest_scan(project: Project, unit: ScanUnit) -> IngestedScan:
     """
     wanted = wanted_parts(project, unit.ref)
     known = _known(project, unit)
-    same_chunk = known and known.chunk == project.settings.ingest.chunk
-    if known and same_chunk and all(want.is_in(getattr(known, name)) for name, want in wanted.items()):
-        return IngestedScan(replace(known, group=unit.group, vanished=False), stored=False)
+    if found := _unchanged(project, unit, known, wanted):
+        return found
     with ExitStack() as nearby:
         for path in {path for want in wanted.values() for path in want.paths}:
             nearby.enter_context(local_copy(path))  # what lies in an object store is fetched once
         return _renew(project, unit, known, wanted)
+
+
+def up_to_date(project: Project, units: Sequence[ScanUnit]) -> list[IngestedScan | None]:
+    """Those scans that are as their files look; None for each other one.
+
+    Raises:
+        BadFileError: of one of them, a mask or a guide cannot be used.
+    """
+    return [_unchanged(project, unit, _known(project, unit), wanted_parts(project, unit.ref)) for unit in units]
+
+
+def _unchanged(
+    project: Project, unit: ScanUnit, known: ScanRecord | None, wanted: Mapping[str, WantedPart]
+) -> IngestedScan | None:
+    """What is known of a scan, where files and rules of all parts look the same."""
+    if known is None or known.chunk != project.settings.ingest.chunk:
+        return None
+    if not all(want.is_in(getattr(known, name)) for name, want in wanted.items()):
+        return None
+    return IngestedScan(replace(known, group=unit.group, vanished=False), stored=False)
 
 
 def _renew(

@@ -21,6 +21,7 @@ from unetseg.dataset import open_dataset
 from unetseg.errors import DataError, UsageError
 from unetseg.ingest import group_of, ingest
 from unetseg.init import init
+from unetseg.parallel import open_workers
 from unetseg.project import Project, load_project
 
 IDS = ("a", "b", "c", "d", "e")
@@ -531,14 +532,23 @@ def test_the_share_of_scans_that_may_fail_is_set(lab, limit, fails):
 def test_workers_and_cluster_are_passed_on(lab, monkeypatch):
     passed = {}
 
-    def run(function, units, **options):
+    def opened(**options):
         passed.update(options)
-        return ((unit, function(unit)) for unit in units)
+        return open_workers()
 
-    monkeypatch.setattr(ingest_module, "run_units", run)
+    monkeypatch.setattr(ingest_module, "open_workers", opened)
     lab.set(workers=7)
     ingest(lab.project, cluster="tcp://somewhere")
     assert passed == {"workers": 7, "cluster": "tcp://somewhere"}
+
+
+def test_what_is_wrong_with_one_known_scan_leaves_the_others_unread(lab, monkeypatch):
+    lab.run()
+    (lab.folder / "masks/iris/b.tif").unlink()
+    monkeypatch.setattr(ingest_scan, "describe_file", lambda _: pytest.fail("was read"))
+    result = lab.run(max_failed_fraction=0.5)
+    assert (result.done, result.skipped) == (0, 4)
+    assert "no mask for iris" in reasons(result)["b.tif"]
 
 
 @pytest.mark.server
