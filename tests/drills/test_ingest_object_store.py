@@ -14,8 +14,9 @@ SIZE = (128, 160)
 
 def objects(dataset):
     """All objects of a dataset with their tags, by the rest of their names: one request."""
-    found = dataset.fs.find(dataset.path, detail=True)
-    return {name.removeprefix(dataset.path): info["ETag"] for name, info in found.items()}
+    found = dataset.fs.find(dataset.path, detail=True)  # the folder itself, where its first object comes just then
+    files = {name: info for name, info in found.items() if info["type"] == "file"}
+    return {name.removeprefix(dataset.path): info["ETag"] for name, info in files.items()}
 
 
 def complete(dataset):
