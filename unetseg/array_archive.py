@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,16 @@ def read_arrays(path: Path, most: int) -> dict[str, NDArray[Any]]:
     Raises:
         ValueError: it takes more, or holds what are no plain arrays.
         zipfile.BadZipFile: it is no archive, or cut short.
+        OSError: of the disk, and not of what is in the file.
     """
-    with zipfile.ZipFile(path) as archive:
-        nbytes = sum(item.file_size for item in archive.infolist())
+    _check_size(path.stat().st_size, 2 * most)  # stored as it is, with names and headers
+    data = BytesIO(path.read_bytes())  # an archive that leads nowhere must not look like a disk that fails
+    with zipfile.ZipFile(data) as archive:
+        _check_size(sum(item.file_size for item in archive.infolist()), most)
+    with np.load(data, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def _check_size(nbytes: int, most: int) -> None:
     if nbytes > most:
         raise ValueError(f"{nbytes} bytes, more than {most}")
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}

@@ -317,6 +317,16 @@ def test_weights_of_a_checkpoint_that_are_damaged_are_told_of(checkpoint: Checkp
         checkpoint.restore(model) if name.startswith("last") else checkpoint.load_best(model)
 
 
+def test_a_checkpoint_whose_directory_leads_before_its_begin_is_damaged(checkpoint: Checkpoint):
+    path = checkpoint.folder / "best.npz"
+    data = bytearray(path.read_bytes())
+    place = data.rindex(b"PK\5\6") + 16  # where the directory begins, says the end of the archive
+    data[place : place + 4] = (len(data) * 2).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=r"best\.npz: damaged"):
+        checkpoint.load_best(small_network(compiled=True))
+
+
 def test_weights_of_another_network_are_no_checkpoint(checkpoint: Checkpoint):
     import keras
 
