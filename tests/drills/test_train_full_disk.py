@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.drills.small_disk import ROOMY, Disk
+from tests.faults import Injected
 from unetseg.engines import load_network
 from unetseg.ingest import ingest
 from unetseg.init import init
@@ -37,7 +38,7 @@ def eyes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_same_command_goes_on_when_there_is_room(
-    eyes: Path, new_disk: Callable[[str], Disk], tmp_path: Path, say: Callable[[str], None]
+    eyes: Path, new_disk: Callable[[str], Disk], tmp_path: Path, injected: Injected, say: Callable[[str], None]
 ) -> None:
     init(eyes / "scans", eyes / "masks", project=tmp_path / "project", overrides=SETTINGS)
     ingest(load_project(tmp_path / "project"))
@@ -50,6 +51,7 @@ def test_the_same_command_goes_on_when_there_is_room(
         shutil.rmtree(project)
         shutil.copytree(tmp_path / "project", project)
         disk.resize(before + int(share * (needed - before)))
+        injected("train: disk full")
         done = fails(project)
         disk.resize(ROOMY)
         assert train(project).returncode == 0
