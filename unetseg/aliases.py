@@ -19,9 +19,7 @@ from unetseg.records import update_json
 __all__ = ["Aliases", "change_aliases", "read_aliases", "versions_named"]
 
 _FILE = "aliases.json"
-_VERSION = re.compile(
-    r"[0-9]{4,}"
-)  # a number, and so never the name of a folder elsewhere, which cleaning would remove
+_VERSION = re.compile(r"[0-9]{4,}")  # and so never the name of a folder elsewhere, which cleaning would remove
 
 
 @dataclass(frozen=True)

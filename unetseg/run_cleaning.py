@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from unetseg.json_files import read_json
@@ -40,9 +40,12 @@ def _is_over(run: Path, versions: Collection[str]) -> bool:
     try:
         return read_json(run / "result.json")["version"] not in versions
     except (OSError, ValueError, KeyError, TypeError):  # killed in mid-training, or damaged
-        return time.time() - max(_times(run)) > ABANDONED_DAYS * _SECONDS_PER_DAY
+        return _idle_seconds(run) > ABANDONED_DAYS * _SECONDS_PER_DAY
 
 
-def _times(run: Path) -> Iterator[float]:
-    """When its files were last written; each epoch writes some."""
-    return (path.stat().st_mtime for path in (run, *run.iterdir(), *run.glob("checkpoint/*")))
+def _idle_seconds(run: Path) -> float:
+    """Since its files were last written; each epoch writes some. None have passed where one is replaced just now."""
+    try:
+        return time.time() - max(path.stat().st_mtime for path in (run, *run.iterdir(), *run.glob("checkpoint/*")))
+    except FileNotFoundError:
+        return 0.0

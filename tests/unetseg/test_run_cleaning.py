@@ -47,6 +47,12 @@ def test_a_training_that_goes_on_is_as_young_as_its_checkpoint(tmp_path: Path):
     assert clean_runs(tmp_path, set()) == ()
 
 
+def test_a_training_that_replaces_its_checkpoint_just_now_stays(tmp_path: Path):
+    run = training(tmp_path, "a", days=ABANDONED_DAYS + 5)
+    (run / "checkpoint" / "gone.npz").symlink_to(tmp_path / "nothing")
+    assert clean_runs(tmp_path, set()) == ()
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '"0001"'], ids=["empty", "list", "no version", "text"])
 def test_a_damaged_result_is_that_of_a_killed_training(tmp_path: Path, content: str):
     (training(tmp_path, "a") / "result.json").write_text(content)
