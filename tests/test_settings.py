@@ -33,7 +33,7 @@ PROOFS: Mapping[str, Mapping[str, str]] = {
         "ingest.max_failed_fraction": "the_share_of_scans_that_may_fail_is_set",
         "ingest.max_scan_gigabytes": "the_largest_scan_is_set",
         "ingest.workers": "workers_and_cluster_are_passed_on",
-        "sources.scans.group": "the_group_is_what_the_pattern_finds_else_the_scan",
+        "sources.scans.group": "scans_of_a_group_are_never_torn_apart",
         "sources.scans.table": "a_table_decides_groups_and_splits",
         "sources.scans.channels": "two_channels_of_which_one_is_opaque_become_three_alike",
     },

@@ -7,36 +7,34 @@ list and the others go on. How one scan is brought up to date is told in `unetse
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from unetseg.batches import file_weight, in_batches
 from unetseg.dataset import Dataset
-from unetseg.dataset_index import Index, empty_index, is_complete, is_older, known_splits, save_quarantine
+from unetseg.dataset_index import Index, is_complete, save_quarantine
 from unetseg.errors import UsageError
 from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
+from unetseg.ingest_index import index_before, update_index
 from unetseg.ingest_outcomes import Outcome, Outcomes
 from unetseg.ingest_scan import IngestedScan, ScanUnit, ingest_scan, up_to_date
 from unetseg.masks import class_names, guide_names
 from unetseg.parallel import Progress, Workers, open_workers, silent
 from unetseg.project import Project
 from unetseg.readers import BadFile, list_scans, name_of
-from unetseg.scan_record import ScanRecord
-from unetseg.scan_table import ScanTable, read_scan_table
+from unetseg.scan_groups import fixed_splits, group_of
+from unetseg.scan_table import read_scan_table
 from unetseg.sources import SourceFile, same_files
-from unetseg.splits import assign_splits, inherited_splits
 from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, refresh
-from unetseg.suspicions import find_suspicions
 from unetseg.words import counted
 from unetseg.working import working
 
-__all__ = ["PAGE", "IngestBatch", "IngestResult", "group_of", "ingest", "ingest_batch"]
+__all__ = ["PAGE", "IngestBatch", "IngestResult", "ingest", "ingest_batch"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +43,6 @@ PAGE = "data_check.html"
 
 _LOOKED_AT = 50  # known scans at once
 _BATCH_SCANS = 1000  # that are about a minute of work
-_NAMED = 5  # scans that a warning names
 
 
 @dataclass(frozen=True)
@@ -205,19 +202,19 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner, only_spl
     """Look at every scan, then write the index."""
     source = project.sources.scans
     table = read_scan_table(source.table) if source.table else None
-    before = _index_before(project)
+    before = index_before(project)
     saved = modified(project.dataset / "index.json")
     refs, unreadable = list_scans(source, partial(_count_planes, _single_images(before)))
-    groups = {ref.id: _group(ref.id, source.group, table) for ref in refs}
+    groups = {ref.id: group_of(ref.id, source.group, table) for ref in refs}
     units = [ScanUnit(ref, groups[ref.id], before.scans.get(ref.id), saved) for ref in refs]
-    fixed = _fixed_splits(table, groups) if table else {}
+    fixed = fixed_splits(table, groups) if table else {}
     outcomes = Outcomes(unreadable)
     for batch in _batches(units, cluster):
         outcomes.take(run_batch(project, batch))
     if outcomes.bad != before.quarantine:  # also where they are too many, and no index is written
         save_quarantine(project.dataset, outcomes.bad)
     outcomes.check(project.settings.ingest.max_failed_fraction)
-    index = _update_index(project, before, outcomes, fixed, only_split)
+    index = update_index(project, before, outcomes, fixed, only_split)
     if index != before or not is_complete(project.dataset):
         index.save(project.dataset)
         (project.folder / PAGE).unlink(missing_ok=True)
@@ -225,16 +222,6 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner, only_spl
     if not (project.folder / PAGE).exists():
         _write_page(project, index, outcomes)
     return _result(project, index, outcomes)
-
-
-def _index_before(project: Project) -> Index:
-    """What is known of the dataset; where there is no index, or one of an earlier version, only the splits."""
-    older = is_older(project.dataset)
-    if older:
-        logger.warning("%s was left by an earlier version: all scans are stored anew, splits kept", project.dataset)
-    elif index := Index.load(project.dataset):
-        return index
-    return replace(empty_index(project), splits=known_splits(project.dataset))
 
 
 def _batches(units: Sequence[ScanUnit], cluster: str) -> Iterator[IngestBatch]:
@@ -248,18 +235,6 @@ def _batches(units: Sequence[ScanUnit], cluster: str) -> Iterator[IngestBatch]:
 def _weight(unit: ScanUnit) -> float:
     """The share of a batch that a scan takes; a page of a stack is taken for a small scan."""
     return file_weight(unit.ref.path if unit.ref.page is None and not unit.listed else None, 1 / _BATCH_SCANS)
-
-
-def _group(scan_id: str, pattern: str, table: ScanTable | None) -> str:
-    """The group of a scan: what the table says, else what the pattern finds."""
-    return (table.group(scan_id) if table else None) or group_of(scan_id, pattern)
-
-
-def _fixed_splits(table: ScanTable, groups: Mapping[str, str]) -> Mapping[str, str]:
-    """The splits that the table decides; rows that no scan has are told."""
-    if unknown := table.unknown(groups):
-        logger.warning("%s: %d rows fit no scan: %s", table.path, len(unknown), ", ".join(unknown[:_NAMED]))
-    return table.group_splits(groups)
 
 
 def _single_images(index: Index) -> dict[str, SourceFile]:
@@ -276,39 +251,6 @@ def _count_planes(single: Mapping[str, SourceFile], path: Path) -> int:
         if known and same_files([known], [path]):
             return 1
     return plane_count(path)
-
-
-def group_of(scan_id: str, pattern: str) -> str:
-    """The group of a scan: what the pattern finds in its id (first bracket or whole match), else the id itself."""
-    found = re.search(pattern, scan_id) if pattern else None
-    return (found.group(1 if found.re.groups else 0) if found else "") or scan_id
-
-
-def _update_index(
-    project: Project, before: Index, outcomes: Outcomes, fixed: Mapping[str, str], only_split: str
-) -> Index:
-    """The new index: splits decided for new groups, scans whose sources are gone marked."""
-    records = {key: outcomes.good[key].record for key in sorted(outcomes.good)}
-    groups = {key: record.group for key, record in records.items()}
-    known = inherited_splits({key: record.split for key, record in before.scans.items()}, groups) | before.splits
-    splits = dict.fromkeys(groups.values(), only_split) if only_split else {}
-    splits = splits or assign_splits(groups.values(), known, project.settings.ingest, fixed)
-    scans = {key: replace(record, split=splits[record.group]) for key, record in records.items()}
-    _say_moved(before, [record for record in scans.values() if record.group not in fixed])
-    gone = {key: replace(record, vanished=True) for key, record in before.scans.items() if key not in scans}
-    index = replace(empty_index(project), splits=splits, scans=scans | gone, quarantine=outcomes.bad)
-    return replace(index, suspicions=find_suspicions(index.scans.values(), index.classes))
-
-
-def _say_moved(before: Index, scans: Sequence[ScanRecord]) -> None:
-    """Warn of scans whose split is another because their groups are; those that a table moves are told there."""
-    moved = [scan for scan in scans if before.scans.get(scan.id, scan).split not in ("", scan.split)]
-    if moved:
-        named = ", ".join(f"{scan.id} to {scan.split}" for scan in moved[:_NAMED])
-        logger.warning(
-            "splits: %d scans moved with their new groups: %s; scores of models trained before do not compare",
-            *(len(moved), named),
-        )
 
 
 def _write_page(project: Project, index: Index, outcomes: Outcomes) -> None:

@@ -19,7 +19,7 @@ from unetseg import ingest_scan
 from unetseg.config import ClassSource, GuideSource, IngestConfig, ScanSource, Settings, Sources
 from unetseg.dataset import open_dataset
 from unetseg.errors import DataError, UsageError
-from unetseg.ingest import group_of, ingest
+from unetseg.ingest import ingest
 from unetseg.init import init
 from unetseg.parallel import open_workers
 from unetseg.project import Project, load_project
@@ -227,21 +227,6 @@ def test_ignored_pixels_are_counted_and_read_as_minus_one(lab):
 
 
 PAIRS = (("iris", "1"), ("pupil", "2"), ("ignore", "9"))
-
-
-@pytest.mark.parametrize(
-    ("scan_id", "pattern", "group"),
-    [
-        ("p1/left", "", "p1/left"),
-        ("p1/left", r"^([^/]+)/", "p1"),
-        ("p1/left", r"p\d", "p1"),
-        ("x/left", r"p\d", "x/left"),
-        ("x/left", r"(p\d)?", "x/left"),
-        ("x/left", r"^(p\d+/)?x", "x/left"),
-    ],
-)
-def test_the_group_is_what_the_pattern_finds_else_the_scan(scan_id, pattern, group):
-    assert group_of(scan_id, pattern) == group
 
 
 def test_scans_of_a_group_are_never_torn_apart(lab):
@@ -777,7 +762,7 @@ def test_a_mask_that_was_changed_back_after_a_kill_is_stored_again(lab, monkeypa
     first, times = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
     lab.write("masks/iris/b.tif", lab.mask(np.random.default_rng(5)))
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "_update_index", interrupt)
+        patch.setattr(ingest_module, "update_index", interrupt)
         with pytest.raises(KeyboardInterrupt):
             lab.run()
     path.write_bytes(first)
@@ -797,7 +782,7 @@ def test_a_scan_that_vanished_after_a_kill_and_comes_back_as_it_was_is_stored_ag
     shutil.copy2(path, lab.folder / "kept.tif")
     lab.write("scans/b.tif", lab.read("scans/b.tif") // 2 + np.arange(20, dtype=np.uint16))
     with monkeypatch.context() as patch:
-        patch.setattr(ingest_module, "_update_index", interrupt)
+        patch.setattr(ingest_module, "update_index", interrupt)
         with pytest.raises(KeyboardInterrupt):
             lab.run()
     path.unlink()
