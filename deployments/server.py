@@ -13,6 +13,7 @@ from urllib.request import ProxyHandler, build_opener
 from deployments.environment import adopt
 from deployments.home import Home
 from unetseg.errors import UnetsegError, UsageError
+from unetseg.words import without_login
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -104,7 +105,8 @@ def _refusals_name(url: str, home: Home | None = None) -> Iterator[None]:
     try:
         yield
     except HTTPError as error:
-        raise UnetsegError(f"{url}: the server refuses, or was lost: {error}{_why(home)}") from error
+        said = f"{without_login(url)}: the server refuses, or was lost: {without_login(str(error))}"
+        raise UnetsegError(f"{said}{_why(home)}") from error
 
 
 def _why(home: Home | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from unetseg.errors import UnetsegError
+from unetseg.words import without_login
 
 __all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage", "way_to_set"]
 
@@ -74,10 +75,10 @@ def _check_server() -> None:
         with get_client(sync_client=True) as client:
             client.hello()
     except HTTPError as error:
+        url, why = (without_login(text) for text in (os.environ["PREFECT_API_URL"], " ".join(str(error).split())))
         raise UnetsegError(
-            f"PREFECT_API_URL={os.environ['PREFECT_API_URL']}: the server cannot be reached, or refuses "
-            f"({' '.join(str(error).split())}); start it, mend PREFECT_API_URL or PREFECT_API_AUTH_STRING, or unset "
-            "PREFECT_API_URL, which runs the command without a server"
+            f"PREFECT_API_URL={url}: the server cannot be reached, or refuses ({why}); start it, mend PREFECT_API_URL "
+            "or PREFECT_API_AUTH_STRING, or unset PREFECT_API_URL, which runs the command without a server"
         ) from None
 
 

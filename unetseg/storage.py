@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 
 from unetseg import local_disk
 from unetseg.errors import UsageError
+from unetseg.words import without_login
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -91,7 +92,7 @@ def refuse_password(text: str) -> None:
         UsageError: it does; the message does not repeat it.
     """
     if _PASSWORD.search(text) or _SIGNATURE.search(text):
-        shown = re.sub(r"\?.*", "?***", re.sub(r"://.*@", "://***@", text))
+        shown = re.sub(r"\?.*", "?***", without_login(text))
         raise UsageError(
             f"{shown}: an address holds no password, which would be stored with runs and shown; set the variables of "
             "the client, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

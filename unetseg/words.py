@@ -1,10 +1,11 @@
-"""Numbers of things, lists of names, shares and sizes, in sentences."""
+"""Numbers of things, lists of names, shares, sizes and addresses, in sentences."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-__all__ = ["counted", "first_of", "percent", "size_in_words"]
+__all__ = ["counted", "first_of", "percent", "size_in_words", "without_login"]
 
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"), (1, "bytes"))
 
@@ -56,3 +57,12 @@ def size_in_words(size: int) -> str:
     """
     value, unit = next((size / step, unit) for step, unit in _UNITS if size >= step or step == 1)
     return f"{value:.3g} {unit}"
+
+
+def without_login(text: str) -> str:
+    """A text with an address in it, without the name and the password that the address may hold.
+
+    >>> without_login("http://ann:secret@host:4200/api"), without_login("http://host:4200/api")
+    ('http://***@host:4200/api', 'http://host:4200/api')
+    """
+    return re.sub(r"://.*@", "://***@", text)

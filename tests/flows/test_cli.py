@@ -466,10 +466,10 @@ def test_what_must_go_on_loses_words_that_nobody_reads_and_nothing_else():
 def test_a_server_that_is_away_is_told_in_one_sentence_before_any_work(trained: Project):
     from deployments.server import address
 
-    url = f"{address(0)}/api"  # nobody listens there
+    host = f"{address(0)}/api".removeprefix("http://")  # nobody listens there
     command = [sys.executable, "-m", "flows.cli", "train", "--project", str(trained.folder)]
-    environment = {**os.environ, "PREFECT_API_URL": url, "PREFECT_LOGGING_LEVEL": "ERROR"}
+    environment = {**os.environ, "PREFECT_API_URL": f"http://ann:secret@{host}", "PREFECT_LOGGING_LEVEL": "ERROR"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert done.stderr.startswith(f"error: PREFECT_API_URL={url}: the server cannot be reached")
+    assert done.stderr.startswith(f"error: PREFECT_API_URL=http://***@{host}: the server cannot be reached")
     assert "unset PREFECT_API_URL" in done.stderr
