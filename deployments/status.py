@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from deployments import pools, projects, runs
@@ -62,12 +63,17 @@ def say_status(console: Console, found: Mapping[str, Any]) -> None:
     for item in found.get("projects", ()):
         console.say(f"project   {item['name']}  {item['folder']}  nights {_nights(item['schedules'])}")
     for item in found.get("running", ()):
-        console.say(f"running   {item['name']}  {item['state']} since {item['since']}")
+        console.say(f"running   {item['name']}  {item['state']} since {_local(item['since'])}")
     waiting = found.get("waiting", ())
     for item in waiting[:_SHOWN]:
-        console.say(f"waiting   {item['deployment'] or item['name']}  {item['state']}, {item['when']}")
+        console.say(f"waiting   {item['deployment'] or item['name']}  {item['state']}, {_local(item['when'])}")
     if len(waiting) > _SHOWN:
         console.say(f"          and {len(waiting) - _SHOWN} more")
+
+
+def _local(time: str) -> str:
+    """A time as the clock of this machine shows it; programs get UTC."""
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M %Z}"
 
 
 def _state(home: Home, record: Record | None) -> str:
@@ -101,7 +107,7 @@ def _ask(server: SyncPrefectClient, home: Home) -> dict[str, Any]:
                 "name": run.name,
                 "deployment": names.get(run.deployment_id, ""),
                 "state": run.state.name,
-                "when": str(run.next_scheduled_start_time),
+                "when": str(run.next_scheduled_start_time or run.created),
             }
             for run in runs.waiting(server)
         ],

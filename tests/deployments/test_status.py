@@ -1,0 +1,34 @@
+"""What runs, in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.status import say_status
+from flows.console import Console
+
+
+@pytest.fixture
+def west(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is five hours behind."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "WEST+5")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("west")
+def test_people_read_times_as_their_clock_shows_them(capsys: pytest.CaptureFixture[str]):
+    when = "2026-11-23 02:15:19.250000+00:00"
+    running = {"id": "1", "name": "nightly eyes", "state": "Running", "since": when}
+    waiting = {"id": "2", "name": "a", "deployment": "nightly/eyes", "state": "Scheduled", "when": when}
+    found = {"state": "up", "home": "h", "server": "s", "processes": [], "running": [running], "waiting": [waiting]}
+    say_status(Console(as_json=False), found)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "running   nightly eyes  Running since 2026-11-22 21:15 WEST",
+        "waiting   nightly/eyes  Scheduled, 2026-11-22 21:15 WEST",
+    ]
