@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 
 from benchmarks import (
     big_ingest,
@@ -54,7 +55,7 @@ def main(*wanted: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     found = _known() if wanted else {}
     for module in _SECTIONS:
-        section = module.__name__.rpartition(".")[2]
+        section = _name(module)
         if wanted and section not in wanted:
             continue
         found[section] = []
@@ -73,9 +74,14 @@ def _known() -> dict[str, list[Measurement]]:
 
 def _write(found: Mapping[str, Sequence[Measurement]]) -> None:
     _OUT.mkdir(parents=True, exist_ok=True)
+    found = {section: found[section] for section in map(_name, _SECTIONS) if section in found}
     plain = {section: [asdict(item) for item in items] for section, items in found.items()}
     (_OUT / "latest.json").write_text(json.dumps(plain, indent=1) + "\n")
     (_OUT / "latest.md").write_text(_markdown([item for items in found.values() for item in items]))
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
 
 
 def _markdown(found: list[Measurement]) -> str:
