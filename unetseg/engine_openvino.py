@@ -71,7 +71,7 @@ class OpenVinoEngine:
             self._names = _input_names(self._network, bundle)
             self._stride = bundle.info.stride
             self._compiled: OrderedDict[Shapes, _Compiled] = OrderedDict({_ANY: self._compile(_ANY)})
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:  # its errors repeat what is there, which may be no text
             raise BundleError(f"{path}: OpenVINO cannot read it ({error}); use predict.engine=keras") from error
         self._seen: OrderedDict[Shapes, None] = OrderedDict()
         self._compiling = threading.Lock()

@@ -261,6 +261,14 @@ def test_an_export_that_is_another_format_is_refused(tmp_path: Path):
         open_engine(folder, "openvino")
 
 
+def test_an_export_with_words_that_are_no_text_is_refused(tmp_path: Path):
+    """OpenVINO's own error repeats them."""
+    text = real_bundle()["openvino.xml"].replace(b'type="Parameter"', b'type="\xbeParameter"', 1)
+    folder = bundle(tmp_path, openvino_xml=text)
+    with pytest.raises(BundleError, match=r"openvino\.xml: OpenVINO cannot read it"):
+        open_engine(folder, "openvino")
+
+
 def onnx_with_weights_elsewhere(location: bytes) -> bytes:
     """An ONNX model, written by hand: one Identity of an initializer whose bytes lie in another file."""
 
