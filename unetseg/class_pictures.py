@@ -36,10 +36,10 @@ class ClassPicture:
 
     @property
     def caption(self) -> str:
-        """Which part of the scan it is."""
+        """Which part of the scan it is; empty where it is the whole scan."""
         rows, columns = self.window
         if sides(self.window) == self.scan.shape:
-            return "all of it"
+            return ""
         height, width = self.scan.shape
         return f"rows {rows.start}–{rows.stop} of {height:,}, columns {columns.start}–{columns.stop} of {width:,}"
 

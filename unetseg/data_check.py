@@ -123,7 +123,7 @@ def _facts(dataset: Dataset, scans: Sequence[ScanRecord]) -> list[tuple[str, str
         ("size", _sizes(scans) if scans else "no scan"),
         ("pixel size", _pixel_sizes(scans) or "unknown"),
         ("normalisation", f"{rule_in_words(index.ingest)}, per scan and channel, stored as {index.ingest.dtype}"),
-        ("data", index.fingerprint[:12]),
+        ("fingerprint of the data", index.fingerprint[:12]),
     ]
 
 

@@ -17,6 +17,7 @@ import tifffile
 from PIL import Image
 
 from unetseg import data_check
+from unetseg.class_pictures import ClassPicture
 from unetseg.config import ClassSource, IngestConfig, LossConfig, ScanSource, Settings, Sources
 from unetseg.cutouts import IGNORED_COLOUR, central_window, draw_cutout, find_cutout, random_window, sides
 from unetseg.data_check import write_data_check
@@ -135,7 +136,7 @@ def test_header_tells_what_is_in_the_dataset(page: Page, dataset: Dataset):
         "size": "40 × 48 pixels (height × width)",
         "pixel size": "unknown (6 scans)",
         "normalisation": "percentiles 0.5 and 99.5 become 0 and 1, per scan and channel, stored as float16",
-        "data": dataset.index.fingerprint[:12],
+        "fingerprint of the data": dataset.index.fingerprint[:12],
     }
     assert "lab: data check" in page.text
 
@@ -251,6 +252,13 @@ def test_dataset_without_scans_has_a_page(dataset: Dataset, tmp_path: Path):
 
 
 # --------------------------------------------------------------------------- pictures
+
+
+def test_a_caption_tells_the_part_of_the_scan_only_where_it_is_not_all_of_it(dataset: Dataset):
+    scan = next(iter(dataset.index.scans.values()))
+    whole, part = (slice(0, SHAPE[0]), slice(0, SHAPE[1])), (slice(8, 24), slice(0, 16))
+    assert ClassPicture(scan, whole, "").caption == ""
+    assert ClassPicture(scan, part, "").caption == "rows 8–24 of 40, columns 0–16 of 48"
 
 
 def test_every_class_is_shown_from_every_split(page: Page, dataset: Dataset):
