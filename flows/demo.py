@@ -14,7 +14,7 @@ from unetseg.nightly import NightlyResult
 from unetseg.predict import PredictResult, predict
 from unetseg.project import PROJECT_FILE, load_project
 from unetseg.registry import model_folder
-from unetseg.storage import locate
+from unetseg.storage import is_remote, locate
 from unetseg.synth import write_eyes
 
 __all__ = ["DemoResult", "run_demo"]
@@ -24,6 +24,8 @@ _NEW_SCANS_SEED = 1  # other eyes than those that trained: bulk prediction is fo
 # Two cores must see the end of it within minutes; a real project keeps the defaults. Epochs, not minutes, decide how
 # well it learns, so that a busy machine shows the same scores later; the minutes only keep it from taking for ever.
 _QUICK = ("model.width=8", "train.batch=4", "train.epochs=24", "train.steps_per_epoch=12", "train.max_minutes=3")
+
+_THEIRS = ("PREFECT_API_URL", "PREFECT_PROFILE")  # either names a server, or a profile, that the user wants
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,22 @@ def run_demo(project: str | Path, console: Console) -> DemoResult:
 
 def _nightly_flow(folder: Path) -> NightlyResult:
     """The Prefect flow, on a server that lives only as long as the run."""
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    for name, value in _prefect(folder).items():
+        os.environ.setdefault(name, value)
     from flows.nightly import nightly
 
     import_keras_quietly()
     return cast(NightlyResult, nightly(project=str(folder)))  # called so, a flow gives the result of its final state
+
+
+def _prefect(folder: Path) -> dict[str, str]:
+    """What Prefect is told where the user has said nothing of it; its files stay with the demo."""
+    settings = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }
+    if is_remote(folder) or not os.environ.keys().isdisjoint(_THEIRS):  # no database goes into an object store
+        return settings
+    return settings | {"PREFECT_HOME": str(folder / "prefect")}
