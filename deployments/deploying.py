@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from unetseg.storage import locked, write_bytes
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-__all__ = ["deploy", "deployments", "entries"]
+__all__ = ["deploy", "deployments", "entries", "said_first"]
 
 _LONGEST = 600  # seconds; each deployment takes a few tenths
 
@@ -52,6 +52,11 @@ def entries(projects: Mapping[str, str], there: Collection[str]) -> list[dict[st
         for name, folder in projects.items()
         for item in deployed()["deployments"]
     ]
+
+
+def said_first(projects: Iterable[str]) -> str:
+    """What people are told before deployments are made, which takes a while."""
+    return f"deploying {', '.join(projects) or 'nothing: there is no project'}"
 
 
 def deploy(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from deployments import automations, pools, runs
-from deployments.deploying import deploy
+from deployments.deploying import deploy, said_first
 from deployments.environment import environment
 from deployments.gpus import gpus
 from deployments.home import Home, Process, Record, State
@@ -120,7 +120,7 @@ class Machine:
             self._say(f"run {name} had died with its process; it is marked as crashed")
         pools.resume(server, self._home)
         self._start_workers(server, pools.workers(found))
-        self._say(f"deploying {', '.join(self._projects) or 'nothing: there is no project'}")
+        self._say(said_first(self._projects))
         deploy(server, self._home, self._url, self._projects, self._nights, self._nights_of)
 
     def _start_workers(self, server: SyncPrefectClient, started: Sequence[pools.Worker]) -> None:

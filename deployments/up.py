@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from deployments import automations
-from deployments.deploying import deploy
+from deployments.deploying import deploy, said_first
 from deployments.gpus import gpus
 from deployments.home import Home, Record, find_home
 from deployments.machine import Machine, stop_all
@@ -178,6 +178,7 @@ def _join(home: Home, wish: Wish, say: Say) -> bool:
         return False
     if record.version != version("unetseg"):
         say(f"version {record.version} runs, this is {version('unetseg')}: unetseg down, then unetseg up, changes over")
+    say(said_first(wish.projects))  # before the client, whose import alone takes seconds
     with client(home, record.url) as server:
         automations.apply(server, automations.DEAD_RUNS)
         deploy(server, home, record.url, wish.projects, wish.nights, wish.nights_of)

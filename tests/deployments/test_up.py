@@ -89,7 +89,9 @@ def test_up_again_makes_nothing_twice(machine: Machine) -> None:
         return [sorted(item["id"] for item in machine.ask("POST", f"/{kind}/filter", {})) for kind in asked]
 
     before, processes = everything(), machine.status()["processes"]
-    assert "runs already" in machine.up()
+    first, second, *_ = machine.up().splitlines()
+    assert first == "deploying eyes"
+    assert "runs already" in second
     assert everything() == before
     assert [len(ids) for ids in before[:2]] == [2, 1]
     assert machine.status()["processes"] == processes
