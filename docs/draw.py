@@ -34,7 +34,7 @@ mpl.rcParams |= {"font.size": 9, "axes.titlesize": 9, "axes.spines.top": False, 
 
 PAGES = {  # of the demo: the page, the heading from which on it is shown, width and height in pixels
     "report": ("models/0001/evaluation/report.html", "<h2>Errors</h2>", (900, 720)),
-    "gallery": ("segmented/gallery.html", "<h2>Look at these first</h2>", (480, 720)),
+    "gallery": ("segmented/gallery.html", '<h2 id="scans">', (480, 720)),
 }
 HEADLESS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",

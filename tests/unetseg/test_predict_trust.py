@@ -49,6 +49,8 @@ def test_a_darkened_scan_is_the_first_to_look_at(trained: Project, scans: Path, 
     assert not any(reason in str(row["reasons"]) for row in others)
     assert result.ranking == tmp_path / "out/scans.parquet"
     page = result.gallery.read_text()
+    assert "Look at these first" in page
+    assert "so many were a close decision" in page
     assert page.index("1. odd") < page.index(reason.replace("'", "&#39;")) < page.index("2. ")
     assert read_json(tmp_path / "out/run.json")["result"]["look_first"][0]["scan"] == "odd"
 
