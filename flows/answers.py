@@ -82,7 +82,8 @@ def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
         console.say(f"  {item.scan}: {item.reasons}")
     if result.annotate_next:
         named = ", ".join(item.scan for item in result.annotate_next)
-        console.say(f"annotate next: {named}; more of both in {result.out / 'scans.csv'}")
+        more = "more of both" if result.look_first else "more"
+        console.say(f"annotate next: {named}; {more} in {result.out / 'scans.csv'}")
 
 
 def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401
@@ -102,16 +103,20 @@ def say_comparison(console: Console, found: Any) -> None:  # noqa: ANN401
     rows = [[name, *_changes(found, name)] for name in found.scores]
     console.table(
         f"model {before} and model {after} on the same test scans",
-        ["class", "recall", "precision", "f1", "average precision", "gain in f1, interval"],
+        ["class", "recall", "precision", "f1", "average precision", "gain in f1 (interval)"],
         rows,
     )
+    if any(row["f1"].low is None for row in found.differences.values()):
+        console.say("no interval where fewer than two groups of the test scans hold the class: groups are drawn for it")
 
 
 def _changes(found: Any, name: str) -> list[str]:  # noqa: ANN401
-    row, gain = found.scores[name], found.differences.get(name, {}).get("f1")
+    row, drawn = found.scores[name], found.differences.get(name, {}).get("f1")
     cells = [row.get(score) for score in ("recall", "precision", "f1", "average_precision")]
     shown = [f"{number(cell.before)} -> {number(cell.after)}" if cell else "–" for cell in cells]
-    return [*shown, f"{gain.low:+.3f} to {gain.high:+.3f}" if gain and gain.low is not None else "–"]
+    gain, has_interval = row["f1"].difference, drawn and drawn.low is not None
+    interval = f" ({drawn.low:+.3f} to {drawn.high:+.3f})" if has_interval else ""
+    return [*shown, number(gain) if gain is None else f"{gain:+.3f}{interval}"]
 
 
 def say_evaluation(console: Console, result: Any) -> None:  # noqa: ANN401

@@ -217,10 +217,7 @@ def compare(before: str, after: str, project: str, out: str, score: bool, as_jso
             today = measured_today(loaded, (a, b), progress=tell)
     found = write_comparison(page, a, b, config=loaded.settings.evaluate, today=today)
     say_comparison(console, found)
-    if found.anew:
-        console.say(
-            "no counts of these scans, or none with the same flips and blended tiles, in its own evaluation: "
-            f"{', '.join(found.anew)}, scored as it decides now"
-        )
+    for sentence in found.why_anew:
+        console.say(sentence)
     console.say(f"page: {page}")
     console.finish({"page": page, "comparison": to_plain(found)})

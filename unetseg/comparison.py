@@ -14,7 +14,15 @@ from unetseg.bundle import Bundle
 from unetseg.config import EvaluateConfig
 from unetseg.errors import UsageError
 from unetseg.model_changes import TextChange, model_changes
-from unetseg.same_scans import beside, evaluated, evaluated_flips, inference_of, of_same_scans, ran_otherwise
+from unetseg.same_scans import (
+    beside,
+    evaluated,
+    evaluated_apart,
+    evaluated_flips,
+    inference_of,
+    of_same_scans,
+    ran_otherwise,
+)
 from unetseg.score_words import measured, shared_scores
 from unetseg.scores import FN, TP
 
@@ -69,6 +77,7 @@ class Comparison:
         classes: names, in order.
         anew: those of the versions whose own evaluation has no counts of these scans, or with other flips or blended
             tiles: they were scored apart from it.
+        why_anew: a sentence about each of these.
         flips: of ``predict.flips``, with which both were scored.
         curves: whether the stored curves of both are of these scans, with these flips and tiles.
         unit: of distances.
@@ -87,6 +96,7 @@ class Comparison:
     versions: tuple[str, str]
     classes: tuple[str, ...]
     anew: tuple[str, ...]
+    why_anew: tuple[str, ...]
     flips: str
     curves: bool
     unit: str
@@ -120,10 +130,12 @@ def compare(
     before, after = _on_same_scans(a, b, today or {})
     rows = [_rows(item) for item in (before, after)]
     used = ((a, before), (b, after))
+    anew = [(bundle, evaluation) for bundle, evaluation in used if evaluation is not bundle.evaluation]
     return Comparison(
         versions=(a.version, b.version),
         classes=b.info.classes,
-        anew=tuple(bundle.version for bundle, evaluation in used if evaluation is not bundle.evaluation),
+        anew=tuple(bundle.version for bundle, _ in anew),
+        why_anew=tuple(_why_anew(bundle, evaluation) for bundle, evaluation in anew),
         flips=evaluated_flips(after),
         curves=all(_of_same_probabilities(evaluated(bundle), evaluation) for bundle, evaluation in used),
         unit=after.get("unit", "pixels"),
@@ -138,6 +150,11 @@ def compare(
             dict.fromkeys([*before["warnings"], *after["warnings"], *_other_inference(a, b, before, after)])
         ),
     )
+
+
+def _why_anew(bundle: Bundle, evaluation: Evaluation) -> str:
+    causes = ", ".join(evaluated_apart(evaluated(bundle), evaluation))
+    return f"{bundle.version} was {causes}: it was scored anew on these scans, with its thresholds as they are"
 
 
 def _of_same_probabilities(own: Evaluation, evaluation: Evaluation) -> bool:

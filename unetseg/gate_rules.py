@@ -217,15 +217,17 @@ def _better(difference: Difference, units: Units, config: GateConfig) -> bool:
 def _sentence(difference: Difference, units: Units, config: GateConfig) -> str:
     """Such as ``macro f1 0.940 -> 0.952 (difference +0.004 to +0.020 at 95% confidence, 12 groups)``."""
     change = f"macro {config.score} {difference.mean_a:.3f} -> {difference.mean_b:.3f}"
-    demand = f"must gain more than {config.tolerance:g}"
+    gain, limit = f"the gain, {difference.difference:+.3f}, must", f"be more than {config.tolerance:g}"
     if difference.low is None or difference.high is None:
-        return f"{change} (one test scan: {demand})"
+        return f"{change} (one test scan: {gain} {limit})"
     interval = f"difference {difference.low:+.3f} to {difference.high:+.3f} at {difference.confidence:.0%} confidence"
-    number = f"{difference.groups} {units if units == 'groups' else 'scans of one group'}"
-    effective = difference.effective_groups or 0.0
+    uneven, effective = "", difference.effective_groups or 0.0
     if effective < _UNEVEN * difference.groups:
-        number += f" so uneven that they count like {max(effective, 1):.1f}"
-    return f"{change} ({interval}, {number}{'' if units == 'groups' else f': {demand}'})"
+        uneven = f" so uneven that they count like {max(effective, 1):.1f}"
+    if units == "groups":
+        return f"{change} ({interval}, {difference.groups} groups{uneven})"
+    scans = f"{difference.groups} scans of one group{uneven}, not over groups"
+    return f"{change} ({interval} over {scans}: {gain} also {limit})"
 
 
 def _numbers(

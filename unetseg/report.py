@@ -189,6 +189,9 @@ def _verdict(difference: Mapping[str, Any] | None, confidence: float) -> str:
     score, gain = score_title(difference["score"]), score_number("", difference["difference"], signed=True)
     low, high = measured(difference.get("low")), measured(difference.get("high"))
     if low is None or high is None:
-        return f"Macro {score}: {gain}; too few groups for an interval."
+        return (
+            f"Macro {score}: {gain}; no interval over groups, for fewer than two hold a class. The gate then draws "
+            "single scans, and the gain must also be more than its tolerance."
+        )
     words = "better" if low > 0 else "worse" if high < 0 else "no difference that these scans could show"
     return f"Macro {score}: {gain} ({percent(confidence)} interval {low:+.3f} to {high:+.3f}): {words}."

@@ -26,6 +26,7 @@ __all__ = [
     "as_scored",
     "beside",
     "evaluated",
+    "evaluated_apart",
     "evaluated_flips",
     "fingerprints",
     "inference_of",
@@ -99,8 +100,10 @@ def of_same_scans(evaluation: Evaluation, scans: Evaluation) -> bool:
         evaluation: as ``evaluation.json`` has it.
         scans: `scans_today`, or another evaluation of the scans.
     """
-    if evaluated_flips(evaluation) != evaluated_flips(scans):
-        return False
+    return evaluated_flips(evaluation) == evaluated_flips(scans) and _same_prints(evaluation, scans)
+
+
+def _same_prints(evaluation: Evaluation, scans: Evaluation) -> bool:
     both_tell = evaluation.get("test_fingerprint") and scans.get("test_fingerprint")
     name = "test_fingerprint" if both_tell else "dataset_fingerprint"
     return bool(evaluation.get(name) == scans[name])
@@ -115,9 +118,27 @@ def scored_on(evaluation: Evaluation | None, scans: Evaluation) -> bool:
         evaluation: as ``evaluation.json`` has it; None: there is none.
         scans: `scans_today`, or another evaluation of the same model.
     """
-    if not evaluation or not evaluation.get("scans"):
-        return False
-    return of_same_scans(evaluation, scans) and not ran_otherwise(evaluation, scans)
+    return evaluation is not None and not evaluated_apart(evaluation, scans)
+
+
+def evaluated_apart(evaluation: Evaluation, scans: Evaluation) -> tuple[str, ...]:
+    """Why an evaluation does not tell the counts of each of these test scans, as `scored_on` asks.
+
+    Args:
+        evaluation: as ``evaluation.json`` has it.
+        scans: `scans_today`, or another evaluation of the same model.
+
+    Returns:
+        In words, what the model was instead; nothing where its evaluation tells them.
+    """
+    others = ran_otherwise(evaluation, scans)
+    causes = {
+        "evaluated on other test scans": not _same_prints(evaluation, scans),
+        "evaluated with other flips": "flips" in others,
+        "evaluated in blended tiles of another size": "tile" in others,
+        "given thresholds from stored curves, which tell nothing of single scans": not evaluation.get("scans"),
+    }
+    return tuple(words for words, true in causes.items() if true)
 
 
 def beside(evaluation: Evaluation | None, bundle: Bundle) -> dict[str, Any] | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from flows.answers import say_predict
+from flows.answers import say_comparison, say_predict
 from flows.console import Console
+from unetseg.bootstrap import Difference
+from unetseg.comparison import ScoreChange
 from unetseg.predict import PredictResult
 from unetseg.scan_ranks import Advice
 
@@ -33,9 +37,37 @@ def test_a_prediction_names_scans_to_look_at_and_to_annotate(capsys: pytest.Capt
     assert annotate == "annotate next: b/2, c; more of both in out/scans.csv"
 
 
+def test_without_scans_to_look_at_there_are_more_of_one_list_only(capsys: pytest.CaptureFixture[str]):
+    say_predict(Console(as_json=False), result((), (Advice("c", ""),)))
+    assert capsys.readouterr().out.splitlines()[1:] == ["annotate next: c; more in out/scans.csv"]
+
+
 def test_where_there_is_no_reason_nothing_is_said_of_it(capsys: pytest.CaptureFixture[str]):
     say_predict(Console(as_json=False), result((), ()))
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_comparison_tells_the_gain_and_why_it_has_no_interval(capsys: pytest.CaptureFixture[str]):
+    scores = {score: ScoreChange(0.5, 0.75, 0.25) for score in ("recall", "precision", "f1", "average_precision")}
+    absent = dict.fromkeys(scores, ScoreChange(None, None, None))
+    sure, alone = (
+        {"f1": Difference(0.5, 0.75, 0.25, low, high, None, groups, None, 0.95, 300, 0)}
+        for low, high, groups in ((0.125, 0.375, 4), (None, None, 1))
+    )
+
+    def said(**differences: Any) -> list[str]:
+        rows = {"iris": scores, "pupil": absent, "micro": scores}
+        found = SimpleNamespace(versions=("0001", "0002"), scores=rows, differences=differences)
+        say_comparison(Console(as_json=False), found)
+        return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+
+    _, head, iris, pupil, micro = said(iris=sure)
+    assert head.endswith("gain in f1 (interval)")
+    assert [line.split("0.750")[-1].strip() for line in (iris, micro)] == ["+0.250 (+0.125 to +0.375)", "+0.250"]
+    assert pupil.endswith("–")
+    *_, iris, _, _, why = said(iris=alone)
+    assert iris.endswith(" +0.250")
+    assert why.startswith("no interval where fewer than two groups")
 
 
 def test_numbers_of_a_table_stand_below_each_other_by_their_ends_and_words_by_their_begins(

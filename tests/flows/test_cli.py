@@ -210,7 +210,7 @@ def test_versions_of_other_scans_are_compared_once_they_are_scored_on_todays(tra
     scored = unetseg(*arguments, "--score")
     found = answer(scored)["comparison"]
     assert found["anew"] == ["0001"]
-    assert "or none with the same flips and blended tiles, in its own evaluation: 0001" in scored.stderr
+    assert "0001 was evaluated on other test scans: it was scored anew on these scans" in scored.stderr
     assert {row["f1"]["difference"] for row in found["differences"].values()} == {0}
     assert found["scores"]["iris"]["surface_dice"]["difference"] == pytest.approx(0, abs=1e-12)
     assert path.read_bytes() == before

@@ -20,6 +20,7 @@ from unetseg.model_changes import TextChange
 MakeBundle = Callable[..., Bundle]
 CONFIG = EvaluateConfig(draws=100)
 OTHER_SCANS = {"test_fingerprint": "a" * 64, "dataset_fingerprint": "b" * 64}
+STORED = "given thresholds from stored curves, which tell nothing of single scans"
 HALF = {"s1": 10, "s2": 10, "s3": 10, "s4": 10}
 BETTER_BUT_S4 = {"s1": 20, "s2": 20, "s3": 20, "s4": 5}
 
@@ -159,15 +160,20 @@ def test_old_evaluations_are_compared_by_all_data(make_bundle: MakeBundle):
 
 
 @pytest.mark.parametrize(
-    ("other", "curves"),
+    ("other", "causes", "curves"),
     [
-        pytest.param(OTHER_SCANS, False, id="other-scans"),
-        pytest.param({"scans": []}, True, id="thresholds-set-by-hand"),
-        pytest.param({"scans": []} | OTHER_SCANS, False, id="thresholds-set-by-hand-of-other-scans"),
+        pytest.param(OTHER_SCANS, "evaluated on other test scans", False, id="other-scans"),
+        pytest.param({"scans": []}, STORED, True, id="thresholds-set-by-hand"),
+        pytest.param(
+            {"scans": []} | OTHER_SCANS,
+            f"evaluated on other test scans, {STORED}",
+            False,
+            id="thresholds-set-by-hand-of-other-scans",
+        ),
     ],
 )
 def test_a_model_that_was_scored_beside_the_other_is_compared_with_it(
-    other: dict[str, Any], curves: bool, make_bundle: MakeBundle, tmp_path: Path
+    other: dict[str, Any], causes: str, curves: bool, make_bundle: MakeBundle, tmp_path: Path
 ):
     a = make_bundle("0001", change=other)
     b = make_bundle("0002", found=HALF, change={"production": beside(make_bundle, "0001")})
@@ -180,7 +186,7 @@ def test_a_model_that_was_scored_beside_the_other_is_compared_with_it(
     assert forward.thresholds["iris"].before == 0.25
     assert not {"hausdorff95", "surface_dice"} & set(forward.columns)
     page = (tmp_path / "page.html").read_text()
-    assert "evaluation of 0001 has no counts of these scans, or none with the same flips and tiles, so it was" in page
+    assert f"0001 was {causes}: it was scored anew on these scans, with its thresholds as they are." in page
     assert forward.curves == curves
     assert ("<svg" in page, "No stored curves of the same scans" in page) == (curves, not curves)
     assert "Hausdorff" not in page

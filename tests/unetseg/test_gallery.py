@@ -29,7 +29,9 @@ class Blank:
     ("reasons", "heading", "words"),
     [
         pytest.param("iris: not found", "Look at these first", "One scan has a reason to be looked at", id="a-reason"),
-        pytest.param("", "The least certain first", "No scan stands out, which does not make the masks right", id="none"),
+        pytest.param(
+            "", "The least certain first", "No scan stands out, which does not make the masks right", id="none"
+        ),
     ],
 )
 def test_the_page_says_what_its_order_is_and_of_what_its_percentages_are(

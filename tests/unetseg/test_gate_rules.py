@@ -141,7 +141,11 @@ def test_scans_of_one_group_stand_for_themselves_and_must_gain_more_than_the_tol
     ours, theirs = scored((0.05, 0.05), 1, groups=1), scored((0.10, 0.10), 2, groups=1)
     verdict = judged(ours, theirs)
     assert verdict.promotes
-    assert "12 scans of one group: must gain more than 0.02)" in verdict.reason
+    gain = verdict.numbers.after - verdict.numbers.before
+    assert verdict.reason.endswith(
+        f"at 95% confidence over 12 scans of one group, not over groups: the gain, {gain:+.3f}, "
+        "must also be more than 0.02)"
+    )
     assert (verdict.numbers.units, verdict.numbers.number) == ("scans", 12)
     small = judged(scored((0.095, 0.095), 1, groups=1), theirs)
     assert small.numbers.low > 0
@@ -153,7 +157,8 @@ def test_one_test_scan_alone_needs_a_gain_above_the_tolerance():
     good, bad = scored((0.01, 0.01), 1, scans=1), scored((0.2, 0.2), 2, scans=1)
     verdict = judged(good, bad)
     assert verdict.promotes
-    assert "(one test scan: must gain more than 0.02)" in verdict.reason
+    gain = verdict.numbers.after - verdict.numbers.before
+    assert verdict.reason.endswith(f"(one test scan: the gain, {gain:+.3f}, must be more than 0.02)")
     assert (verdict.numbers.low, verdict.numbers.confidence, verdict.numbers.draws) == (None, None, None)
     assert not judged(good, good).promotes
     assert not judged(scored((0.01, 0.01), 1, scans=1), scored((0.02, 0.02), 2, scans=1)).promotes

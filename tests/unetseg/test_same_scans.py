@@ -11,7 +11,7 @@ import pytest
 from unetseg.bundle import Bundle
 from unetseg.config import PredictConfig
 from unetseg.predict_open import doubts
-from unetseg.same_scans import beside, of_same_scans, scans_today, scored_on
+from unetseg.same_scans import beside, evaluated_apart, of_same_scans, scans_today, scored_on
 
 MakeBundle = Callable[..., Bundle]
 SCANS = [{"id": "s1"}]
@@ -80,6 +80,26 @@ def test_what_differs_from_the_evaluation_is_told_each_by_itself(make_bundle: Ma
     how = {"inference": {"flips": "none", "tile": 512, "precision": "float32", "change": None}}
     told = doubts(make_bundle(exact=False, change=how), PredictConfig(flips="both", tile=640))
     assert ["those of predict.flips=both" in told[0], "those of predict.tile=640" in told[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "causes"),
+    [
+        pytest.param({}, [], id="same"),
+        pytest.param({"test_fingerprint": "other"}, ["on other test scans"], id="scans"),
+        pytest.param({"inference": {"flips": "none", "tile": 512}}, ["with other flips"], id="flips"),
+        pytest.param(
+            {"scans": [], "inference": {"flips": "both", "tile": 640}},
+            ["blended tiles of another size", "thresholds from stored curves"],
+            id="tile-and-thresholds",
+        ),
+    ],
+)
+def test_each_cause_why_an_evaluation_does_not_do_is_named(change: dict[str, Any], causes: list[str]):
+    today = {"test_fingerprint": "t", "dataset_fingerprint": "d", "inference": {"flips": "both", "tile": 512}}
+    found = evaluated_apart({"scans": SCANS} | today | change, today)
+    assert len(found) == len(causes)
+    assert all(words in sentence for words, sentence in zip(causes, found, strict=True))
 
 
 def test_two_old_evaluations_are_comparable_by_all_data():
