@@ -46,7 +46,9 @@ def test_the_page_says_what_its_order_is_and_of_what_its_percentages_are(
     headings = [name for name in ("Look at these first", "The least certain first") if f">{name}</h2>" in page]
     assert headings == [heading]
     assert words in page
-    assert page.index("Near the threshold: of the pixels that are marked") < page.index("iris: 49 % near the threshold")
+    assert page.index(". Near the threshold: of the pixels that are marked") < page.index(
+        "iris: 49 % near the threshold"
+    )
 
 
 def test_a_large_scan_is_thinned_band_by_band(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
