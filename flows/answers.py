@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:  # it would load NumPy, which `--help` does not need
 
 __all__ = [
     "WITH_QUARANTINE",
+    "aside",
     "finish",
     "say_aliases",
     "say_comparison",
     "say_evaluation",
     "say_nightly",
+    "say_notes",
     "say_plan",
     "say_predict",
     "say_scores",
@@ -36,6 +38,11 @@ def finish(console: Console, result: Any, *, bad: Sequence[BadFile] = (), **more
         sys.exit(WITH_QUARANTINE)
 
 
+def aside(result: Any) -> list[BadFile]:  # noqa: ANN401
+    """All files that a stage has set aside."""
+    return [*result.quarantined, *result.failed]
+
+
 def record(value: Any) -> Any:  # noqa: ANN401 (any result)
     """A result as JSON holds it: where files were set aside, their number, and one list of all with reasons."""
     if isinstance(value, list | tuple):
@@ -43,15 +50,16 @@ def record(value: Any) -> Any:  # noqa: ANN401 (any result)
     if not is_dataclass(value) or isinstance(value, type):
         return value
     plain = {name: record(item) for name, item in vars(value).items()}
-    aside = [name for name in ("quarantined", "failed") if name in plain]
-    files = [item for name in aside for item in plain[name]]
-    return plain | {name: len(plain[name]) for name in aside} | ({"quarantine": files} if aside else {})
+    lists = [name for name in ("quarantined", "failed") if name in plain]
+    files = [item for name in lists for item in plain[name]]
+    return plain | {name: len(plain[name]) for name in lists} | ({"quarantine": files} if lists else {})
 
 
 def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401
-    """The scores, the outcome and the report of a night."""
+    """The scores, what was noticed in training, the outcome and the report of a night."""
     if result.scores:
         say_scores(console, f"model {result.version} on scans it never saw", result.scores)
+    say_notes(console, result.notes)
     console.say(result.sentence)
     if result.report:
         console.say(f"report: {result.report}")
@@ -59,12 +67,17 @@ def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401
 
 def say_training(console: Console, result: Any) -> None:  # noqa: ANN401
     """The model that was trained, and what was noticed; what was chosen for it was logged when it began."""
-    for note in result.notes:
-        console.say(f"note: {note}")
+    say_notes(console, result.notes)
     console.say(
         f"model {result.version}: validation score {result.validation_score:.3f} in epoch {result.best_epoch} of "
         f"{result.epochs}; {result.bundle}; history and curves: {result.run}"
     )
+
+
+def say_notes(console: Console, notes: Iterable[str]) -> None:
+    """What was noticed in a training, such as overfitting."""
+    for note in notes:
+        console.say(f"note: {note}")
 
 
 def say_plan(console: Console, choices: Mapping[str, str]) -> None:

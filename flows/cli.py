@@ -141,9 +141,11 @@ def settings(project: str, as_json: bool) -> None:
 @JSON
 def plan(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """What training would choose from data and machine, and why."""
+    from unetseg.dataset import check_dataset
     from unetseg.project import load_project
 
     console, loaded = Console(as_json=as_json), load_project(project, overrides)
+    check_dataset(loaded.dataset)  # before Keras, which takes seconds
     import_keras_quietly()
     from unetseg.train import plan_training
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.answers import number, record, say_aliases, say_comparison, say_plan, say_production, say_scores
+from flows.answers import number, record, say_aliases, say_comparison, say_notes, say_plan, say_production, say_scores
 from flows.cli_options import JSON, PROJECT, run_stage
 from flows.console import Console
 
@@ -71,8 +71,7 @@ def show(version: str, project: str, as_json: bool) -> None:
     alias = alias_of(read_aliases(folder), bundle.version)
     _say_model(console, bundle, alias)
     say_plan(console, bundle.info.plan)
-    for note in bundle.info.notes:
-        console.say(f"note: {note}")
+    say_notes(console, bundle.info.notes)
     if bundle.evaluation:
         say_scores(console, "", bundle.evaluation["scores"])
     console.finish(

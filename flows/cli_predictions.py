@@ -71,8 +71,6 @@ def redo(project: str, model: str, by: str, cluster: str, as_json: bool) -> None
     console = Console(as_json=as_json)
     with console.progress("predict") as progress:
         done = again(load_project(project), model=model, by=by, cluster=cluster, progress=progress, tell=console.say)
-    for item in done:
-        console.say(_in_words(item))
     if not done:
         console.say("nothing to do: no remembered folder has such outputs")
     console.finish({"redone": [record(item) for item in done]})
@@ -135,18 +133,6 @@ def _plain(item: Prediction) -> dict[str, Any]:
 
     plain = to_plain(item)
     return {**plain.pop("about"), **plain}
-
-
-def _in_words(item: Redone) -> str:
-    if not item.out:
-        return f"failed: {item.problem}"
-    if item.result is None:
-        return f"{item.folder} -> {item.out}: failed: {item.problem}"
-    aside = len(item.result.quarantined) + len(item.result.failed)
-    return (
-        f"{item.folder} -> {item.out}: {item.result.done} scans done with model {item.result.model}, "
-        f"{item.result.skipped} were up to date, {aside} quarantined"
-    )
 
 
 def _status(done: list[Redone]) -> int:

@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from flows.answers import finish, say_evaluation, say_nightly, say_predict, say_training
+from flows.answers import WITH_QUARANTINE, aside, finish, say_evaluation, say_nightly, say_predict, say_training
 from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE, SET, run_stage
 from flows.console import Console, import_keras_quietly
 from flows.dry_run import dry_run_predict
 from flows.ingest_summary import say_ingest
+from unetseg.words import counted
 
 __all__ = ["STAGES"]
 
@@ -35,7 +36,7 @@ def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool
 
     result = run_stage("ingest", call, project=project, cluster=cluster, overrides=overrides)
     say_ingest(console, result)
-    finish(console, result, bad=[*result.quarantined, *result.failed])
+    finish(console, result, bad=aside(result))
 
 
 @click.command()
@@ -47,12 +48,14 @@ def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
     console = Console(as_json=as_json)
 
     def call() -> Any:  # noqa: ANN401
+        from unetseg.dataset import check_dataset
         from unetseg.project import load_project
         from unetseg.train import train as stage
 
         loaded = load_project(project, overrides)
+        check_dataset(loaded.dataset)  # before Keras, which takes seconds
         import_keras_quietly()
-        with console.progress("train") as tell:
+        with console.progress("train", epochs=True) as tell:
             return stage(loaded, progress=tell)
 
     result = run_stage("train", call, project=project, overrides=overrides)
@@ -147,7 +150,11 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 
     result = run_stage("nightly", call, project=project, cluster=cluster, overrides=overrides)
     say_nightly(console, result)
-    finish(console, result, bad=[*result.ingest.quarantined, *result.ingest.failed] if result.ingest else [])
+    bad = aside(result.ingest) if result.ingest else []
+    if bad:  # they were named at the beginning, hours ago
+        files = f"{counted(len(bad), 'file')} in quarantine (exit status {WITH_QUARANTINE})"
+        console.say(f"finished, with {files}; reasons: {result.ingest.page}")
+    finish(console, result, bad=bad)
 
 
 @click.command()
@@ -213,7 +220,7 @@ def predict(
     more = {"overwrite": overwrite, "overrides": overrides}
     result = call() if bundle else run_stage("predict", call, **parameters, **more)
     say_predict(console, result)
-    finish(console, result, bad=[*result.quarantined, *result.failed])
+    finish(console, result, bad=aside(result))
 
 
 def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, ...]) -> tuple[Path, Any]:

@@ -12,13 +12,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+if TYPE_CHECKING:  # it would load the workers, which `--help` does not need
+    from unetseg.parallel import Progress
 
 __all__ = ["Console", "end_if_unread", "import_keras_quietly", "log_to_stderr", "say_if_read"]
 
 _UNREAD = 128 + getattr(signal, "SIGPIPE", 13)  # exit status: as a shell tells of a command that this signal ended
+_SAID_BY_THE_COMMAND = "unetseg.gate"  # its news is the sentence of the night, with which the command ends
 _PIPED_WIDTH = 160  # columns of a table in a file or a pipe, where nobody's window sets them
 
 
@@ -56,25 +60,23 @@ class Console:
         click.echo(drawn.get(), nl=False, err=self._as_json)  # rich ends by itself where nobody reads
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Any]:
-        """A bar with rate and remaining time, in a terminal; nothing elsewhere."""
+    def progress(self, title: str, *, epochs: bool = False) -> Iterator[Progress]:
+        """A bar in a terminal; elsewhere a line of the log now and then, so that nothing is mute for hours.
+
+        Args:
+            title: of the stage.
+            epochs: whether it is told about epochs; else about scans.
+        """
         if not sys.stderr.isatty():
-            yield lambda done, total, what: None
+            from unetseg.progress_log import PAUSE, log_epochs, log_scans
+
+            yield log_epochs(pause=PAUSE) if epochs else log_scans(title)
             return
         from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[what]}"),
-        )  # fmt: skip
-        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=None, rate="", what="")
+        from flows.bar import bar
 
-            def tell(done: int, total: int, what: str) -> None:
-                speed = bar.tasks[task].speed
-                bar.update(task, completed=done, total=total, what=what, rate=f"{speed:.1f}/s" if speed else "")
-
+        with bar(title, RichConsole(stderr=True)) as tell:
             yield tell
 
 
@@ -144,8 +146,9 @@ def import_keras_quietly() -> None:
 
 
 def log_to_stderr() -> None:
-    """Show what the library logs."""
+    """Show what the library logs, but for what the command says itself."""
     handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.name != _SAID_BY_THE_COMMAND or record.levelno > logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("unetseg")
     logger.handlers = [handler]

@@ -38,13 +38,13 @@ def night_with_bars(
 
 def _quiet_train(console: Console, project: Project) -> TrainResult:
     import_keras_quietly()
-    result: TrainResult = _with_bar(console, "train", train)(project)
+    result: TrainResult = _with_bar(console, "train", train, epochs=True)(project)
     return result
 
 
-def _with_bar(console: Console, title: str, stage: Callable[..., Any]) -> Callable[..., Any]:
+def _with_bar(console: Console, title: str, stage: Callable[..., Any], *, epochs: bool = False) -> Callable[..., Any]:
     def shown(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 (whatever the stage takes and gives)
-        with console.progress(title) as tell:
+        with console.progress(title, epochs=epochs) as tell:
             return stage(*arguments, progress=tell, **named)
 
     return shown

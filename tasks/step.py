@@ -10,10 +10,9 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.utilities.annotations import quote
 
-from unetseg.parallel import Progress
 from unetseg.storage import is_disk_error
 
-__all__ = ["TRIED", "is_io_error", "log_progress", "shown", "step", "unseen"]
+__all__ = ["TRIED", "is_io_error", "shown", "step", "unseen"]
 
 logger = logging.getLogger("unetseg.shown")
 
@@ -29,12 +28,6 @@ _RETRY_DELAYS = [2.0, 10.0, 60.0]  # seconds: a busy disk, a lost mount, a store
 
 # Prefect shows the lines of PREFECT_LOGGING_EXTRA_LOGGERS, but leaves it to the program which levels they have.
 logging.getLogger("unetseg").setLevel(logging.INFO)
-
-
-def log_progress(what: str) -> Progress:
-    """Progress as log lines, for what is told rarely, such as epochs."""
-    logger = logging.getLogger(f"unetseg.{what}")
-    return lambda done, total, note: logger.info("%s %d of about %d: %s", what, done, total, note)
 
 
 async def is_io_error(task: Any, run: Any, state: Any) -> bool:  # noqa: ANN401 (Prefect's objects)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tasks.artifacts import show_training
 from tasks.progress import ProgressArtifact
-from tasks.step import log_progress, shown, step
+from tasks.step import shown, step
 from unetseg import train as library
+from unetseg.progress_log import log_epochs
 from unetseg.project import Project
 
 __all__ = ["train"]
@@ -14,7 +15,7 @@ __all__ = ["train"]
 @step("train", "train {project.folder.name}")
 def train(project: Project) -> library.TrainResult:
     """Train on a project's dataset and leave a bundle."""
-    log, bar = log_progress("epoch"), ProgressArtifact("train")
+    log, bar = log_epochs(), ProgressArtifact("train")
 
     def tell(done: int, total: int, what: str) -> None:
         log(done, total, what)

@@ -58,6 +58,15 @@ class FitOutcome:
         by_time = (self.seconds + seconds) / seconds_allowed(config) if config.max_minutes else 0.0
         return min(1.0, max(by_epochs, by_time))
 
+    def epochs_expected(self, config: TrainConfig) -> int:
+        """How many epochs there will be, by how far training is while it goes on: at least one more than are done."""
+        done = len(self.history)
+        return max(done + 1, round(done / max(self.progress(config), 1e-9)))
+
+    def is_out_of_time(self, config: TrainConfig) -> bool:
+        """Whether the time was over before the epochs were."""
+        return 0 < seconds_allowed(config) <= self.seconds and len(self.history) < config.epochs
+
     def note(self, row: Row, *, score: float, seconds: float) -> bool:
         """Add an epoch; returns whether it is the best so far."""
         self.history.append(row)

@@ -30,7 +30,7 @@ from unetseg.errors import DataError, UsageError
 from unetseg.scan_record import ScanRecord
 from unetseg.zarr_arrays import read_window
 
-__all__ = ["GUIDES", "IMAGE", "MASKS", "Dataset", "Planes", "open_dataset"]
+__all__ = ["GUIDES", "IMAGE", "MASKS", "Dataset", "Planes", "check_dataset", "open_dataset"]
 
 IMAGE, MASKS, GUIDES = "0", "labels/classes/0", "guides"
 """Arrays of a scan, below its folder."""
@@ -112,7 +112,21 @@ def open_dataset(folder: Path) -> Dataset:
     """
     index = Index.load(folder)
     if index is None:
-        raise UsageError(f"{folder}: no dataset yet; run ingest first: unetseg ingest")
+        raise _missing(folder)
     if is_torn(folder):
         raise DataError(f"{folder}: an ingest that replaced scans did not end; run ingest again")
     return Dataset(folder, index)
+
+
+def check_dataset(folder: Path) -> None:
+    """Refuse where no ingest has begun; one that is at work just now does not matter yet.
+
+    Raises:
+        UsageError: there is no dataset.
+    """
+    if not folder.exists():
+        raise _missing(folder)
+
+
+def _missing(folder: Path) -> UsageError:
+    return UsageError(f"{folder}: no dataset yet; run ingest first: unetseg ingest")

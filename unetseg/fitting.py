@@ -205,9 +205,10 @@ class _Loop(keras.callbacks.Callback):  # type: ignore[misc]  # keras publishes 
         better = self.outcome.note(row, score=validation.monitored, seconds=seconds)
         self.board.add(row)
         self.checkpoint.save(self.model, self.outcome, self._save_best if better else None)
-        total = max(epoch + 1, round((epoch + 1) / max(self.outcome.progress(self.config), 1e-9)))
+        ends = self.outcome.progress(self.config) >= 1 or _is_stale(self.outcome, self.config)
+        total = epoch + 1 if ends else self.outcome.epochs_expected(self.config)
         self.tell(epoch + 1, total, f"loss {row['loss']:.3f}, validation {validation.monitored:.3f}")
-        if self.outcome.progress(self.config) >= 1 or _is_stale(self.outcome, self.config):
+        if ends:
             self.model.stop_training = True
 
     def _row(self, epoch: int, loss: float, seconds: float, validation: Scores, training: Scores) -> Row:

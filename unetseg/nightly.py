@@ -74,6 +74,7 @@ class NightlyResult:
         report: page to look at; empty likewise.
         removed: old versions that ``gate.keep_models`` let go.
         predicted: what came of the folder that the settings name; None where they name none.
+        notes: what was noticed when ``version`` was trained, such as overfitting; empty where nothing changed.
     """
 
     outcome: Literal["promoted", "kept", "unchanged", "skipped"]
@@ -85,6 +86,7 @@ class NightlyResult:
     report: str
     removed: tuple[str, ...] = ()
     predicted: PredictResult | None = None
+    notes: tuple[str, ...] = ()
 
 
 def nightly(project: Project, steps: Steps | None = None) -> NightlyResult:
@@ -207,4 +209,5 @@ def _conclude(project: Project, ingested: IngestResult, decision: GateResult, *,
         scores=evaluation.get("scores", {}),
         ingest=ingested,
         report=str(bundle.folder / "evaluation" / "report.html"),
+        notes=() if unchanged else bundle.info.notes,
     )

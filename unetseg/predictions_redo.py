@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from unetseg.errors import UnetsegError
 from unetseg.parallel import Progress, silent
@@ -36,6 +37,17 @@ class Redone:
     out: str
     result: PredictResult | None
     problem: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What became of it, in numbers."""
+        where = f"{self.folder} -> {self.out}: " if self.out else ""
+        if self.result is None:
+            return f"{where}failed: {self.problem}"
+        return (
+            f"{where}{self.result.done} scans done with model {self.result.model}, "
+            f"{self.result.skipped} were up to date, {len(self.result.aside)} quarantined"
+        )
 
 
 def list_predictions(
@@ -85,7 +97,7 @@ def redo(
         by: the model that makes them, a version number or alias.
         cluster: address of a running Dask scheduler; empty: threads of this process.
         progress: told about every scan.
-        tell: told which folder is next.
+        tell: told what became of each folder, as soon as it is there.
 
     Raises:
         UsageError: there is no such model.
@@ -93,25 +105,31 @@ def redo(
     bundle = model_folder(project.models, by)
     notes = read_notes(project.folder)
     found = list_predictions(project, model=model, other_than="" if model else bundle.name, notes=notes)
-    missed = [Redone("", "", None, str(note)) for note in notes.unreadable]
     done = []
     for item in found:
-        about = item.about
-        tell(f"{about.folder} -> {about.out}")
-        try:
-            result = predict(
-                locate(about.folder),
-                locate(about.out),
-                bundle=bundle,
-                config=about.settings,
-                cluster=cluster,
-                project=project.folder,
-                progress=progress,
-            )
-            done.append(Redone(about.folder, about.out, result))
-        except (UnetsegError, OSError) as error:
-            done.append(Redone(about.folder, about.out, None, str(error)))
-    return done + missed
+        done.append(_predicted_again(project, item, bundle, cluster, progress))
+        tell(done[-1].sentence)
+    for note in notes.unreadable:
+        done.append(Redone("", "", None, str(note)))
+        tell(done[-1].sentence)
+    return done
+
+
+def _predicted_again(project: Project, item: Prediction, bundle: Path, cluster: str, progress: Progress) -> Redone:
+    about = item.about
+    try:
+        result = predict(
+            locate(about.folder),
+            locate(about.out),
+            bundle=bundle,
+            config=about.settings,
+            cluster=cluster,
+            project=project.folder,
+            progress=progress,
+        )
+    except (UnetsegError, OSError) as error:
+        return Redone(about.folder, about.out, None, str(error))
+    return Redone(about.folder, about.out, result)
 
 
 def _version(project: Project, name: str) -> str:

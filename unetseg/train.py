@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter, ValidationError
 
 from unetseg.bundle import BundleInfo, save_bundle, software_versions
-from unetseg.config import Settings, to_plain
+from unetseg.config import Settings, TrainConfig, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import decision_rule
 from unetseg.errors import DamagedFileError, DataError, UsageError
@@ -165,10 +165,20 @@ def _train(project: Project, dataset: Dataset, run: Path, progress: Progress) ->
         logger.warning("train: %s", notes[-1])
         plan = _with_batch(project, _half(plan), notes[-1], run)
     model, outcome = found
-    if outcome.best_score == 0:
-        notes.append("validation told no epoch from another (its score was always 0): the last weights are kept")
+    notes += _ending_notes(outcome, plan.settings.train)
     notes += fitting_notes(outcome.history, dataset.index.classes, plan.settings)
     return _Trained(model, outcome, plan, tuple(notes))
+
+
+def _ending_notes(outcome: FitOutcome, config: TrainConfig) -> Iterator[str]:
+    """That the clock ended training, and that no epoch was told from another."""
+    if outcome.is_out_of_time(config):
+        yield (
+            f"stopped by train.max_minutes={config.max_minutes:g} after {len(outcome.history)} of {config.epochs} "
+            "epochs; longer: --set train.max_minutes=... (0: no limit)"
+        )
+    if outcome.best_score == 0:
+        yield "validation told no epoch from another (its score was always 0): the last weights are kept"
 
 
 def _try(

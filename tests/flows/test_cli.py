@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -21,7 +22,9 @@ from click.testing import CliRunner, Result
 from flows.cli import main
 from unetseg.config import PredictConfig
 from unetseg.json_files import read_json
+from unetseg.nightly import nightly
 from unetseg.project import Project
+from unetseg.readers import BadFile
 from unetseg.records import write_record
 
 
@@ -214,6 +217,45 @@ def test_versions_of_other_scans_are_compared_once_they_are_scored_on_todays(tra
     assert {row["f1"]["difference"] for row in found["differences"].values()} == {0}
     assert found["scores"]["iris"]["surface_dice"]["difference"] == pytest.approx(0, abs=1e-12)
     assert path.read_bytes() == before
+
+
+def test_without_a_dataset_training_and_its_plan_are_refused_before_keras_is_imported(
+    eyes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    imported = list[str]()
+    monkeypatch.setattr("flows.cli_stages.import_keras_quietly", lambda: imported.append("train"))
+    monkeypatch.setattr("flows.cli.import_keras_quietly", lambda: imported.append("plan"))
+    unetseg("init", eyes / "scans", eyes / "masks", "--project", tmp_path)
+    for command in ("train", "plan"):
+        refused = unetseg(command, "--project", tmp_path)
+        assert (refused.exit_code, "no dataset yet; run ingest first" in refused.stderr) == (2, True)
+    assert imported == []
+
+
+def test_a_promotion_is_told_once_and_with_it_what_was_noticed_in_training(trained: Project):
+    (trained.models / "aliases.json").unlink()
+    (trained.models / "0001" / "gate.json").unlink()
+    path = trained.models / "0001" / "bundle.json"
+    write_record(path, read_json(path) | {"notes": ["stopped by the clock", "iris: overfitted"]})
+    said = unetseg("nightly", "--project", trained.folder)
+    assert said.output.count("promoted 0001: ") == 1
+    notes = [line for line in said.stdout.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: stopped by the clock", "note: iris: overfitted"]
+    again = unetseg("nightly", "--project", trained.folder).stdout
+    assert "note: " not in again  # nothing was trained
+
+
+def test_a_night_with_files_in_quarantine_ends_with_how_many_and_where_the_reasons_are(
+    trained: Project, monkeypatch: pytest.MonkeyPatch
+):
+    night = nightly(trained)
+    bad = BadFile(str(trained.folder / "torn.tif"), "no TIFF")
+    torn = replace(night, ingest=replace(night.ingest, quarantined=(bad,)))
+    monkeypatch.setattr("flows.night_with_bars.night_with_bars", lambda *_, **__: torn)
+    said = unetseg("nightly", "--project", trained.folder)
+    assert said.exit_code == 3
+    last = f"finished, with 1 file in quarantine (exit status 3); reasons: {trained.folder / 'data_check.html'}"
+    assert said.stdout.splitlines()[-1] == last
 
 
 def test_nightly_says_unchanged_and_gives_scores(trained: Project):

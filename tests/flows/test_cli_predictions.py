@@ -56,6 +56,10 @@ def test_a_rollback_names_the_command_that_makes_the_bad_model_s_outputs_again(
         (str(out), 2, "0001")
     ]
     assert "0001: 2" in unetseg("predictions", "list", *here).output
+    told = unetseg("predictions", "redo", *here, "--with", "2")
+    assert told.output.count(f"{scans} -> {out}") == 1
+    assert f"{scans} -> {out}: 2 scans done with model 0002, 0 were up to date, 0 quarantined" in told.stdout
+    unetseg("predictions", "redo", *here)
     again = unetseg("predictions", "redo", *here)
     assert (again.exit_code, again.output) == (0, "nothing to do: no remembered folder has such outputs\n")
 

@@ -100,6 +100,21 @@ def test_progress_within_an_epoch_counts():
     assert outcome.progress(TrainConfig(epochs=10, max_minutes=2), share=0.5, seconds=30.0) == 0.75
 
 
+@pytest.mark.parametrize(
+    ("epochs", "seconds", "expected"),
+    [
+        pytest.param(1, 6.0, 10, id="a_tenth_of_the_time"),
+        pytest.param(1, 50.0, 2, id="most_of_the_time"),
+        pytest.param(1, 59.9, 2, id="nearly_all_of_the_time"),
+        pytest.param(30, 6.0, 60, id="half_of_the_epochs"),
+        pytest.param(59, 6.0, 60, id="all_epochs_but_one"),
+    ],
+)
+def test_while_training_goes_on_another_epoch_is_expected(epochs: int, seconds: float, expected: int):
+    outcome = FitOutcome(history=[{}] * epochs, seconds=seconds)
+    assert outcome.epochs_expected(TrainConfig(epochs=60, max_minutes=1)) == expected
+
+
 def test_while_validation_tells_nothing_the_last_epoch_is_best():
     outcome = FitOutcome()
     assert [outcome.note({}, score=score, seconds=1.0) for score in (0.0, 0.0, 0.4, 0.0, 0.4)] == [
@@ -285,8 +300,14 @@ def test_a_warm_start_from_a_damaged_model_is_none(
 
 def test_patience_stops_training(trained: Project, monkeypatch: pytest.MonkeyPatch):
     scored(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1], lambda model: None)
-    result = train(with_settings(trained, *SMALLEST, "train.epochs=5", "train.patience=2"))
+    told: list[tuple[int, int]] = []
+    result = train(
+        with_settings(trained, *SMALLEST, "train.epochs=5", "train.max_minutes=0", "train.patience=2"),
+        progress=lambda done, total, what: told.append((done, total)),
+    )
     assert (result.epochs, result.best_epoch, result.validation_score) == (3, 1, 0.5)
+    assert told == [(1, 5), (2, 5), (3, 3)]  # that the third was the last, nobody knew before
+    assert not any(note.startswith("stopped by") for note in result.notes)
 
 
 def test_the_best_weights_are_kept_not_the_last(trained: Project, monkeypatch: pytest.MonkeyPatch):
@@ -314,6 +335,10 @@ def test_the_time_budget_ends_an_epoch_early_and_keeps_what_was_learned(
     assert result.epochs == 1
     assert seen == [0]
     assert result.bundle.exists()
+    assert result.notes[0] == (
+        "stopped by train.max_minutes=0.0001 after 1 of 5 epochs; longer: --set train.max_minutes=... (0: no limit)"
+    )
+    assert load_bundle(result.bundle).info.notes == result.notes
 
 
 @pytest.mark.parametrize(
