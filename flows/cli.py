@@ -8,7 +8,6 @@ Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 finished with quaran
 
 from __future__ import annotations
 
-from shlex import quote
 from typing import Any
 
 import click
@@ -20,6 +19,7 @@ from flows.cli_predictions import predictions
 from flows.cli_stages import STAGES
 from flows.console import Console, end_if_unread, import_keras_quietly, log_to_stderr
 from unetseg.errors import UnetsegError, UsageError
+from unetseg.words import in_project
 
 __all__ = ["main"]
 
@@ -115,8 +115,8 @@ def init(
 def _after_init(project: str, masks: str | None) -> str:
     """What to type next; it survives a copy into a shell, also with spaces in names."""
     if not masks:
-        return "nothing can be trained without masks: unetseg init SCANS MASKS --overwrite adds them"
-    return f"next: unetseg nightly --project {quote(project)}"
+        return f"nothing can be trained without masks: {in_project('unetseg init SCANS MASKS --overwrite', project)}"
+    return f"next: {in_project('unetseg nightly', project)}"
 
 
 # --------------------------------------------------------------------------- looking, and the demo

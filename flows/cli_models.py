@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ import click
 from flows.answers import number, record, say_aliases, say_comparison, say_notes, say_plan, say_production, say_scores
 from flows.cli_options import JSON, PROJECT, run_stage
 from flows.console import Console
+from unetseg.words import in_project
 
 if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
     from unetseg.bundle import Bundle
@@ -47,7 +47,7 @@ def list_(project: str, as_json: bool) -> None:
     if found:
         console.table("", ["version", "alias", "created", "validation score", "test F1"], rows)
     else:
-        console.say(f"no models yet; next: unetseg nightly --project {quote(project)}")
+        console.say(f"no models yet; next: {in_project('unetseg nightly', project)}")
     for item in found:
         if item.damaged:
             console.say(f"{item.version} is damaged: {item.damaged}")

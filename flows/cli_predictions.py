@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from flows.answers import WITH_QUARANTINE, finish, record
 from flows.cli_options import CLUSTER, JSON, PROJECT
 from flows.console import Console
 from unetseg.errors import UnetsegError
+from unetseg.words import in_project
 
 if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
     from unetseg.predictions import Prediction
@@ -48,7 +50,8 @@ def list_(project: str, model: str, as_json: bool) -> None:
     console.table("", ["scans", "outputs", "scans by model", "missing", "out of date", "scan is gone"], rows)
     for item in found:
         if item.problem:
-            forget = f"unetseg predictions forget {item.about.out} --scans {item.about.folder} --project {project}"
+            words = ["unetseg", "predictions", "forget", item.about.out, "--scans", item.about.folder]
+            forget = in_project(shlex.join(words), project)
             console.say(f"{_named(item)}: {item.problem}{f'; to forget it: {forget}' if item.folder_gone else ''}")
     answer = {"predictions": [_plain(item) for item in found]}
     finish(console, answer, bad=notes.unreadable, unreadable_notes=notes.unreadable)
@@ -111,7 +114,7 @@ def say_redo(console: Console, project: str) -> list[str]:
     for item in found:
         console.say(f"not made by production: {_named(item)} ({_models(item.models)})")
     if found:
-        console.say(f"to make them again: unetseg predictions redo --project {project}")
+        console.say(f"to make them again: {in_project('unetseg predictions redo', project)}")
     return list(dict.fromkeys(item.about.out for item in found))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import click
@@ -13,7 +12,7 @@ from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE
 from flows.console import Console, import_keras_quietly
 from flows.dry_run import dry_run_predict
 from flows.ingest_summary import say_ingest
-from unetseg.words import counted
+from unetseg.words import counted, in_project
 
 __all__ = ["STAGES"]
 
@@ -60,7 +59,7 @@ def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     result = run_stage("train", call, project=project, overrides=overrides)
     say_training(console, result)
-    console.say(f"next: unetseg evaluate --project {quote(project)}")
+    console.say(f"next: {in_project('unetseg evaluate', project)}")
     finish(console, result)
 
 

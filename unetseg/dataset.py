@@ -28,6 +28,7 @@ from unetseg.bit_fields import unpack
 from unetseg.dataset_index import Index, is_torn
 from unetseg.errors import DataError, UsageError
 from unetseg.scan_record import ScanRecord
+from unetseg.words import in_project
 from unetseg.zarr_arrays import read_window
 
 __all__ = ["GUIDES", "IMAGE", "MASKS", "Dataset", "Planes", "check_dataset", "open_dataset"]
@@ -114,7 +115,7 @@ def open_dataset(folder: Path) -> Dataset:
     if index is None:
         raise _missing(folder)
     if is_torn(folder):
-        raise DataError(f"{folder}: an ingest that replaced scans did not end; run ingest again")
+        raise DataError(f"{folder}: an ingest that replaced scans did not end; run it again: {_ingest(folder)}")
     return Dataset(folder, index)
 
 
@@ -129,4 +130,8 @@ def check_dataset(folder: Path) -> None:
 
 
 def _missing(folder: Path) -> UsageError:
-    return UsageError(f"{folder}: no dataset yet; run ingest first: unetseg ingest")
+    return UsageError(f"{folder}: no dataset yet; run ingest first: {_ingest(folder)}")
+
+
+def _ingest(folder: Path) -> str:
+    return in_project("unetseg ingest", folder.parent)

@@ -23,7 +23,7 @@ from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.scoring import score_split
 from unetseg.storage import locate, text_hash
-from unetseg.words import counted, first_of
+from unetseg.words import counted, first_of, in_project
 
 __all__ = ["evaluate_on"]
 
@@ -62,7 +62,8 @@ def evaluate_on(
     """
     bundle = load_bundle(model_folder(project.models, model))
     if bundle.evaluation is None:
-        raise UsageError(f"evaluate: model {bundle.version} has no thresholds yet; run evaluate without --on first")
+        first = in_project(f"unetseg evaluate --model {bundle.version}", project.folder)
+        raise UsageError(f"evaluate: model {bundle.version} has no thresholds yet; first, without --on: {first}")
     if not (str(scans) and str(masks)):
         raise UsageError(f"evaluate: scans need masks to be scored, got {str(scans)!r} and {str(masks)!r}; give both")
     sources = sources_of(project.sources, locate(scans), locate(masks), locate(guides) if str(guides) else None)

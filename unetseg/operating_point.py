@@ -26,6 +26,7 @@ from unetseg.project import Project, override
 from unetseg.registry import model_folder
 from unetseg.score_table import score_table
 from unetseg.thresholds import Threshold, choose_thresholds
+from unetseg.words import in_project
 
 __all__ = ["set_thresholds"]
 
@@ -55,7 +56,7 @@ def set_thresholds(project: Project, criteria: Sequence[str], *, model: str = "p
         MovedError: the model was evaluated anew meanwhile; nothing is written then.
     """
     bundle = load_bundle(model_folder(project.models, model))
-    before = _evaluated(bundle)
+    before = _evaluated(bundle, project.folder)
     asked = _checked(criteria)
     config = _with_criteria(before, asked)
     folder, classes = bundle.folder / "evaluation", bundle.info.classes
@@ -89,16 +90,22 @@ def _stored(folder: Path, evaluation: Mapping[str, Any], split: str) -> Histogra
     return load_curves(path)[0]
 
 
-def _evaluated(bundle: Bundle) -> dict[str, Any]:
+def _evaluated(bundle: Bundle, project: Path) -> dict[str, Any]:
     """The evaluation of a bundle that decides by thresholds."""
     if bundle.evaluation is None:
-        raise UsageError(f"thresholds: model {bundle.version} has no curves yet; run unetseg evaluate first")
+        raise UsageError(
+            f"thresholds: model {bundle.version} has no curves yet; first: {_evaluate_first(bundle, project)}"
+        )
     if bundle.decision.rule == "argmax":
         raise UsageError(
             f"thresholds: model {bundle.version} takes the most probable class (evaluate.decision), and no thresholds; "
-            "run unetseg evaluate --set evaluate.decision=thresholds first"
+            f"first: {_evaluate_first(bundle, project, ' --set evaluate.decision=thresholds')}"
         )
     return bundle.evaluation
+
+
+def _evaluate_first(bundle: Bundle, project: Path, more: str = "") -> str:
+    return in_project(f"unetseg evaluate --model {bundle.version}{more}", project)
 
 
 def _checked(criteria: Sequence[str]) -> tuple[str, ...]:

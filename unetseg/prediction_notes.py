@@ -17,6 +17,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,6 +29,7 @@ from unetseg.predict_job import Job
 from unetseg.predict_record import utc
 from unetseg.readers import BadFile
 from unetseg.storage import find, locate, modified, remove, text_hash
+from unetseg.words import in_project
 
 __all__ = ["Notes", "Remembered", "forget", "read_notes", "remember"]
 
@@ -166,9 +168,8 @@ def _left_out(project: Path, path: Path, error: Exception) -> str:
     said += "; the outputs that it tells of are left out, whatever model made them"
     if not isinstance(error, DamagedFileError):
         return said
-    return (
-        f"{said}: predict the same again, which writes the note anew, or forget it: "
-        f"unetseg predictions forget {path} --project {project}"
+    return f"{said}: predict the same again, which writes the note anew, or forget it: " + in_project(
+        f"unetseg predictions forget {quote(str(path))}", project
     )
 
 

@@ -23,6 +23,7 @@ from unetseg.bundle import load_bundle, versions
 from unetseg.errors import BundleError, MovedError, UsageError
 from unetseg.registry_rollbacks import rollback_in_words, rolled_back
 from unetseg.who import who
+from unetseg.words import in_project
 
 __all__ = [
     "Aliases",
@@ -54,13 +55,16 @@ def model_folder(models: Path, name: str = "production") -> Path:
     named = {"production": aliases.production, "previous": aliases.previous, "latest": found[-1] if found else None}
     version = named.get(name, name.zfill(4))
     if version is None or version not in found:
-        there = f"{', '.join(found)}{_way_out(name, found)}" if found else "none, train one first: unetseg nightly"
-        raise UsageError(f"models: no version {name!r} in {models}; there are: {there}")
+        raise UsageError(f"models: no version {name!r} in {models}; there are: {_what_there_is(models, name, found)}")
     return models / version
 
 
-def _way_out(name: str, found: Sequence[str]) -> str:
-    return f"; make one of them production: unetseg models promote {found[-1]}" if name == "production" else ""
+def _what_there_is(models: Path, name: str, found: Sequence[str]) -> str:
+    """The versions, and what to type where the wanted one cannot be among them."""
+    if not found:
+        return f"none, train one first: {in_project('unetseg nightly', models.parent)}"
+    promotion = in_project(f"unetseg models promote {found[-1]}", models.parent)
+    return ", ".join(found) + (f"; make one of them production: {promotion}" if name == "production" else "")
 
 
 _WHATEVER: Final = "whatever"
@@ -116,7 +120,7 @@ def rollback(models: Path, *, why: str = "rolled back by hand", of: str | None =
 
     def move(before: Aliases) -> Aliases:
         if leaving and leaving != before.production:
-            return _rolled_back_already(before, leaving)
+            return _rolled_back_already(models, before, leaving)
         if before.previous is None:
             raise UsageError(f"rollback: {models} has no previous version to go back to; promote one by its number")
         _check_way_back(models, before, before.previous)
@@ -146,13 +150,13 @@ def _check_unmoved(before: Aliases, name: str, instead_of: str | None) -> None:
         raise MovedError(f"promote: {rollback_in_words(name, line)}; only a person promotes it again")
 
 
-def _rolled_back_already(before: Aliases, leaving: str) -> Aliases:
+def _rolled_back_already(models: Path, before: Aliases, leaving: str) -> Aliases:
     if line := rolled_back(before, leaving):
         logger.info("rollback: nothing to do, %s", rollback_in_words(leaving, line))
         return before
     raise UsageError(
         f"rollback: version {leaving} is not in production, {before.production or 'none'} is; nothing was changed; see "
-        "unetseg models history"
+        + in_project("unetseg models history", models.parent)
     )
 
 
@@ -162,7 +166,8 @@ def _check_way_back(models: Path, aliases: Aliases, previous: str) -> None:
     except (BundleError, UsageError) as error:
         others = [name for name in reversed(versions(models)) if name not in {previous, aliases.production}]
         sound = next((name for name in others if _is_sound(models / name)), None)
-        way_out = f"unetseg models promote {sound}, the newest other version" if sound else "there is no other version"
+        promotion = in_project(f"unetseg models promote {sound}", models.parent)
+        way_out = f"{promotion}, the newest other version" if sound else "there is no other version"
         raise type(error)(f"rollback: previous version {previous} cannot be used: {error}; {way_out}") from error
 
 

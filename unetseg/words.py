@@ -1,11 +1,13 @@
-"""Numbers of things, lists of names, shares, sizes and addresses, in sentences."""
+"""Numbers of things, lists of names, commands, shares, sizes and addresses, in sentences."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+from shlex import quote
 
-__all__ = ["counted", "first_of", "percent", "size_in_words", "without_login"]
+__all__ = ["counted", "first_of", "in_project", "percent", "size_in_words", "without_login"]
 
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"), (1, "bytes"))
 
@@ -38,6 +40,19 @@ def first_of(names: Iterable[str], most: int, *, rest: str = " and {} more") -> 
     """
     listed = list(names)
     return ", ".join(listed[:most]) + (rest.format(len(listed) - most) if len(listed) > most else "")
+
+
+def in_project(command: str, project: Path | str) -> str:
+    """A command for a project as it is typed in any folder, also where the path of the project has spaces.
+
+    Args:
+        command: without its project.
+        project: the project's folder.
+
+    >>> in_project("unetseg ingest", "my eyes")
+    "unetseg ingest --project 'my eyes'"
+    """
+    return f"{command} --project {quote(str(project))}"
 
 
 def percent(share: float) -> str:

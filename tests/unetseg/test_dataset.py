@@ -200,8 +200,8 @@ def test_saving_the_index_leaves_the_scans(tmp_path):
 
 def test_where_there_is_no_dataset_ingest_is_named(tmp_path):
     assert Index.load(tmp_path) is None
-    with pytest.raises(UsageError, match="no dataset yet; run ingest first"):
-        open_dataset(tmp_path)
+    with pytest.raises(UsageError, match=f"no dataset yet; run ingest first: unetseg ingest --project {tmp_path}$"):
+        open_dataset(tmp_path / "dataset.zarr")
 
 
 @pytest.mark.parametrize(

@@ -108,5 +108,5 @@ def test_a_model_without_thresholds_or_scans_without_masks_are_wrong_usage(train
     with pytest.raises(UsageError, match="scans need masks"):
         evaluate_on(trained, others / "scans", "")
     shutil.rmtree(trained.models / "0001" / "evaluation")
-    with pytest.raises(UsageError, match="has no thresholds yet; run evaluate"):
+    with pytest.raises(UsageError, match=r"has no thresholds yet; .*: unetseg evaluate --model 0001 --project "):
         evaluate_on(trained, others / "scans", others / "masks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -108,6 +109,14 @@ def test_an_evaluation_that_came_meanwhile_is_not_replaced(trained: Project, mon
     with pytest.raises(MovedError, match="another evaluation is there by now"):
         set_thresholds(trained, ["iris=fixed:0.25"])
     assert read_json(path)["warnings"] == ["of another evaluation"]
+
+
+def test_a_model_that_was_never_evaluated_gets_none_and_the_command_is_told(trained: Project):
+    shutil.rmtree(trained.models / "0001" / "evaluation")
+    with pytest.raises(UsageError) as caught:
+        set_thresholds(trained, ["iris=dice"])
+    told = f"unetseg evaluate --model 0001 --project {trained.folder}"
+    assert str(caught.value) == f"thresholds: model 0001 has no curves yet; first: {told}"
 
 
 @pytest.mark.parametrize(

@@ -42,14 +42,17 @@ def names(aliases):
 
 def test_nothing_is_in_production_before_the_first_promotion(models):
     assert read_aliases(models) == Aliases(None, None, ())
-    with pytest.raises(UsageError, match=r"no version 'production' .* there are: 0001, 0002, 0010; .* promote 0010"):
+    with pytest.raises(
+        UsageError, match=r"no version 'production' .* there are: 0001, 0002, 0010; .* promote 0010 --pro"
+    ):
         model_folder(models)
 
 
 def test_a_project_without_models_says_what_to_do(tmp_path):
     assert list_models(tmp_path / "models") == []
-    with pytest.raises(UsageError, match="none, train one first"):
-        model_folder(tmp_path / "models", "latest")
+    with pytest.raises(UsageError) as caught:
+        model_folder(tmp_path / "my eyes" / "models", "latest")
+    assert str(caught.value).endswith(f"none, train one first: unetseg nightly --project '{tmp_path / 'my eyes'}'")
 
 
 def test_what_was_in_production_becomes_previous(anywhere):
@@ -101,7 +104,8 @@ def test_a_rollback_of_a_named_version_happens_once(anywhere):
 def test_a_version_that_is_not_production_is_not_rolled_back(models, of):
     promote(models, "1", why="")
     before = promote(models, "2", why="")
-    with pytest.raises(UsageError, match=rf"version {of.zfill(4)} is not in production, 0002 is; nothing was changed"):
+    way_out = f"see unetseg models history --project {models.parent}$"
+    with pytest.raises(UsageError, match=f"version {of.zfill(4)} is not in production, 0002 is; .* changed; {way_out}"):
         rollback(models, of=of)
     assert read_aliases(models) == before
 
@@ -241,7 +245,8 @@ def test_there_is_no_rollback_to_a_damaged_model(models, damage, message):
     promote(models, "1", why="")
     before = promote(models, "2", why="")
     damage(models / "0001")
-    with pytest.raises(BundleError, match=rf"^rollback: previous version 0001 .*{message}.* models promote 0010, the"):
+    way_out = rf"unetseg models promote 0010 --project {models.parent}, the newest other version"
+    with pytest.raises(BundleError, match=rf"^rollback: previous version 0001 .*{message}.*; {way_out}"):
         rollback(models)
     assert read_aliases(models) == before
 

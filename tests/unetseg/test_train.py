@@ -129,7 +129,7 @@ def test_while_validation_tells_nothing_the_last_epoch_is_best():
 
 def test_training_without_a_dataset_is_wrong_usage(trained: Project):
     shutil.rmtree(trained.dataset)
-    with pytest.raises(UsageError, match="run ingest first"):
+    with pytest.raises(UsageError, match=rf"run ingest first: unetseg ingest --project {trained.folder}$"):
         train(trained)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import pytest
 
-from unetseg.words import first_of, size_in_words
+from unetseg.words import first_of, in_project, size_in_words
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,8 @@ def test_the_rest_has_words_of_its_own():
 )
 def test_a_size_has_the_unit_that_keeps_it_short(size: int, words: str):
     assert size_in_words(size) == words
+
+
+def test_a_command_survives_a_copy_into_a_shell():
+    typed = in_project("unetseg models list", Path("/home/ann/my eyes"))
+    assert shlex.split(typed) == ["unetseg", "models", "list", "--project", "/home/ann/my eyes"]
