@@ -22,6 +22,7 @@ from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
 from unetseg.ingest_index import index_before, update_index
 from unetseg.ingest_outcomes import Outcome, Outcomes
+from unetseg.ingest_rules import why_unlabelled
 from unetseg.ingest_scan import IngestedScan, ScanUnit, ingest_scan, up_to_date
 from unetseg.masks import class_names, guide_names
 from unetseg.parallel import Progress, Workers, open_workers, silent
@@ -31,7 +32,7 @@ from unetseg.scan_groups import fixed_splits, group_of
 from unetseg.scan_table import read_scan_table
 from unetseg.sources import SourceFile, same_files
 from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, refresh
-from unetseg.words import counted
+from unetseg.words import counted, in_project
 from unetseg.working import working
 
 __all__ = ["PAGE", "IngestBatch", "IngestResult", "ingest", "ingest_batch"]
@@ -130,12 +131,14 @@ def ingest(
         only_split: the split of every scan, such as ``test`` for scans that are only scored; empty: three splits.
 
     Raises:
-        UsageError: no classes are set, two have one name, or the folder of scans is missing or empty.
+        UsageError: no classes are set, two have one name, the folder of scans is missing or empty, or no scan has a
+            mask.
         DataError: too many scans cannot be used, or too few groups remain to split.
         OSError: the disk is full; what is stored stays.
     """
     if not class_names(project.sources.classes):
-        raise UsageError("sources.classes: no class is set; run unetseg init SCANS MASKS, with the folder of masks")
+        again = in_project("unetseg init SCANS MASKS --overwrite", project.folder)
+        raise UsageError(f"sources.classes: no class is set; give the folder of masks too: {again}")
     guide_names(project.sources.guides)
     for folder in _folders(project):
         refresh(folder)
@@ -213,7 +216,8 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner, only_spl
         outcomes.take(run_batch(project, batch))
     if outcomes.bad != before.quarantine:  # also where they are too many, and no index is written
         save_quarantine(project.dataset, outcomes.bad)
-    outcomes.check(project.settings.ingest.max_failed_fraction)
+    without = [ref for ref in refs if ref.id in outcomes.unlabelled]
+    outcomes.check(project.settings.ingest.max_failed_fraction, partial(why_unlabelled, project, without))
     index = update_index(project, before, outcomes, fixed, only_split)
     if index != before or not is_complete(project.dataset):
         index.save(project.dataset)

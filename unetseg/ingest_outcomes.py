@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
-from unetseg.errors import BadFileError, DataError
+from unetseg.errors import BadFileError, DataError, UsageError
 from unetseg.ingest_rules import UnlabelledError
 from unetseg.ingest_scan import IngestedScan
 from unetseg.readers import BadFile, ScanRef
@@ -57,14 +57,27 @@ class Outcomes:
         """All files that were set aside, in a stable order."""
         return tuple(sorted(self.quarantined + self.failed, key=lambda item: item.path))
 
-    def check(self, limit: float) -> None:
-        """Raise DataError when a larger share of the scans was set aside than the limit."""
+    def check(self, limit: float, why_unlabelled: Callable[[], str]) -> None:
+        """Refuse too many scans that were set aside, and scans of which none has a mask.
+
+        Args:
+            limit: share of the scans that may be set aside.
+            why_unlabelled: tells where masks were looked for.
+
+        Raises:
+            UsageError: no scan has a mask.
+            DataError: a larger share was set aside than the limit.
+        """
         total = len(self.good) + len(self.bad)
         for item in self.bad:
             logger.warning("quarantined %s", item)
+        if not (self.good or self.bad):
+            raise UsageError(f"ingest: {why_unlabelled()}")
         if not self.good or len(self.bad) > limit * total:
-            first = "; ".join(f"{Path(item.path).name}: {item.reason}" for item in self.bad[:3])
+            reasons = [f"{Path(item.path).name}: {item.reason}" for item in self.bad[:3]]
+            if self.unlabelled and not self.good:
+                reasons.append(why_unlabelled())
             raise DataError(
                 f"ingest: {len(self.bad)} of {total} scans cannot be used, more than "
-                f"ingest.max_failed_fraction = {limit} allows; {first or 'no scan has a mask'}"
+                f"ingest.max_failed_fraction = {limit} allows; {'; '.join(reasons)}"
             )

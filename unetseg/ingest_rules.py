@@ -5,21 +5,29 @@ The rule of a part is a hash of all settings that its stored values depend on: a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from unetseg.config import ClassSource, GuideSource, IngestConfig, to_plain
 from unetseg.errors import BadFileError, MissingMaskError
+from unetseg.listing import image_files
 from unetseg.masks import class_names, find_mask, mask_files
 from unetseg.normalise import normalisation_rule
-from unetseg.project import Project
+from unetseg.patterns import fill_pattern
+from unetseg.project import PROJECT_FILE, Project
 from unetseg.readers import ScanRef
 from unetseg.scan_record import Part
 from unetseg.sources import same_files
-from unetseg.storage import text_hash
+from unetseg.storage import locate, text_hash
+from unetseg.words import counted
 
-__all__ = ["UnlabelledError", "WantedPart", "wanted_parts"]
+__all__ = ["UnlabelledError", "WantedPart", "wanted_parts", "why_unlabelled"]
+
+_COMPARED = 1000  # names of files, to find the one that looks most like a mask's; comparing them takes a while
 
 
 class UnlabelledError(BadFileError):
@@ -66,6 +74,21 @@ def _mask_files(classes: tuple[ClassSource, ...], ref: ScanRef) -> list[Path]:
     if missing:
         raise missing[0] if labelled else UnlabelledError(str(missing[0]))
     return found
+
+
+def why_unlabelled(project: Project, refs: Sequence[ScanRef]) -> str:
+    """Where the masks of scans that have none were looked for, what is there instead, and what to correct."""
+    classes = project.sources.classes
+    source = next(item for item in classes if item.name in class_names(classes))
+    root, wanted = locate(source.path), fill_pattern(source.pattern, refs[0].id)
+    scans = {ref.path for ref in refs}
+    there = [name for name in islice(image_files(root), _COMPARED) if root / name not in scans]
+    nearest = next(iter(get_close_matches(wanted, there, n=1, cutoff=0)), "")
+    return (
+        f"no mask was found for any of {counted(len(refs), 'scan')}: class {source.name} looks for "
+        f"{root / source.pattern}, such as {wanted}, and there is {nearest or 'no mask at all'}; correct the pattern "
+        f"or path of sources.classes in {project.folder / PROJECT_FILE}"
+    )
 
 
 @lru_cache

@@ -604,7 +604,30 @@ def test_a_mask_of_what_to_ignore_does_not_make_a_scan_labelled(lab):
 def test_without_any_mask_at_all_the_run_says_so(lab):
     shutil.rmtree(lab.folder / "masks/iris")
     shutil.rmtree(lab.folder / "masks/pupil")
-    with pytest.raises(DataError, match="no scan has a mask"):
+    with pytest.raises(UsageError) as caught:
+        lab.run()
+    assert str(caught.value) == (
+        f"ingest: no mask was found for any of 5 scans: class iris looks for {lab.folder}/masks/iris/{{id}}.*, such as "
+        "a.*, and there is no mask at all; correct the pattern or path of sources.classes in "
+        f"{lab.project.folder}/unetseg.yaml"
+    )
+
+
+def test_a_wrong_pattern_is_told_with_the_file_that_looks_most_like_a_mask(lab):
+    for name in IDS:
+        lab.write(f"scans/{name}_mask.tif", np.zeros(SHAPE, np.uint8))
+    scans, masks = ScanSource(str(lab.folder / "scans"), exclude="*_mask.*"), str(lab.folder / "scans")
+    lab.source(scans=scans, classes=(ClassSource("iris", masks, pattern="{name}_msk.*"),))
+    with pytest.raises(UsageError, match=r"any of 5 scans: .*, such as a_msk\.\*, and there is a_mask\.tif; correct"):
+        lab.run()
+
+
+def test_beside_scans_that_cannot_be_used_it_is_told_too_that_the_others_have_no_mask(lab):
+    (lab.folder / "scans/a.tif").write_bytes(b"no image")
+    shutil.rmtree(lab.folder / "masks")
+    with pytest.raises(
+        DataError, match=r"1 of 1 scans cannot be used.*; a\.tif: .*; no mask was found for any of 4 sc"
+    ):
         lab.run()
 
 
@@ -633,7 +656,9 @@ def test_too_few_groups_are_an_error(lab, count):
 
 def test_without_classes_nothing_is_done(lab):
     lab.source(classes=())
-    with pytest.raises(UsageError, match=r"sources\.classes: no class is set; run unetseg init SCANS MASKS"):
+    with pytest.raises(
+        UsageError, match=r"sources\.classes: no class is set; .* MASKS --overwrite --project \S*/project$"
+    ):
         lab.run()
     assert not lab.project.dataset.exists()
 
@@ -1032,7 +1057,7 @@ def test_a_failed_ingest_that_replaced_scans_makes_the_dataset_unusable_until_it
     place.write_bytes(b"II*")
     with pytest.raises(DataError, match="max_failed_fraction"):
         lab.run(normalisation="zscore", max_failed_fraction=0.0)
-    with pytest.raises(DataError, match="run ingest again"):
+    with pytest.raises(DataError, match=r"did not end; run it again: unetseg ingest --project \S*/project$"):
         open_dataset(lab.project.dataset)
     place.write_bytes(good)
     lab.run()
