@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from itertools import chain
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -17,14 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 from unetseg.config import NightlyConfig, PredictConfig, ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
 from unetseg.old_settings import renew_settings
-from unetseg.storage import is_remote, locate, read_bytes, refuse_password, stands_alone, write_bytes
+from unetseg.storage import find, is_remote, locate, read_bytes, refuse_password, stands_alone, write_bytes
+from unetseg.words import in_project
+from unetseg.yaml_text import parse_yaml
 
 __all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
 
 PROJECT_FILE = "unetseg.yaml"
 SCHEMA_VERSION = 1
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}  # what pydantic calls a name that there is not
-_MOST_VALUES = 10_000  # in all of unetseg.yaml: 63 classes have less than 1,000
 _HEADER = (
     "# Written by `unetseg init`. Settings that are not here have their defaults: `unetseg settings` lists them.\n"
 )
@@ -84,8 +83,10 @@ def load_project(folder: str | Path, overrides: Sequence[str] = ()) -> Project:
     folder = locate(folder)
     path = folder / PROJECT_FILE
     content = _read_yaml(path)
-    sources = _validate(Sources, content.pop("sources", {}), f"{path}: sources")
+    given = content.pop("sources", {})
+    # First: where the name "sources" itself is misspelt, that is why there are none.
     settings = _validate(Settings, renew_settings(content, str(path)), str(path))
+    sources = _validate(Sources, given, f"{path}: sources")
     return Project(folder, _absolute(sources, folder), override(settings, overrides))
 
 
@@ -142,33 +143,12 @@ def merge_settings(
     return replace(settings, **{section: replace(current, **chosen)})
 
 
-class _Loader(yaml.SafeLoader):
-    """Runs no code, and lets aliases stand for no more than anybody writes."""
-
-    def construct_document(self, node: yaml.Node) -> Any:  # noqa: ANN401 (YAML)
-        if _size(node, {}) > _MOST_VALUES:
-            raise yaml.YAMLError(f"its aliases stand for more than {_MOST_VALUES} values; write what they stand for")
-        return super().construct_document(node)
-
-
-def _size(node: yaml.Node, known: dict[int, float]) -> float:
-    """How many values a node is with all that its aliases stand for; without end where it holds itself."""
-    if id(node) not in known:
-        known[id(node)] = math.inf
-        inner = node.value if isinstance(node.value, list) else []
-        parts = chain.from_iterable(item if isinstance(item, tuple) else (item,) for item in inner)
-        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
-    return known[id(node)]
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(read_bytes(path).decode("utf-8"), Loader=_Loader)
+        content = parse_yaml(read_bytes(path).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise UsageError(
-            f"{path}: no such file; make the project with: unetseg init SCANS MASKS --project {quote(str(path.parent))}"
-        ) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of dates that there are not
+        raise UsageError(_no_project(path)) from None
+    except ValueError as error:  # also of dates that there are not
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: must hold sections such as 'sources:' and 'train:', found {type(content).__name__}")
@@ -177,6 +157,26 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: schema_version must be {SCHEMA_VERSION}, found {version!r}; run unetseg init again")
     # A section whose lines are all commented out is None.
     return {name: {} if section is None else section for name, section in content.items()}
+
+
+def _no_project(path: Path) -> str:
+    """What to do where there is no ``unetseg.yaml``: mostly another folder is meant, so none is to be made there."""
+    near = _near_project(path.parent)
+    such = f", such as {quote(str(near))}" if near else ""
+    return (
+        f"{path}: no such file, so {path.parent} is no project; look at the path of --project, which names a project's "
+        f"folder{such}; a new one is made with: {in_project('unetseg init SCANS MASKS', 'FOLDER')}"
+    )
+
+
+def _near_project(folder: Path) -> Path | None:
+    """A project in a folder, or beside it with nearly its name; in a store, where that takes long, nobody looks."""
+    if is_remote(folder):
+        return None
+    inside = sorted(path.parent for path in find(folder, f"*/{PROJECT_FILE}"))
+    beside = {path.parent.name: path.parent for path in find(folder.parent, f"*/{PROJECT_FILE}")}
+    found = inside or [beside[name] for name in difflib.get_close_matches(folder.name, list(beside))]
+    return found[0] if found else None
 
 
 def _validate(kind: type[Any], plain: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401 (the kind's type)
@@ -207,11 +207,18 @@ def _texts(plain: Any) -> Iterator[str]:  # noqa: ANN401 (JSON)
 
 
 def _unknown_setting(kind: type[Any], place: list[str], where: str) -> str:
-    plain = to_plain(kind()) if kind is Settings else {}
-    names = plain
-    for part in place[:-1]:
-        names = names.get(part, {}) if isinstance(names, dict) else {}
+    names = _names_at(kind, place[:-1])
+    if kind is Settings and len(place) == 1:
+        names.append("sources")  # which stand beside the sections of settings
     return f"{where}: {'.'.join(place)}: no such setting{_suggest(place[-1], names)}"
+
+
+def _names_at(kind: Any, place: Sequence[str]) -> list[str]:  # noqa: ANN401 (a type)
+    """Names of the settings at a place such as ``classes.0`` of a settings class; none where others are free."""
+    for part in place:
+        # What is no settings class is a list of them, and the part a number.
+        kind = get_type_hints(kind).get(part) if is_dataclass(kind) else next(iter(get_args(kind)), None)
+    return [item.name for item in fields(kind)] if is_dataclass(kind) else []
 
 
 def _known(name: str, names: Mapping[str, Any], what: str) -> None:
@@ -219,7 +226,7 @@ def _known(name: str, names: Mapping[str, Any], what: str) -> None:
         raise UsageError(f"--set: {name!r} is no {what}{_suggest(name, names)}")
 
 
-def _suggest(name: str, names: Mapping[str, Any]) -> str:
+def _suggest(name: str, names: Collection[str]) -> str:
     near = difflib.get_close_matches(name, list(names), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return hint + (f" (there are: {', '.join(names)})" if names else "")

@@ -73,13 +73,29 @@ def test_the_parts_of_a_project_lie_in_its_folder(tmp_path):
 
 
 def test_a_missing_project_says_how_to_make_one(tmp_path):
-    assert "no such file; make the project with: unetseg init SCANS MASKS" in fails(tmp_path)
+    message = fails(tmp_path / "here")
+    assert f"no such file, so {tmp_path / 'here'} is no project; look at the path of --project" in message
+    assert message.endswith("project's folder; a new one is made with: unetseg init SCANS MASKS --project FOLDER")
 
 
-def test_bad_yaml_is_one_line_with_its_place(tmp_path):
+@pytest.mark.parametrize(
+    ("there", "given", "named"),
+    [
+        pytest.param("my eyes", "my eys", True, id="misspelt"),
+        pytest.param("lab/my eyes", "lab", True, id="the-folder-above"),
+        pytest.param("my eyes", "lungs", False, id="another-name"),
+    ],
+)
+def test_where_no_project_is_one_near_it_is_named(tmp_path, there, given, named):
+    (tmp_path / there).mkdir(parents=True)
+    write(tmp_path / there, VALID)
+    assert (f"folder, such as '{tmp_path / there}'; " in fails(tmp_path / given)) is named
+
+
+def test_bad_yaml_is_one_line_with_its_place_and_problem(tmp_path):
     message = fails(write(tmp_path, "train: [1\nx: {"))
-    assert "not valid YAML" in message
-    assert "line 2" in message
+    where = f"{tmp_path / 'unetseg.yaml'}: not valid YAML: line 2, column 2: x: {{: "
+    assert message == f"{where}a bracket is open; its end or a ',' is missing"
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):
@@ -110,7 +126,28 @@ def test_yaml_runs_no_code(tmp_path):
         (VALID + "train: 3", "train: Input should be a dictionary or an instance of TrainConfig, found 3"),
         (VALID + "ingest: {normalisation: log}", "Input should be 'percentile', 'zscore', 'minmax', 'fixed' or 'none'"),
         (VALID + "ingest: {fixed_low: 300}", "ingest: fixed_high must be above fixed_low, found 255.0 and 300.0"),
-        ("schema_version: 1\nsources: {scans: {pth: a}}", "scans.pth: no such setting"),
+        (
+            "schema_version: 1\nsources: {scans: {pth: a}}",
+            "sources: scans.pth: no such setting; did you mean 'path'? (there are: path, pattern, exclude, channels, "
+            "group, table)",
+        ),
+        (
+            VALID + "  classes: [{name: a, path: m}, {name: b, path: m, encodng: binary}]",
+            "sources: classes.1.encodng: no such setting; did you mean 'encoding'? (there are: name, path, pattern, "
+            "encoding, values)",
+        ),
+        (
+            VALID + "  guides: [{name: a, pth: m}]",
+            "sources: guides.0.pth: no such setting; did you mean 'path'? (there are: name, path, pattern)",
+        ),
+        (
+            VALID + "  clases: []",
+            "sources: clases: no such setting; did you mean 'classes'? (there are: scans, classes, guides)",
+        ),
+        (
+            "schema_version: 1\nsorces: {}",
+            "unetseg.yaml: sorces: no such setting; did you mean 'sources'? (there are: ",
+        ),
         ("schema_version: 1\nsources: {scans: {path: a, group: '('}}", "scans.group: is no regular expression"),
         ("schema_version: 1\nsources: {scans: {path: a, channels: [/]}}", "'^[^\\W_][\\w .-]*$', found '/'"),
         ("schema_version: 1\nsources: 3", "sources: Input should be a dictionary"),
