@@ -6,6 +6,7 @@ network is scored, saved, and it is decided whether to go on.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ from unetseg.schedules import learning_rate
 from unetseg.tensorboard_log import TensorBoardLog
 
 __all__ = ["Patches", "compile_model", "composite_loss", "fit", "scale_weights"]
+
+logger = logging.getLogger(__name__)
 
 _LOSS_NAMES: Final = {"cross_entropy": "weighted_binary_crossentropy"}
 """Of losses whose setting has a shorter name than the loss."""
@@ -69,6 +72,8 @@ def fit(model: keras.Model, patches: Patches, config: TrainConfig, run: Path, pr
     """
     checkpoint = Checkpoint(run / "checkpoint")
     outcome = checkpoint.restore(model)
+    if outcome.history:
+        logger.info("%d of at most %d epochs are done", len(outcome.history), config.epochs)
     if outcome.progress(config) < 1 and not _is_stale(outcome, config):
         patches.batches.epoch = len(outcome.history)
         loop = _Loop(patches, config, outcome, checkpoint, run / "tensorboard", progress)

@@ -240,12 +240,13 @@ def _tell_device() -> None:
 def _plan(project: Project, run: Path) -> Plan:
     """The plan of this run: that of the killed one where there was one, so that it goes on as it began."""
     stored = run / "plan.json"
-    if stored.exists():
-        return _stored_plan(stored)
-    plan = plan_training(project)
+    if goes_on := stored.exists():
+        logger.info("a training that was ended goes on, as it was planned: %s", run)
+    plan = _stored_plan(stored) if goes_on else plan_training(project)
     for name, choice in plan.choices.items():
         logger.info("%s = %s", name, choice)
-    write_json(stored, to_plain(plan))
+    if not goes_on:
+        write_json(stored, to_plain(plan))
     return plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import shutil
@@ -140,11 +141,14 @@ ALL_STATES = (
 
 
 @pytest.mark.usefixtures("compiled")
-def test_a_killed_training_goes_on_and_ends_where_an_undisturbed_one_does(
-    trained: Project, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_training_goes_on_says_so_and_ends_where_an_undisturbed_one_does(
+    trained: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
+    monkeypatch.setattr(logging.getLogger("unetseg"), "propagate", True)  # the command keeps it for itself
+    caplog.set_level(logging.INFO, logger="unetseg")
     project = with_settings(trained, *ALL_STATES)
     undisturbed = train(project)
+    assert "goes on" not in caplog.text
     shutil.rmtree(undisturbed.run)
     begin = fitting._Loop.on_epoch_begin
     begun: list[int] = []
@@ -166,6 +170,8 @@ def test_a_killed_training_goes_on_and_ends_where_an_undisturbed_one_does(
     resumed = train(project)
     assert begun == [2]
     assert resumed.epochs == 3
+    assert f"a training that was ended goes on, as it was planned: {resumed.run}" in caplog.messages
+    assert "2 of at most 3 epochs are done" in caplog.messages
     pairs = zip(weights_of(undisturbed.bundle), weights_of(resumed.bundle), strict=True)
     assert max(float(np.abs(a - b).max()) for a, b in pairs) < 1e-6
     columns = ("loss", "validation_score", "learning_rate")
