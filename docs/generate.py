@@ -81,7 +81,7 @@ def _default(name: str, field: Mapping[str, Any], config: Mapping[str, Any]) -> 
 
 
 def _plain(value: object) -> str:
-    """A value as ``--set`` and YAML take it."""
+    """A value as YAML takes it."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) and value else json.dumps(value)

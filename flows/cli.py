@@ -8,6 +8,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage or settings, 3 finished with quaran
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -126,13 +127,14 @@ def _after_init(project: str, masks: str | None) -> str:
 @PROJECT
 @JSON
 def settings(project: str, as_json: bool) -> None:
-    """Every setting: its value here, its default and its meaning."""
+    """Every setting: its value here, its default, its meaning and its choices."""
     from flows.settings_table import settings_rows
 
     console = Console(as_json=as_json)
     rows = settings_rows(project)
-    console.table("", ["setting", "value", "default", "meaning"], [list(row) for row in rows])
-    console.finish({"settings": [dict(zip(("name", "value", "default", "meaning"), row, strict=True)) for row in rows]})
+    table = [[row.name, row.value, row.default, row.meaning_and_choices] for row in rows]
+    console.table("", ["setting", "value", "default", "meaning"], table)
+    console.finish({"settings": [asdict(row) for row in rows]})
 
 
 @main.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import click
@@ -84,13 +83,11 @@ def _check_server() -> None:
 
 def way_to_set(error: click.UsageError) -> str:
     """For an option that is the name of a setting, such as ``--epochs``: how it is given. Empty for others."""
-    from unetseg.config import Settings
-
     if not isinstance(error, click.NoSuchOption) or error.ctx is None:
         return ""
     if not any(option.name == "overrides" for option in error.ctx.command.params):
         return ""
-    name = error.option_name.lstrip("-").replace("-", "_")
-    sections = ((section.name, fields(getattr(Settings(), section.name))) for section in fields(Settings))
-    named = [f"--set {section}.{name}=..." for section, inner in sections if name in {item.name for item in inner}]
+    from unetseg.project import settings_named
+
+    named = [f"--set {name}=..." for name in settings_named(error.option_name.lstrip("-"))]
     return f" It is a setting: {' or '.join(named)}" if named else ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic.fields import FieldInfo
 
@@ -12,27 +13,60 @@ from unetseg.config import Settings
 from unetseg.project import PROJECT_FILE, load_project
 from unetseg.storage import locate
 
-__all__ = ["settings_rows"]
+__all__ = ["SettingRow", "settings_rows"]
 
 
-def settings_rows(project: str | Path) -> list[tuple[str, str, str, str]]:
-    """Name, value in this project (or the default, where there is none), default, meaning."""
+@dataclass(frozen=True)
+class SettingRow:
+    """What is told of one setting; values in the form that ``--set`` takes.
+
+    Attributes:
+        name: with its section, such as ``train.epochs``.
+        value: in the project, or the default where there is none.
+        default: where nobody changes it.
+        meaning: one sentence.
+        choices: all values that it, or each entry of a list, may have; empty where they are no list of names.
+    """
+
+    name: str
+    value: str
+    default: str
+    meaning: str
+    choices: tuple[str, ...]
+
+    @property
+    def meaning_and_choices(self) -> str:
+        """For people, in one cell."""
+        return f"{self.meaning} (one of: {', '.join(self.choices)})" if self.choices else self.meaning
+
+
+def settings_rows(project: str | Path) -> list[SettingRow]:
+    """All settings, in the order of ``unetseg.yaml``."""
     there = (locate(project) / PROJECT_FILE).exists()
     current = load_project(project).settings if there else Settings()
-    rows = []
-    for section in fields(Settings):
-        stage, default = getattr(current, section.name), getattr(Settings(), section.name)
-        hints = get_type_hints(type(stage), include_extras=True)
-        rows += [
-            (
-                f"{section.name}.{item.name}",
-                str(getattr(stage, item.name)),
-                str(getattr(default, item.name)),
-                _meaning(hints[item.name]),
-            )
-            for item in fields(stage)
-        ]
-    return rows
+    return [row for section in fields(Settings) for row in _section_rows(section.name, current)]
+
+
+def _section_rows(section: str, current: Settings) -> Iterator[SettingRow]:
+    stage, default = getattr(current, section), getattr(Settings(), section)
+    hints = get_type_hints(type(stage), include_extras=True)
+    for item in fields(stage):
+        yield SettingRow(
+            name=f"{section}.{item.name}",
+            value=_as_set(getattr(stage, item.name)),
+            default=_as_set(getattr(default, item.name)),
+            meaning=_meaning(hints[item.name]),
+            choices=_choices(hints[item.name]),
+        )
+
+
+def _as_set(value: object) -> str:
+    """A value in the form that ``--set`` takes: `unetseg.project.override` makes the value of it again."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(_as_set, value))
+    return str(value)
 
 
 def _meaning(hint: object) -> str:
@@ -40,3 +74,10 @@ def _meaning(hint: object) -> str:
         part.description for part in get_args(hint) if isinstance(part, FieldInfo)
     )  # a type may bring limits alone
     return next(filter(None, found), "")
+
+
+def _choices(hint: Any) -> tuple[str, ...]:  # noqa: ANN401 (a type)
+    """The names that a type allows, also inside of Annotated and of tuples."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return next(filter(None, map(_choices, get_args(hint))), ())

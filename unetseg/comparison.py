@@ -25,6 +25,7 @@ from unetseg.same_scans import (
 )
 from unetseg.score_words import measured, shared_scores
 from unetseg.scores import FN, TP
+from unetseg.words import counted
 
 __all__ = ["Comparison", "ScanChange", "ScoreChange", "compare"]
 
@@ -191,7 +192,7 @@ def _on_same_scans(a: Bundle, b: Bundle, today: Mapping[str, Evaluation]) -> tup
     if found := next((pair for pair in pairs if _comparable(*pair)), None):
         return found
     raise UsageError(
-        "compare: both models must be scored on the same test scans, with the same predict.flips, found "
+        "compare: both models must be scored on the same test scans, with the same predict.flips, but "
         f"{_scans_of(a.version, first)} and {_scans_of(b.version, second)}; unetseg models compare {a.version} "
         f"{b.version} --score scores them on today's, with today's flips and their thresholds as they are"
     )
@@ -209,11 +210,12 @@ def _comparable(before: Evaluation, after: Evaluation) -> bool:
 
 def _scans_of(version: str, evaluation: Evaluation) -> str:
     if not evaluation["scans"]:
-        return f"no single scans for {version} (its thresholds were set from stored curves)"
+        why = "its thresholds were set by unetseg thresholds, from stored curves"
+        return f"{version} has no scores of single scans ({why})"
     name = evaluation.get("test_fingerprint") or evaluation["dataset_fingerprint"]
     flips = evaluated_flips(evaluation)
     how = "" if flips == "none" else f", flips: {flips}"
-    return f"{len(evaluation['scans'])} scans ({name[:12]}{how}) for {version}"
+    return f"{version} has scores of {counted(len(evaluation['scans']), 'scan')} ({name[:12]}{how})"
 
 
 def _rows(evaluation: Evaluation) -> list[dict[str, Any]]:

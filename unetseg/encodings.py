@@ -54,7 +54,9 @@ def claimed_values(source: ClassSource) -> list[int]:
     if source.encoding not in _FORMS:
         return []
     if not source.values:
-        raise UsageError(f"class {source.name!r}: encoding {source.encoding!r} needs values; list them")
+        raise UsageError(
+            f"sources.classes: class {source.name!r}: encoding {source.encoding!r} needs values; list them"
+        )
     return [_code(source, value) for value in source.values]
 
 
@@ -62,7 +64,8 @@ def _code(source: ClassSource, value: str) -> int:
     form, example = _FORMS[source.encoding]
     if not re.fullmatch(form, value):
         raise UsageError(
-            f"class {source.name!r}: value {value!r} is not one of {source.encoding}; write it like {example}"
+            f"sources.classes: class {source.name!r}: value {value!r} is not one of {source.encoding}; write it like "
+            f"{example}"
         )
     return int(value[1:], 16) if source.encoding == "colours" else int(value)
 

@@ -54,9 +54,13 @@ def class_names(sources: Sequence[ClassSource]) -> tuple[str, ...]:
     names = tuple(source.name for source in sources if source.name not in _RESERVED)
     for name in names:
         if name in _SUMMARIES:
-            raise UsageError(f"class {name!r}: the name is taken by a row of the score tables; choose another")
+            raise UsageError(
+                f"sources.classes: class {name!r}: the name is taken by a row of the score tables; choose another"
+            )
         if names.count(name) > 1:
-            raise UsageError(f"class {name!r} is given {names.count(name)} times; give each class its own name")
+            raise UsageError(
+                f"sources.classes: class {name!r} is given {names.count(name)} times; give each class its own name"
+            )
     for source in sources:
         claimed_values(source)
     return names
@@ -71,7 +75,9 @@ def guide_names(guides: Sequence[GuideSource]) -> tuple[str, ...]:
     names = tuple(guide.name for guide in guides)
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"guide {name!r} is given {names.count(name)} times; give each guide its own name")
+            raise UsageError(
+                f"sources.guides: guide {name!r} is given {names.count(name)} times; give each guide its own name"
+            )
     return names
 
 

@@ -112,9 +112,7 @@ def _checked(criteria: Sequence[str]) -> tuple[str, ...]:
     """The criteria one by one, each of a form that there is."""
     asked = override(Settings(), [f"evaluate.class_criteria={','.join(criteria)}"]).evaluate.class_criteria
     if not asked:
-        raise UsageError(
-            f"thresholds: no class is named, got {list(criteria)}; give --set CLASS=CRITERION, such as iris=fixed:0.3"
-        )
+        raise UsageError("thresholds: no class is named; give --set CLASS=CRITERION, such as iris=fixed:0.3")
     return asked
 
 

@@ -19,7 +19,16 @@ from unetseg.storage import find, is_remote, locate, read_bytes, refuse_password
 from unetseg.words import in_project
 from unetseg.yaml_text import parse_yaml
 
-__all__ = ["PROJECT_FILE", "SCHEMA_VERSION", "Project", "load_project", "merge_settings", "override", "save_project"]
+__all__ = [
+    "PROJECT_FILE",
+    "SCHEMA_VERSION",
+    "Project",
+    "load_project",
+    "merge_settings",
+    "override",
+    "save_project",
+    "settings_named",
+]
 
 PROJECT_FILE = "unetseg.yaml"
 SCHEMA_VERSION = 1
@@ -114,12 +123,29 @@ def override(settings: Settings, overrides: Sequence[str]) -> Settings:
         name, equals, value = text.partition("=")
         section, dot, key = name.strip().partition(".")
         if not (equals and dot and key):
-            raise UsageError(f"--set {text}: must look like section.field=value, for example train.epochs=20")
+            raise UsageError(
+                f"--set {text}: must look like section.field=value, for example train.epochs=20{_meant(name)}"
+            )
         _known(section, plain, "section")
         _known(key, plain[section], f"setting of {section}")
         plain[section][key] = value.strip()  # not as YAML, where *.tif would be an alias; pydantic reads numbers
     result: Settings = _validate(Settings, plain, "--set")
     return result
+
+
+def settings_named(name: str) -> list[str]:
+    """Settings of a name without its section, in any of them; hyphens stand for underscores.
+
+    >>> settings_named("max-minutes"), settings_named("seed")
+    (['train.max_minutes'], ['train.seed', 'evaluate.seed'])
+    """
+    key = name.strip().replace("-", "_")
+    return [f"{section}.{key}" for section, items in to_plain(Settings()).items() if key in items]
+
+
+def _meant(name: str) -> str:
+    found = settings_named(name)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def merge_settings(

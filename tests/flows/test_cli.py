@@ -74,6 +74,7 @@ def test_an_option_that_is_a_setting_is_told_how_it_is_given(tmp_path: Path):
     assert "--set train.learning_rate=..." in said.output
     both = unetseg("train", "--project", tmp_path, "--normalisation", "batch").output
     assert "--set ingest.normalisation=... or --set model.normalisation=..." in both
+    assert "--set train.max_minutes=..." in unetseg("train", "--project", tmp_path, "--max-minutes", "3").output
     assert "--set" not in unetseg("train", "--project", tmp_path, "--quick").output
     assert "--set" not in unetseg("models", "list", "--project", tmp_path, "--epochs", "3").output
 
@@ -298,6 +299,25 @@ def test_settings_lists_every_setting_with_its_meaning(trained: Project):
     assert {row["name"] for row in rows} == names
     assert all(row["meaning"] for row in rows)
     assert next(row for row in rows if row["name"] == "train.patch")["value"] == "64"
+
+
+def test_settings_show_a_value_that_is_not_the_default_as_set_takes_it(tmp_path: Path):
+    text = "schema_version: 1\nsources: {scans: {path: scans}}\n"
+    (tmp_path / "unetseg.yaml").write_text(f"{text}model: {{upsampling: [transposed, nearest], attention: true}}\n")
+    rows = {row["name"]: row for row in answer(unetseg("settings", "--project", tmp_path, "--json"))["settings"]}
+    shown = {name: (rows[name]["value"], rows[name]["default"]) for name in ("model.upsampling", "model.attention")}
+    assert shown == {"model.upsampling": ("transposed,nearest", "nearest"), "model.attention": ("yes", "no")}
+    assert (rows["model.dropout"]["value"], rows["loss.scale_weights"]["value"]) == ("0.0", "")
+
+
+def test_settings_name_the_choices(tmp_path: Path):
+    rows = {row["name"]: row for row in answer(unetseg("settings", "--project", tmp_path, "--json"))["settings"]}
+    assert rows["loss.class_weights"]["choices"] == ["none", "total_over_class", "inverse_frequency"]
+    assert rows["model.upsampling"]["choices"] == ["nearest", "bilinear", "transposed"]
+    assert rows["model.dropout"]["choices"] == rows["train.epochs"]["choices"] == rows["card.authors"]["choices"] == []
+    people = " ".join(unetseg("settings", "--project", tmp_path).stdout.split())
+    assert "(one of: sigmoid, softmax)" in people
+    assert people.count("one of: ") == sum(bool(row["choices"]) for row in rows.values())
 
 
 def test_dry_run_writes_nothing(trained: Project, eyes: Path, tmp_path: Path):

@@ -94,7 +94,8 @@ FLIPPED = {"inference": {"flips": "both", "precision": "float32", "change": None
 def test_models_that_were_scored_with_other_flips_are_not_compared(make_bundle: MakeBundle):
     a, b = make_bundle("0001"), make_bundle("0002", change=FLIPPED)
     words = (
-        r"same predict.flips, found 4 scans \(e{12}\) for 0001 and 4 scans \(e{12}, flips: both\) for 0002; .* --score"
+        r"same predict.flips, but 0001 has scores of 4 scans \(e{12}\) and 0002 has scores of 4 scans "
+        r"\(e{12}, flips: both\); .* --score"
     )
     with pytest.raises(UsageError, match=words):
         compare(a, b, CONFIG)
@@ -233,11 +234,15 @@ def test_curves_of_the_same_scans_are_not_shown_where_both_were_measured_on_othe
     [
         pytest.param(
             OTHER_SCANS,
-            r"4 scans \(e{12}\) for 0001 and 4 scans \(a{12}\) for 0002; unetseg models compare 0001 0002 --score",
+            r"but 0001 has scores of 4 scans \(e{12}\) and 0002 has scores of 4 scans \(a{12}\); "
+            "unetseg models compare 0001 0002 --score",
             id="data",
         ),
         pytest.param(
-            {"scans": []}, "no single scans for 0002 .*compare 0001 0002 --score", id="thresholds-set-by-hand"
+            {"scans": []},
+            r"and 0002 has no scores of single scans \(its thresholds were set by unetseg thresholds, from stored "
+            r"curves\); unetseg models compare 0001 0002 --score",
+            id="thresholds-set-by-hand",
         ),
     ],
 )
@@ -250,7 +255,9 @@ def test_evaluations_of_other_data_are_refused_with_the_way_out(
 
 
 def test_other_scans_of_the_same_data_are_refused(make_bundle: MakeBundle):
-    with pytest.raises(UsageError, match=r"same test scans.*, found 4 scans .* and 3 scans"):
+    with pytest.raises(
+        UsageError, match=r"same test scans.*, but 0001 has scores of 4 scans .* and 0002 has scores of 3 scans"
+    ):
         compare(make_bundle("0001"), make_bundle("0002", found={"s1": 10, "s2": 10, "s3": 10}), CONFIG)
 
 

@@ -58,15 +58,15 @@ def test_names_of_score_rows_are_refused(name):
 
 
 def test_a_name_given_twice_is_refused():
-    with pytest.raises(UsageError, match="'a' is given 2 times"):
+    with pytest.raises(UsageError, match=r"^sources\.classes: class 'a' is given 2 times"):
         class_names([ClassSource("a", "m"), ClassSource("a", "n")])
 
 
 @pytest.mark.parametrize(
     ("encoding", "values", "message"),
     [
-        ("labels", (), "needs values"),
-        ("labels", ("#ff0000",), "'#ff0000' is not one of labels"),
+        ("labels", (), r"^sources\.classes: class 'a': encoding 'labels' needs values"),
+        ("labels", ("#ff0000",), r"^sources\.classes: class 'a': value '#ff0000' is not one of labels"),
         ("colours", ("red",), "'red' is not one of colours"),
     ],
 )
@@ -472,7 +472,9 @@ def test_guides_may_share_a_file(tmp_path):
 def test_a_guide_given_twice_is_refused(tmp_path):
     guides = guides_of(tmp_path, np.ones((2, *SHAPE)), ("g", "g"))
     for use in (guide_names, lambda guides: read_guides(guides)):
-        with pytest.raises(UsageError, match="guide 'g' is given 2 times; give each guide its own name"):
+        with pytest.raises(
+            UsageError, match=r"^sources\.guides: guide 'g' is given 2 times; give each guide its own name"
+        ):
             use(guides)
 
 

@@ -122,7 +122,7 @@ def test_a_model_that_was_never_evaluated_gets_none_and_the_command_is_told(trai
 @pytest.mark.parametrize(
     ("criteria", "message"),
     [
-        pytest.param([], "no class is named", id="none"),
+        pytest.param([], "no class is named; give --set CLASS=CRITERION", id="none"),
         *(pytest.param([text], "no class is named", id=repr(text)) for text in ("", ",", " ")),
         pytest.param(["lens=dice"], "lens", id="unknown_class"),
         pytest.param(["iris=best"], "must be CLASS=CRITERION", id="unknown_criterion"),

@@ -211,6 +211,8 @@ def test_two_overrides_that_are_only_right_together_are_taken():
     ("text", "message"),
     [
         ("epochs=3", "--set epochs=3: must look like section.field=value, for example train.epochs=20"),
+        ("max_minutes=3", "for example train.epochs=20; did you mean train.max_minutes?"),
+        ("seed=3", "; did you mean train.seed or evaluate.seed?"),
         ("train.epochs", "must look like section.field=value"),
         ("train.=3", "must look like section.field=value"),
         ("trian.epochs=3", "'trian' is no section; did you mean 'train'?"),
