@@ -127,7 +127,7 @@ def _after_init(project: str, masks: str | None) -> str:
 @PROJECT
 @JSON
 def settings(project: str, as_json: bool) -> None:
-    """Every setting: its value here, its default, its meaning and its choices."""
+    """Every setting: value here, default, meaning and choices."""
     from flows.settings_table import settings_rows
 
     console = Console(as_json=as_json)
