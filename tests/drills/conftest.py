@@ -341,8 +341,8 @@ def check_same():
 
 
 def named(error: Exception) -> str:
-    """What kind of error it is; it says what to do."""
-    assert "run ingest" in str(error)
+    """What kind of error it is; it says what to type."""
+    assert "unetseg ingest --project" in str(error)
     return type(error).__name__
 
 
