@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
 __all__ = ["predictions", "say_redo"]
 
 _FAILED = 1
+_COLUMNS = ["scans", "outputs", "scans by model", "missing", "quarantined", "out of date", "scan is gone"]
 
 
 @click.group()
@@ -44,10 +45,14 @@ def list_(project: str, model: str, as_json: bool) -> None:
     found = list_predictions(loaded, model=model, notes=notes)
     rows = [
         [item.about.folder, item.about.out, _models(item.models)]
-        + [_count(number) for number in (item.missing, item.out_of_date, item.gone)]
+        + [_count(number) for number in (item.missing, item.quarantined, item.out_of_date, item.gone)]
         for item in found
     ]
-    console.table("", ["scans", "outputs", "scans by model", "missing", "out of date", "scan is gone"], rows)
+    if found:
+        console.table("", _COLUMNS, rows)
+    elif not notes.unreadable:
+        told = f"no predictions with outputs of {model}" if notes.remembered else "no predictions yet"
+        console.say(f"{told}; next: {in_project('unetseg predict FOLDER OUT', project)}")
     for item in found:
         if item.problem:
             words = ["unetseg", "predictions", "forget", item.about.out, "--scans", item.about.folder]

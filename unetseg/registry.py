@@ -122,7 +122,7 @@ def rollback(models: Path, *, why: str = "rolled back by hand", of: str | None =
         if leaving and leaving != before.production:
             return _rolled_back_already(models, before, leaving)
         if before.previous is None:
-            raise UsageError(f"rollback: {models} has no previous version to go back to; promote one by its number")
+            raise UsageError(f"rollback: {_no_way_back(models)}")
         _check_way_back(models, before, before.previous)
         return _moved(before, before.previous, why, rolled_back=True)
 
@@ -148,6 +148,18 @@ def _check_unmoved(before: Aliases, name: str, instead_of: str | None) -> None:
         raise MovedError(f"promote: production is {before.production} by now, no longer {instead_of}; compare again")
     if line := rolled_back(before, name):
         raise MovedError(f"promote: {rollback_in_words(name, line)}; only a person promotes it again")
+
+
+def _no_way_back(models: Path) -> str:
+    """Why there is no previous version, and what can be done."""
+    found = versions(models)
+    if not found:
+        return f"there are no models, train one first: {in_project('unetseg nightly', models.parent)}"
+    if len(found) == 1:
+        return f"{found[0]} is the only model, there is none to go back to; see " + in_project(
+            "unetseg models list", models.parent
+        )
+    return f"{models} has no previous version to go back to; promote one by its number"
 
 
 def _rolled_back_already(models: Path, before: Aliases, leaving: str) -> Aliases:

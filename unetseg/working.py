@@ -78,14 +78,17 @@ def _take(path: Path, note: Mapping[str, Any], project: str, *, wait: bool) -> N
             break
         if not wait and (_is_fresh(found) or (seen and found != seen)) and not _is_gone(found):
             raise BusyError(f"{project}: {_in_words(found)}; this run does not wait for it")
-        if found.get("token") != seen.get("token"):
+        if found.get("token") != seen.get("token") and not _is_gone(found):
             logger.info("%s: %s; waiting for it to end", project, _in_words(found))
         if found != seen:
             seen, since = found, time.monotonic()
         if not _is_gone(found):
             time.sleep(_LOOK)
     if dead:
-        logger.warning("%s: %s has died; this run takes its place", project, _in_words(dead))
+        logger.warning(
+            "%s: the %s of %s, since %s, has died; this run takes its place",
+            *(project, dead["what"], dead["who"], dead["since"]),
+        )
 
 
 def _taking(note: Mapping[str, Any], dead: Mapping[str, Any]) -> Callable[[Any], Any]:

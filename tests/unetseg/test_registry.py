@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from unetseg.bundle import load_bundle
 from unetseg.errors import BundleError, DamagedFileError, UsageError
 from unetseg.json_files import read_json, write_json
 from unetseg.model_list import list_models
-from unetseg.registry import Aliases, history, model_folder, promote, read_aliases, rollback
+from unetseg.registry import Aliases, history, model_folder, promote, read_aliases, rollback, versions
 from unetseg.storage import read_bytes, remove, write_bytes
 
 
@@ -115,6 +116,20 @@ def test_without_a_previous_version_there_is_no_rollback(models):
     with pytest.raises(UsageError, match="has no previous version to go back to; promote one by its number"):
         rollback(models)
     assert names(read_aliases(models)) == ("0001", None)
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        pytest.param((), "there are no models, train one first: unetseg nightly --project ", id="none"),
+        pytest.param(("0001",), "0001 is the only model, there is none to go back to; see unetseg models", id="one"),
+    ],
+)
+def test_a_rollback_offers_no_promotion_where_there_is_nothing_to_promote(models, left, told):
+    for version in set(versions(models)) - set(left):
+        shutil.rmtree(models / version)
+    with pytest.raises(UsageError, match=f"^rollback: {told}"):
+        rollback(models)
 
 
 def test_the_history_tells_when_who_what_and_why(anywhere, monkeypatch):

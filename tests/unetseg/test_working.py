@@ -96,7 +96,7 @@ def test_a_run_that_shows_no_sign_of_life_is_replaced(
     left_by_another(project, beat=time.time() - 60)
     with working(project, "nightly", wait=wait):
         assert note(project)["what"] == "nightly"
-    assert "train by ada@lab works there since then has died" in caplog.text
+    assert "eyes: the train of ada@lab, since then, has died; this run takes its place" in caplog.text
 
 
 def test_one_that_lives_by_a_clock_of_its_own_is_not_replaced(project: Path, monkeypatch: pytest.MonkeyPatch):
@@ -153,9 +153,10 @@ def test_a_killed_process_of_this_machine_is_known_at_once(tmp_path: Path, caplo
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    with working(tmp_path, "nightly", wait=False):
+    with working(tmp_path, "nightly"):
         assert note(tmp_path)["what"] == "nightly"
     assert "has died; this run takes its place" in caplog.text
+    assert "waiting for it to end" not in caplog.text
 
 
 def test_a_number_of_a_process_that_another_has_by_now_is_not_taken_for_it(tmp_path: Path):
