@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ from unetseg.scan_ranks import ScanRow, to_annotate
 from unetseg.scan_rows import open_in_bands
 from unetseg.storage import write_bytes
 
-__all__ = ["PICTURES", "Masks", "StoredMasks", "write_gallery"]
+__all__ = ["PICTURES", "Masks", "StoredMasks", "Tell", "write_gallery"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,14 @@ class StoredMasks:
         return np.moveaxis(masks, 0, -1)
 
 
-def write_gallery(
+Tell = Callable[[ScanRef, Exception], None]
+
+
+def _warn(ref: ScanRef, error: Exception) -> None:
+    logger.warning("no picture of %s: %s", ref.id, error)
+
+
+def write_gallery(  # noqa: PLR0913 (one option by keyword)
     path: Path,
     bundle: Bundle,
     rows: Sequence[ObjectRow],
@@ -84,6 +91,8 @@ def write_gallery(
     refs: Sequence[ScanRef],
     masks: Masks,
     quarantined: Sequence[BadFile],
+    *,
+    tell: Tell = _warn,
 ) -> None:
     """Write the page.
 
@@ -95,12 +104,13 @@ def write_gallery(
         refs: the scans, to draw under the masks.
         masks: to draw.
         quarantined: files to list.
+        tell: told of each scan that cannot be drawn, and why; a page must not fail a run.
     """
     html = render(
         "gallery.html",
         bundle=bundle,
         colours={name: COLOURS[k % len(COLOURS)] for k, name in enumerate(bundle.info.classes)},
-        cards=_cards(_with_classes(_first_pages(ranked, refs)[:PICTURES], rows), refs, bundle, masks),
+        cards=_cards(_with_classes(_first_pages(ranked, refs)[:PICTURES], rows), refs, bundle, masks, tell),
         scans=len(ranked),
         reasons=sum(bool(item.reasons) for item in ranked),
         proposed=to_annotate(ranked)[:_PROPOSED],
@@ -125,23 +135,25 @@ def _with_classes(ranked: Sequence[ScanRow], rows: Sequence[ObjectRow]) -> list[
     return [_Shown(item, tuple(per_scan[item.scan])) for item in ranked]
 
 
-def _cards(items: Sequence[_Shown], refs: Sequence[ScanRef], bundle: Bundle, masks: Masks) -> list[dict[str, Any]]:
+def _cards(
+    items: Sequence[_Shown], refs: Sequence[ScanRef], bundle: Bundle, masks: Masks, tell: Tell
+) -> list[dict[str, Any]]:
     """What the pictures need, in order; drawn by all processor cores."""
     known = {ref.id: ref for ref in refs}
     drawn: dict[str, dict[str, Any] | None] = {}
-    for item, card in run_units(lambda item: _card(item, known[item.ranked.scan], bundle, masks), items):
+    for item, card in run_units(lambda item: _card(item, known[item.ranked.scan], bundle, masks, tell), items):
         if isinstance(card, Exception):
             raise card
         drawn[item.ranked.scan] = card
     return [card for item in items if (card := drawn[item.ranked.scan])]
 
 
-def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: Masks) -> dict[str, Any] | None:
+def _card(item: _Shown, ref: ScanRef, bundle: Bundle, masks: Masks, tell: Tell) -> dict[str, Any] | None:
     """What one picture needs; None where scan or masks went away in the meantime: a page must not fail a run."""
     try:
         return _drawn(item, ref, bundle, masks)
     except (BadFileError, OSError) as error:
-        logger.warning("no picture of %s: %s", item.ranked.scan, error)
+        tell(ref, error)
         return None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.bundle import Bundle, load_bundle
-from unetseg.gallery import PICTURES, write_gallery
+from unetseg.gallery import PICTURES, Tell, write_gallery
 from unetseg.outputs import FORMATS
 from unetseg.parallel import run_units
 from unetseg.predict_job import Job
@@ -63,7 +63,9 @@ def page_bytes(kinds: Sequence[PageRates]) -> float:
     return max((kind.bare for kind in kinds), default=0.0) + pictures
 
 
-def measure_page(folder: Path, job: Job, works: Sequence[Work], found: Found, *, read_seconds: float) -> PageRates:
+def measure_page(
+    folder: Path, job: Job, works: Sequence[Work], found: Found, *, read_seconds: float, tell: Tell
+) -> PageRates:
     """Draw some pictures.
 
     Args:
@@ -72,14 +74,15 @@ def measure_page(folder: Path, job: Job, works: Sequence[Work], found: Found, *,
         works: what is to be done.
         found: pieces that were segmented, and what was found on them, at least one.
         read_seconds: per pixel of a scan that is cut.
+        tell: told of each scan that cannot be read, and why.
     """
     model, masks = load_bundle(job.bundle), _PieceMasks(works, [piece for piece, _ in found])
-    bare = _page_bytes(folder / "bare.html", model, [], masks, ())
+    bare = _page_bytes(folder / "bare.html", model, [], masks, (), tell)
     quick = [work for work in works if work.shape[0] * work.shape[1] * read_seconds <= _SECONDS]
     chosen = _chosen(quick, found, model) if quick else [(piece.ref, one) for piece, one in found]
     until = time.monotonic() + _SECONDS
     due = (item for item in enumerate(chosen) if item[0] == 0 or time.monotonic() < until)
-    drawn = run_units(partial(_drawn_bytes, folder, model, masks), due)
+    drawn = run_units(partial(_drawn_bytes, folder, model, masks, tell), due)
     sizes = [size - bare for _, size in drawn if isinstance(size, int)]
     picture = float(np.mean(sizes)) if sizes else 0.0
     return PageRates(bare, picture, len({work.ref.stack for work in works}))
@@ -105,18 +108,20 @@ def _first(found: Mapping[ScanRef, Segmented], share: float, model: Bundle) -> l
     return [(refs[row.scan], found[refs[row.scan]]) for row in ranked[: max(_LEAST, round(share * len(ranked)))]]
 
 
-def _drawn_bytes(folder: Path, model: Bundle, masks: _PieceMasks, item: tuple[int, tuple[ScanRef, Segmented]]) -> int:
+def _drawn_bytes(
+    folder: Path, model: Bundle, masks: _PieceMasks, tell: Tell, item: tuple[int, tuple[ScanRef, Segmented]]
+) -> int:
     """Bytes of the page with one picture alone."""
     number, (ref, one) = item
-    return _page_bytes(folder / f"picture{number}.html", model, [ref], masks, (one,))
+    return _page_bytes(folder / f"picture{number}.html", model, [ref], masks, (one,), tell)
 
 
 def _page_bytes(
-    path: Path, model: Bundle, refs: Sequence[ScanRef], masks: _PieceMasks, found: Sequence[Segmented]
+    path: Path, model: Bundle, refs: Sequence[ScanRef], masks: _PieceMasks, found: Sequence[Segmented], tell: Tell
 ) -> int:
     named = [one.named(ref.id) for ref, one in zip(refs, found, strict=True)]
     ranked = rank_scans(named, model.info.training_data)
-    write_gallery(path, model, [row for one in named for row in one.rows], ranked, refs, masks, ())
+    write_gallery(path, model, [row for one in named for row in one.rows], ranked, refs, masks, (), tell=tell)
     return path.stat().st_size
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from unetseg.config import Settings
 from unetseg.errors import UsageError
 from unetseg.inspection import Findings, inspect
+from unetseg.masks_beside import masks_beside
 from unetseg.project import PROJECT_FILE, Project, override, save_project
 
 __all__ = ["Findings", "init"]
@@ -42,5 +44,14 @@ def init(
         raise UsageError(f"--project {project}: must be a folder, but is a file; name another")
     settings = override(Settings(), overrides)
     findings = inspect(scans, masks, guides)
+    if masks is None:
+        beside = masks_beside(scans, project=project, options=_options(guides, overrides))
+        findings = replace(findings, warnings=(*findings.warnings, *beside))
     save_project(Project(project, findings.sources, settings))
     return findings
+
+
+def _options(guides: Path | None, overrides: tuple[str, ...]) -> list[str]:
+    """What was given besides scans and masks, as it is typed."""
+    given = ["--guides", str(guides)] if guides else []
+    return [*given, *(word for text in overrides for word in ("--set", text))]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ class PredictEstimate:
     """What a prediction would do and cost.
 
     Attributes:
-        scans: that can be read, by their headers; a stack is one.
+        scans: that can be read, as far as headers and the trial tell; a stack is one.
         stacks: how many of them are stacks.
         pages: of all stacks.
         pixels: of all of them.
@@ -53,7 +54,7 @@ class PredictEstimate:
         free_bytes: of that disk; None where nobody knows, as of object stores.
         memory_bytes: of the process, or of all of them on this machine; where a cluster segments, of this process
             alone, which only hands out the work.
-        quarantined: files that will fail, with reasons.
+        quarantined: files that will fail, with reasons; damage behind a header is seen on those that were tried.
         warnings: that the disk is too small, that none of the scans that were tried can be segmented, or that nothing
             was found on them.
         disk_range: bytes of the disk, at least and at most, 19 times in 20: as far as the pieces tell that were tried.
@@ -96,7 +97,9 @@ def estimate(
     done = set() if overwrite else _up_to_date(prediction)
     todo = [work for work in works if work.ref not in done]
     disk = disk_at(prediction.job.out)
-    seconds, needed, warnings = _cost(prediction, todo, disk, capacity)
+    tried: dict[str, BadFile] = {}
+    seconds, needed, warnings = _cost(prediction, todo, disk, capacity, tried)
+    works, todo = _without(works, tried), _without(todo, tried)
     stacks = {work.ref.stack for work in works if work.ref.page is not None}
     return PredictEstimate(
         scans=_count(works),
@@ -110,7 +113,7 @@ def estimate(
         disk_range=_range(needed),
         free_bytes=disk.free,
         memory_bytes=round(memory_bytes(prediction.job, todo, capacity)) if todo else 0,
-        quarantined=unreadable,
+        quarantined=(*unreadable, *tried.values()),
         warnings=(*warnings, *_too_small(out, needed.expected, disk.free)),
     )
 
@@ -120,10 +123,15 @@ def _count(works: Sequence[Work]) -> int:
     return len({work.ref.stack for work in works})
 
 
+def _without(works: Sequence[Work], bad: Mapping[str, BadFile]) -> list[Work]:
+    """The scans that will not fail; a stack fails as a whole."""
+    return [work for work in works if work.ref.stack not in bad]
+
+
 def _cost(
-    prediction: Prediction, todo: Sequence[Work], disk: Disk, capacity: Capacity
+    prediction: Prediction, todo: Sequence[Work], disk: Disk, capacity: Capacity, bad: dict[str, BadFile]
 ) -> tuple[float, Amount, tuple[str, ...]]:
-    """Seconds and bytes of the disk, and why they cannot be told where that is so."""
+    """Seconds and bytes of the disk, and why they cannot be told where that is so; ``bad`` gets the scans that fail."""
     job = replace(prediction.job, config=replace(prediction.job.config, workers=capacity.here))
     seconds = starting_seconds(job, capacity.processes) if todo and capacity.processes else 0.0
     amounts, pages, warnings = list[Amount](), list[PageRates](), list[str]()
@@ -131,16 +139,24 @@ def _cost(
         if not works:
             continue
         try:
-            rates = measure(job, works, disk, stacked=bool(stacked))
+            rates = measure(job, works, disk, stacked=bool(stacked), tell=partial(_note, bad))
         except BadFileError as error:
             return 0.0, Amount(0.0, 0.0, 0.0), (f"time and disk are not known: {error}",)
-        seconds += _seconds(rates, works, capacity)
-        amounts.append(rates.all_bytes(works))
+        if not (sound := _without(works, bad)):
+            continue
+        seconds += _seconds(rates, sound, capacity)
+        amounts.append(rates.all_bytes(sound))
         pages.append(rates.page)
-        if rates.outputs.blind(works):
+        if rates.outputs.blind(sound):
             warnings.append(_BLIND)
     once = _once(prediction, disk, pages) if todo else 0.0
     return seconds, _together([Amount(once, 0.0, once), *amounts]), tuple(dict.fromkeys(warnings))
+
+
+def _note(bad: dict[str, BadFile], ref: ScanRef, error: Exception) -> None:
+    """One scan that fails, in the words of the prediction; of a stack the first page that does."""
+    reason = str(error) if isinstance(error, BadFileError) else f"{type(error).__name__}: {error}"
+    bad.setdefault(ref.stack, BadFile(str(ref.path), reason))
 
 
 def _together(amounts: Sequence[Amount]) -> Amount:

@@ -18,6 +18,7 @@ from typing import Final
 
 from unetseg.disk_usage import Disk
 from unetseg.errors import BadFileError, BundleError, UsageError
+from unetseg.gallery import Tell
 from unetseg.gallery_trial import PageRates, measure_page
 from unetseg.object_table import write_table
 from unetseg.output_trial import Amount, OutputRates, measure_outputs
@@ -26,6 +27,7 @@ from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
 from unetseg.predict_pieces import Cutter, Piece, Work, spread
 from unetseg.predict_scan import LargeScan, segment_scan
+from unetseg.readers import ScanRef
 from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.share import cores
 from unetseg.stack_trial import StackRates, measure_stacks
@@ -98,7 +100,10 @@ class Rates:
         return Amount(files.expected + rows, files.margin, files.least + rows)
 
 
-def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = False) -> Rates:
+def _pass_over(_: ScanRef, __: Exception) -> None: ...
+
+
+def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = False, tell: Tell = _pass_over) -> Rates:
     """Segment a few pieces.
 
     Args:
@@ -106,6 +111,7 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
         works: what is to be done, at least one.
         disk: on which the outputs will be.
         stacked: whether they are pages that become stacks.
+        tell: told of each scan that was tried and cannot be segmented, and why: the prediction will set it aside.
 
     Raises:
         BadFileError: none of the scans that were tried can be segmented.
@@ -114,17 +120,17 @@ def measure(job: Job, works: Sequence[Work], disk: Disk, *, stacked: bool = Fals
         started = time.monotonic()
         cutter = Cutter(job, Path(folder), job.segmenter().tile, stacked=stacked)
         opened = time.monotonic() - started
-        pieces, tiny = _pieces(cutter, sorted(works, key=lambda work: (work.shape, work.ref)))
+        pieces, tiny = _pieces(cutter, sorted(works, key=lambda work: (work.shape, work.ref)), tell)
         started = time.monotonic()
         _warm([*tiny, *pieces], Counter(cutter.computed(work.shape) for work in works))
         start = opened + time.monotonic() - started
-        fixed, costs = list(_costs(tiny)), list(_costs(pieces))
+        fixed, costs = list(_costs(tiny, tell)), list(_costs(pieces, tell))
         if not (fixed and costs):
             raise BadFileError("none of the scans that were tried can be segmented")
         segmented = [cost.piece for cost in costs]
         outputs = measure_outputs(Path(folder), job, segmented, works, disk)
         found = [(cost.piece, cost.found) for cost in costs]
-        page = measure_page(Path(folder), job, works, found, read_seconds=cutter.read_seconds)
+        page = measure_page(Path(folder), job, works, found, read_seconds=cutter.read_seconds, tell=tell)
         scan_seconds = min(cost.seconds for cost in fixed)
         return Rates(
             start=start,
@@ -159,8 +165,8 @@ def _opened(job: Job, _: int) -> None:
     job.segmenter()
 
 
-def _pieces(cutter: Cutter, works: Sequence[Work]) -> tuple[list[Piece], list[Piece]]:
-    """Pieces of scans of all sizes, and tiny ones; scans that cannot be used are passed over."""
+def _pieces(cutter: Cutter, works: Sequence[Work], tell: Tell) -> tuple[list[Piece], list[Piece]]:
+    """Pieces of scans of all sizes, and tiny ones; scans that cannot be used are told of."""
     workers = cutter.job.config.workers or cores()
     pieces: list[Piece] = []
     tiny: list[Piece] = []
@@ -174,11 +180,13 @@ def _pieces(cutter: Cutter, works: Sequence[Work]) -> tuple[list[Piece], list[Pi
         if known or (cutter.is_cut(work) and enough):
             continue
         try:
-            pieces.append(cutter.piece(work, place))
+            piece = cutter.piece(work, place)
             if len(tiny) < _TINIES:
                 tiny += [cutter.cut_out(work, place, (_TINY, _TINY)) for _ in range(2)]
-        except (BadFileError, OSError):  # the prediction will set it aside
+        except (BadFileError, OSError) as error:  # the prediction will set it aside
+            tell(work.ref, error)
             continue
+        pieces.append(piece)
     return pieces, tiny
 
 
@@ -196,7 +204,7 @@ def _warm(pieces: Iterable[Piece], sizes: Counter[int]) -> None:
             _forget(piece)
 
 
-def _costs(pieces: Sequence[Piece]) -> Iterator[_Cost]:
+def _costs(pieces: Sequence[Piece], tell: Tell) -> Iterator[_Cost]:
     """Segment pieces until the time is up."""
     if not pieces:
         return
@@ -206,6 +214,8 @@ def _costs(pieces: Sequence[Piece]) -> Iterator[_Cost]:
         if isinstance(found, BundleError | UsageError):
             raise found
         if isinstance(found, Exception):  # the prediction will set the scan aside
+            if not piece.cut:
+                tell(piece.ref, found)
             continue
         seconds, done = found
         if isinstance(done, Segmented):  # others are too large to be segmented at once

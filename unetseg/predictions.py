@@ -7,10 +7,12 @@ commit markers: after an interrupted run a folder may hold outputs of several mo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from unetseg.bundle import load_bundle
 from unetseg.config import ScanSource
@@ -19,9 +21,9 @@ from unetseg.json_files import read_json
 from unetseg.predict_job import make_job
 from unetseg.predict_marker import Marker, read_marker
 from unetseg.prediction_notes import Remembered
-from unetseg.readers import list_scans
+from unetseg.readers import BadFile, list_scans
 from unetseg.stack_output import marker_of, stacks_of
-from unetseg.storage import find, locate
+from unetseg.storage import find, locate, modified
 
 __all__ = ["Prediction", "look_at"]
 
@@ -38,7 +40,9 @@ class Prediction:
         about: what is remembered of it.
         models: how many scans have outputs of which model, by version; scans that are gone are not counted, unless the
             whole folder is.
-        missing: scans without outputs; None where that cannot be told.
+        missing: scans without outputs, but for those that were quarantined; None where that cannot be told.
+        quarantined: scans and unreadable files without outputs that the last run into the folder of outputs set aside,
+            as its ``run.json`` says; one that was changed since counts as missing. None where that cannot be told.
         out_of_date: scans with outputs that the same command would make again; None where that cannot be told.
         gone: scans that have outputs and are not in the folder any more; they cannot be done again.
         problem: why something cannot be told, or nothing.
@@ -54,6 +58,7 @@ class Prediction:
     problem: str = ""
     unreadable: bool = False
     folder_gone: bool = False
+    quarantined: int | None = None
 
     def holds(self, version: str) -> bool:
         """Whether there are, or may be, outputs of a model."""
@@ -66,12 +71,24 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Scans:
-    """The scans of a note as they are now: paths by id, their markers, and why they are not known or gone."""
+    """The scans of a note as they are now: paths by id, their markers, and why they are not known or gone.
+
+    Files that cannot be listed as scans are in ``bad``.
+    """
 
     paths: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, Marker] = field(default_factory=dict)
+    bad: Sequence[str] = ()
     problem: str = ""
     gone: bool = False
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What ``run.json`` tells of the files that were set aside."""
+
+    quarantined: tuple[BadFile, ...]
+    failed: tuple[BadFile, ...]
 
 
 def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
@@ -96,18 +113,24 @@ def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
     scans = [_scans(about, models) for about in notes]
     owners = {scan: _owners(scan, marker, notes, scans) for scan, marker in found.items()}
     own = [{scan: made_by[scan] for scan in found if number in owners[scan]} for number in range(len(notes))]
-    return [_compared(*given, damaged) for given in zip(notes, scans, own, strict=True)]
+    aside = _set_aside(out)
+    return [_compared(*given, damaged, aside) for given in zip(notes, scans, own, strict=True)]
 
 
-def _compared(about: Remembered, scans: _Scans, made_by: Mapping[str, str], damaged: Mapping[str, str]) -> Prediction:
-    """The scans that are there now against the outputs."""
+def _compared(
+    about: Remembered, scans: _Scans, made_by: Mapping[str, str], damaged: Mapping[str, str], aside: Set[str]
+) -> Prediction:
+    """The scans that are there now against the outputs, and the files that the last run set aside."""
     if scans.problem:
         return Prediction(about, Counter(made_by.values()), problem=scans.problem, folder_gone=scans.gone)
     there = [scan for scan in scans.markers if scan in made_by]
+    without = [scan for scan in scans.markers if scan not in made_by]
+    quarantined = sum(scans.paths[scan] in aside for scan in without)
     return Prediction(
         about,
         Counter(made_by[scan] for scan in there),
-        missing=len(scans.markers) - len(there),
+        missing=len(without) - quarantined,
+        quarantined=quarantined + len(aside & set(scans.bad)),
         out_of_date=sum(scans.markers[scan].done() is None for scan in there),
         gone=len(set(made_by) - set(scans.markers)),
         problem=next((damaged[scan] for scan in made_by if scan in damaged), ""),
@@ -117,14 +140,27 @@ def _compared(about: Remembered, scans: _Scans, made_by: Mapping[str, str], dama
 def _scans(about: Remembered, models: Path) -> _Scans:
     config, paths = about.settings, {}
     try:
-        refs, _ = list_scans(ScanSource(about.folder, config.pattern, config.exclude))
+        refs, bad = list_scans(ScanSource(about.folder, config.pattern, config.exclude))
         alone, stacks = stacks_of(refs)
         found = {ref.id: ref for ref in alone} | {own.ref.id: own for own in stacks}
         paths = {ref.id: str(ref.path) for ref in (*alone, *(own.ref for own in stacks))}
         job = make_job(load_bundle(models / about.model), locate(about.out), config)
-        return _Scans(paths, {scan: marker_of(job, ref) for scan, ref in found.items()})
+        markers = {scan: marker_of(job, ref) for scan, ref in found.items()}
+        return _Scans(paths, markers, [item.path for item in bad])
     except (UnetsegError, OSError) as error:
         return _Scans(paths, problem=str(error), gone=_is_gone(about.folder))
+
+
+def _set_aside(out: Path) -> Set[str]:
+    """Files that the last run set aside, and that were not changed since; none where its record is not there."""
+    record = out / "run.json"
+    try:
+        told = TypeAdapter(_Told).validate_python(read_json(record)["result"])
+    except (OSError, DamagedFileError, LookupError, TypeError, ValidationError):
+        return frozenset()
+    written = modified(record)
+    files = {item.path for item in (*told.quarantined, *told.failed)}
+    return {path for path in files if modified(locate(path)) <= written}
 
 
 def _is_gone(folder: str) -> bool:

@@ -64,6 +64,17 @@ def test_a_rollback_names_the_command_that_makes_the_bad_model_s_outputs_again(
     assert (again.exit_code, again.output) == (0, "nothing to do: no remembered folder has such outputs\n")
 
 
+def test_without_predictions_a_sentence_says_how_to_make_one(trained: Project, scans: Path, tmp_path: Path):
+    here = ("--project", trained.folder)
+    following = f"; next: unetseg predict FOLDER OUT --project {trained.folder}\n"
+    assert unetseg("predictions", "list", *here).output == f"no predictions yet{following}"
+    assert answer(unetseg("predictions", "list", *here, "--json"))["predictions"] == []
+    unetseg("predict", scans, tmp_path / "out", *here)
+    assert "quarantined" in unetseg("predictions", "list", *here).output
+    others = unetseg("predictions", "list", "--model", "7", *here).output
+    assert others == f"no predictions with outputs of 7{following}"
+
+
 def test_a_folder_that_is_gone_is_said_and_can_be_forgotten(trained: Project, scans: Path, tmp_path: Path):
     here, out = ("--project", trained.folder), tmp_path / "out"
     unetseg("predict", scans, out, *here)

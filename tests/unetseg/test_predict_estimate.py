@@ -51,6 +51,34 @@ def write(folder: Path, sides: list[int]) -> Path:
     return folder
 
 
+def test_damage_behind_a_header_is_told_of_as_a_file_that_will_fail(
+    trained: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    scans, given = write(tmp_path / "scans", [96, 96, 96, 96]), {"bundle": trained.models / "0001"}
+    whole = estimate(scans, tmp_path / "out", config=PredictConfig(), **given)
+    path = scans / "broken.png"
+    Image.fromarray(eyes_like(96, 9)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = estimate(scans, tmp_path / "out", config=PredictConfig(), **given)
+    assert [item.path for item in found.quarantined] == [str(path)]
+    assert found.quarantined[0].reason.startswith("cannot be read: ")
+    assert (found.scans, found.pixels) == (whole.scans, whole.pixels) == (4, 4 * 96 * 96)
+    assert "no picture of" not in caplog.text
+    told = predict(scans, tmp_path / "out", config=PredictConfig(), **given).quarantined
+    assert found.quarantined == told
+
+
+def test_where_no_scan_can_be_read_each_that_was_tried_is_told_of(trained: Project, tmp_path: Path):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    path = scans / "broken.png"
+    Image.fromarray(eyes_like(96, 9)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
+    assert (found.scans, [item.path for item in found.quarantined]) == (0, [str(path)])
+    assert "time and disk are not known" in found.warnings[0]
+
+
 def taken(out: Path) -> int:
     """What all that is in a folder of outputs takes, in the disk's blocks."""
     return disk_at(out).taken(out)

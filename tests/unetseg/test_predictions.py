@@ -67,6 +67,26 @@ def test_a_folder_tells_which_models_made_what_is_there(two: Project, scans: Pat
     assert (found.missing, found.out_of_date, found.gone, found.problem) == (1, 1, 1, "")
 
 
+def test_a_scan_that_was_quarantined_is_not_missing(two: Project, scans: Path, tmp_path: Path):
+    broken = scans / "broken.tif"
+    whole = (scans / "s01_1.tif").read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    (scans / "noise.png").write_bytes(b"no picture")
+    aside = run(two, scans, tmp_path / "out", max_failed_fraction=0.9).aside
+    assert {Path(item.path).name for item in aside} == {"broken.tif", "noise.png"}
+    (found,) = list_predictions(two)
+    assert (found.models, found.missing, found.quarantined) == ({"0001": 3}, 0, 2)
+    broken.write_bytes(whole)
+    later = (tmp_path / "out" / "run.json").stat().st_mtime_ns + 1_000_000_000
+    os.utime(broken, ns=(later, later))
+    (found,) = list_predictions(two)
+    assert (found.missing, found.quarantined) == (1, 1)  # the next run will try it
+    for damaged in ("{", "[]", '{"result": {}}'):
+        (tmp_path / "out" / "run.json").write_text(damaged)
+        (found,) = list_predictions(two)
+        assert found.quarantined == 0
+
+
 def test_markers_name_the_model_and_old_ones_count_as_unknown(trained: Project, scans: Path, tmp_path: Path):
     run(trained, scans, tmp_path / "out")
     path = tmp_path / "out" / "records" / "s01_1.json"
