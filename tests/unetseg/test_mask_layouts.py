@@ -1,5 +1,7 @@
 """What `inspect` makes of layouts of files: scans and masks in one folder, files per object, pages per class."""
 
+import shlex
+
 import numpy as np
 import pytest
 import tifffile
@@ -187,6 +189,35 @@ def test_a_new_scan_of_another_name_is_found_beside_masks(tmp_path):
     write(tmp_path / "d/mask of Zorro.png", scan())
     source = load_project(tmp_path / "p").sources.scans
     assert [ref.id for ref in list_scans(source)[0]] == ["left", "mask of Zorro", "right", "top"]
+
+
+def test_masks_among_the_scans_of_a_folder_given_once_are_told_of(tmp_path):
+    lab = tmp_path / "my lab"
+    for number, name in enumerate(IDS):
+        write(lab / f"{name}_img.png", scan(number))
+        write(lab / f"{name}_seg.png", block(0))
+    once = init(lab, None, project=tmp_path / "p", overrides=("train.epochs=5",))
+    assert not once.sources.classes
+    half, first = len(IDS), f"{sorted(IDS)[0]}_seg.png"
+    (told,) = [text for text in once.warnings if "look like masks" in text]
+    said, _, command = told.partition("? give it twice: ")
+    assert said == (
+        f"{half} of {2 * half} files look like masks of the others, such as {first}; masks in the same folder"
+    )
+    program, what, *paths, overwrite, option, setting, at, place = shlex.split(command)
+    assert (program, what, overwrite, option, setting) == ("unetseg", "init", "--overwrite", "--set", "train.epochs=5")
+    assert (at, place, paths) == ("--project", str(tmp_path / "p"), [str(lab), str(lab)])
+    twice = init(lab, lab, project=tmp_path / "p", overwrite=True)
+    assert len(masks_of(twice)) == half
+    assert not any("look like masks" in text for text in twice.warnings)
+
+
+@pytest.mark.parametrize("names", [IDS, [f"{name}_dapi" for name in IDS]], ids=["others", "second channel"])
+def test_scans_among_scans_are_not_taken_for_masks(tmp_path, names):
+    for number, name in enumerate(dict.fromkeys([*IDS, *names])):
+        write(tmp_path / "d" / f"{name}.png", scan(number))
+    found = init(tmp_path / "d", None, project=tmp_path / "p")
+    assert not any("look like masks" in text for text in found.warnings)
 
 
 def test_scans_that_end_in_digits_are_told_by_them(tmp_path):
