@@ -175,9 +175,9 @@ def test_no_scan_is_read_for_its_picture_where_that_takes_long(
     works, _ = predict_estimate._works(prediction)
     drawn, real = list[str](), gallery_trial.write_gallery
 
-    def noted(page: Path, model: Any, rows: Any, ranked: Any, refs: Any, *others: Any) -> None:
+    def noted(page: Path, model: Any, rows: Any, ranked: Any, refs: Any, *others: Any, **more: Any) -> None:
         drawn.extend(ref.id for ref in refs)
-        real(page, model, rows, ranked, refs, *others)
+        real(page, model, rows, ranked, refs, *others, **more)
 
     monkeypatch.setattr(gallery_trial, "write_gallery", noted)
     monkeypatch.setattr(gallery_trial, "_SECONDS", -1.0)
