@@ -279,12 +279,13 @@ def test_scans_that_break_are_no_reason_to_stop(trained: Project, tmp_path: Path
     scans = write(tmp_path / "scans", [96] * 4)
     tifffile.imwrite(scans / "colour.tif", np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
     found = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
-    assert found.scans == 5
+    assert (found.scans, [Path(item.path).name for item in found.quarantined]) == (4, ["colour.tif"])
     assert found.disk_bytes > 0
     for path in scans.glob("s*.tif"):
         path.unlink()
     alone = estimate(scans, tmp_path / "out", bundle=trained.models / "0001", config=PredictConfig())
     assert alone.warnings == ("time and disk are not known: none of the scans that were tried can be segmented",)
+    assert alone.quarantined == found.quarantined
 
 
 def test_the_first_piece_may_be_the_one_that_cannot_be_used(trained: Project, tmp_path: Path):
