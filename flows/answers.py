@@ -16,7 +16,6 @@ __all__ = [
     "WITH_QUARANTINE",
     "aside",
     "finish",
-    "say_aliases",
     "say_comparison",
     "say_evaluation",
     "say_nightly",
@@ -97,12 +96,6 @@ def say_predict(console: Console, result: Any) -> None:  # noqa: ANN401
         named = ", ".join(item.scan for item in result.annotate_next)
         more = "more of both" if result.look_first else "more"
         console.say(f"annotate next: {named}; {more} in {result.out / 'scans.csv'}")
-
-
-def say_aliases(console: Console, result: Any) -> None:  # noqa: ANN401
-    """Which versions are in production and before; also for programs."""
-    say_production(console, result)
-    console.finish(record(result))
 
 
 def say_production(console: Console, result: Any) -> None:  # noqa: ANN401

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.answers import number, record, say_aliases, say_comparison, say_notes, say_plan, say_production, say_scores
+from flows.answers import number, record, say_comparison, say_notes, say_plan, say_production, say_scores
 from flows.cli_options import JSON, PROJECT, run_stage
 from flows.console import Console
 from unetseg.words import in_project
@@ -123,6 +123,7 @@ def _deciding(bundle: Bundle) -> dict[str, str]:
 @JSON
 def promote(version: str, project: str, why: str, as_json: bool) -> None:
     """Make VERSION production."""
+    from flows.cli_predictions import say_redo
     from unetseg.project import load_project
     from unetseg.registry import promote as move
 
@@ -130,7 +131,9 @@ def promote(version: str, project: str, why: str, as_json: bool) -> None:
     result = run_stage(
         "promote", lambda: move(models_folder, version, why=why), project=project, version=version, why=why
     )
-    say_aliases(Console(as_json=as_json), result)
+    console = Console(as_json=as_json)
+    say_production(console, result)
+    console.finish(record(result) | {"redo": say_redo(console, project)})
 
 
 @models.command()

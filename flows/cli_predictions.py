@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,11 +18,12 @@ from unetseg.words import in_project
 if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
     from unetseg.predictions import Prediction
     from unetseg.predictions_redo import Redone
+    from unetseg.project import Project
 
 __all__ = ["predictions", "say_redo"]
 
 _FAILED = 1
-_COLUMNS = ["scans", "outputs", "scans by model", "missing", "quarantined", "out of date", "scan is gone"]
+_COLUMNS = ["scans", "outputs", "scans by model", "missing", "quarantined", "changed since", "scan is gone"]
 
 
 @click.group()
@@ -58,7 +59,7 @@ def list_(project: str, model: str, as_json: bool) -> None:
             words = ["unetseg", "predictions", "forget", item.about.out, "--scans", item.about.folder]
             forget = in_project(shlex.join(words), project)
             console.say(f"{_named(item)}: {item.problem}{f'; to forget it: {forget}' if item.folder_gone else ''}")
-    answer = {"predictions": [_plain(item) for item in found]}
+    answer = {"predictions": [_plain(item) for item in found], "redo": _say_others(console, loaded, found)}
     finish(console, answer, bad=notes.unreadable, unreadable_notes=notes.unreadable)
 
 
@@ -103,7 +104,7 @@ def forget(out: str, scans: str, project: str, as_json: bool) -> None:
 
 
 def say_redo(console: Console, project: str) -> list[str]:
-    """After a rollback: where there are outputs of other models than production, and the command that mends it.
+    """After production moved: where there are outputs of other models than it, and the command that mends it.
 
     Returns:
         The folders of these outputs.
@@ -112,15 +113,23 @@ def say_redo(console: Console, project: str) -> list[str]:
     from unetseg.project import load_project
 
     try:
-        found = list_predictions(load_project(project), other_than="production")
+        loaded = load_project(project)
+        return _say_others(console, loaded, list_predictions(loaded))
     except (UnetsegError, OSError) as error:  # production has moved, whatever is wrong with what is remembered
         console.say(f"which outputs are not made by production cannot be told: {error}")
         return []
-    for item in found:
-        console.say(f"not made by production: {_named(item)} ({_models(item.models)})")
-    if found:
-        console.say(f"to make them again: {in_project('unetseg predictions redo', project)}")
-    return list(dict.fromkeys(item.about.out for item in found))
+
+
+def _say_others(console: Console, project: Project, found: Sequence[Prediction]) -> list[str]:
+    from unetseg.registry import read_aliases
+
+    production = read_aliases(project.models).production
+    others = [item for item in found if production and item.holds_others_than(production)]
+    for item in others:
+        console.say(f"not made by production, {production}: {_named(item)} ({_models(item.models)})")
+    if others:
+        console.say(f"to make them again: {in_project('unetseg predictions redo', project.folder)}")
+    return list(dict.fromkeys(item.about.out for item in others))
 
 
 def _named(item: Prediction) -> str:

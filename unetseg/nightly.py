@@ -10,7 +10,7 @@ goes on the next time from the first step that is missing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from unetseg.evaluation_files import has_pages
 from unetseg.full_disk import disk_errors_name
 from unetseg.gate import GateResult, decided, gate
 from unetseg.ingest import IngestResult, ingest
-from unetseg.old_settings import same_settings
+from unetseg.old_settings import changed_settings, same_settings
 from unetseg.parallel import Progress, silent
 from unetseg.predict import PredictResult, predict
 from unetseg.project import Project
@@ -184,8 +184,20 @@ def _is_evaluated(bundle: Bundle, project: Project) -> bool:
     if not has_pages(bundle.folder / "evaluation"):
         logger.warning("model %s is evaluated anew: its page is missing", bundle.version)
         return False
+    return _is_evaluated_as_today(bundle, evaluation, project)
+
+
+def _is_evaluated_as_today(bundle: Bundle, evaluation: Mapping[str, Any], project: Project) -> bool:
+    """Whether no setting was another; else it is told which, for thresholds may move that somebody asked for."""
     today = {"inference": inference_today(bundle.info, project.settings.predict)}
-    return not ran_otherwise(evaluation, today) and same_settings(evaluation.get("settings"), wanted)
+    changed = [f"predict.{name}" for name in ran_otherwise(evaluation, today)]
+    changed += [f"evaluate.{name}" for name in changed_settings(evaluation.get("settings"), project.settings.evaluate)]
+    if changed:
+        logger.warning(
+            "model %s is evaluated anew, which may move its thresholds: at its last evaluation %s %s other than now",
+            *(bundle.version, ", ".join(changed), "was" if len(changed) == 1 else "were"),
+        )
+    return not changed
 
 
 def _open(project: Project, version: str) -> Bundle:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-__all__ = ["renew_settings", "same_settings"]
+__all__ = ["changed_settings", "renew_settings", "same_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +57,23 @@ def _put(settings: dict[str, Any], name: str, value: Any) -> None:  # noqa: ANN4
     settings[section] = {field: value} | (settings.get(section) or {})
 
 
-def same_settings(stored: object, current: object) -> bool:
-    """Whether stored settings of a stage mean what its current ones do.
+def same_settings(stored: object, current: Any) -> bool:  # noqa: ANN401 (settings of a section)
+    """Whether stored settings of a stage mean what its current ones do, as `changed_settings` compares them."""
+    return not changed_settings(stored, current)
+
+
+def changed_settings(stored: object, current: Any) -> tuple[str, ...]:  # noqa: ANN401 (settings of a section)
+    """Names of the settings of a stage that mean something else now.
 
     Settings that are newer than what was stored had their defaults then; a new version changes no decision by itself.
 
     Args:
-        stored: of one section, as read from JSON.
+        stored: of one section, as read from JSON; where it is none, all have changed.
         current: the section now.
     """
+    names = tuple(item.name for item in fields(current))
     try:
-        return bool(TypeAdapter(type(current)).validate_python(stored) == current)
+        before = TypeAdapter(type(current)).validate_python(stored)
     except ValidationError:
-        return False
+        return names
+    return tuple(name for name in names if getattr(before, name) != getattr(current, name))

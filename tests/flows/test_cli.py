@@ -396,7 +396,7 @@ def tree(folder: Path) -> set[Path]:
         (["predict", "{here}/none", "{here}/out", "--project", "{project}"], ["none"]),
         (["predict", "{eyes}/scans", "{here}/out", "--bundle", "{here}"], ["no bundle"]),
         (["models", "promote", "7", "--project", "{project}"], ["7", "0001"]),
-        (["models", "rollback", "--project", "{project}"], ["previous"]),
+        (["models", "rollback", "--project", "{project}"], ["only model", "none to go back to"]),
     ],
 )
 def test_wrong_usage_is_one_line_with_status_2_and_writes_nothing(

@@ -49,7 +49,13 @@ def test_a_rollback_names_the_command_that_makes_the_bad_model_s_outputs_again(
     assert (line["out"], line["model"], line["models"]) == (str(out), "0002", {"0002": 2})
     assert (line["missing"], line["out_of_date"], line["counts"]["done"]) == (0, 0, 2)
     back = unetseg("models", "rollback", *here)
-    assert f"not made by production: {scans} -> {out} (0002: 2)" in back.output
+    assert f"not made by production, 0001: {scans} -> {out} (0002: 2)" in back.output
+    listed = unetseg("predictions", "list", *here)
+    assert f"not made by production, 0001: {scans} -> {out} (0002: 2)" in listed.output
+    assert answer(unetseg("predictions", "list", *here, "--json"))["redo"] == [str(out)]
+    assert answer(unetseg("models", "promote", "2", *here, "--json"))["redo"] == []
+    assert "not made by" not in unetseg("predictions", "list", *here).output
+    assert answer(unetseg("models", "promote", "1", *here, "--json"))["redo"] == [str(out)]
     assert f"unetseg predictions redo --project {trained.folder}" in back.output
     redone = answer(unetseg("predictions", "redo", *here, "--model", "2", "--json"))["redone"]
     assert [(item["out"], item["result"]["done"], item["result"]["model"]) for item in redone] == [
@@ -96,7 +102,11 @@ def test_a_folder_that_is_gone_is_said_and_can_be_forgotten(trained: Project, sc
     elsewhere = unetseg("predictions", "forget", out, "--scans", tmp_path, *here)
     assert (elsewhere.exit_code, f"there are: {scans} -> {out}" in elsewhere.output) == (2, True)
     assert answer(unetseg("predictions", "forget", out, *here, "--json")) == {"forgotten": str(out)}
-    assert answer(unetseg("predictions", "list", *here, "--json")) == {"predictions": [], "unreadable_notes": []}
+    assert answer(unetseg("predictions", "list", *here, "--json")) == {
+        "predictions": [],
+        "redo": [],
+        "unreadable_notes": [],
+    }
     assert unetseg("predictions", "forget", out, *here).exit_code == 2
 
 

@@ -79,11 +79,14 @@ def test_production_meets_the_gate_again_and_stays(trained: Project):
     assert result.production == "0001"
 
 
-def test_another_criterion_evaluates_again_without_training(trained: Project):
+def test_another_criterion_evaluates_again_without_training_and_is_named(
+    trained: Project, caplog: pytest.LogCaptureFixture
+):
     changed = replace(trained, settings=override(trained.settings, ["evaluate.criterion=fixed"]))
     result = nightly(changed, Steps(train=forbidden))
     assert (result.outcome, result.production) == ("kept", "0001")
     assert result.scores["iris"]["threshold"] == 0.5
+    assert "may move its thresholds: at its last evaluation evaluate.criterion was other than now" in caplog.text
 
 
 def test_other_flips_evaluate_the_newest_again_and_it_meets_the_gate_with_them(trained: Project):

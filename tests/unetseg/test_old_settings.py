@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from unetseg.config import EvaluateConfig, Settings, TrainConfig, to_plain
-from unetseg.old_settings import renew_settings, same_settings
+from unetseg.old_settings import changed_settings, renew_settings, same_settings
 from unetseg.project import load_project
 
 
@@ -64,3 +64,9 @@ def test_settings_stored_before_a_field_was_there_are_the_same_where_it_has_its_
     assert not same_settings(stored, EvaluateConfig())
     assert not same_settings({"gone": 1}, EvaluateConfig())
     assert not same_settings(None, EvaluateConfig())
+
+
+def test_settings_that_mean_something_else_now_are_named():
+    stored = to_plain(EvaluateConfig(beta=2))
+    assert changed_settings(stored, EvaluateConfig(average="micro")) == ("average", "beta")
+    assert "criterion" in changed_settings({"gone": 1}, EvaluateConfig())
