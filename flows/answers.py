@@ -14,7 +14,6 @@ if TYPE_CHECKING:  # it would load NumPy, which `--help` does not need
 
 __all__ = [
     "WITH_QUARANTINE",
-    "aside",
     "finish",
     "say_comparison",
     "say_evaluation",
@@ -35,11 +34,6 @@ def finish(console: Console, result: Any, *, bad: Sequence[BadFile] = (), **more
     console.finish(record(result) | {name: record(value) for name, value in more.items()})
     if bad:
         sys.exit(WITH_QUARANTINE)
-
-
-def aside(result: Any) -> list[BadFile]:  # noqa: ANN401
-    """All files that a stage has set aside."""
-    return [*result.quarantined, *result.failed]
 
 
 def record(value: Any) -> Any:  # noqa: ANN401 (any result)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from flows.answers import WITH_QUARANTINE, aside, finish, say_evaluation, say_nightly, say_predict, say_training
+from flows.answers import WITH_QUARANTINE, finish, say_evaluation, say_nightly, say_predict, say_training
 from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE, SET, run_stage
 from flows.console import Console, import_keras_quietly
 from flows.dry_run import dry_run_predict
@@ -35,7 +35,7 @@ def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool
 
     result = run_stage("ingest", call, project=project, cluster=cluster, overrides=overrides)
     say_ingest(console, result)
-    finish(console, result, bad=aside(result))
+    finish(console, result, bad=result.aside)
 
 
 @click.command()
@@ -149,7 +149,7 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 
     result = run_stage("nightly", call, project=project, cluster=cluster, overrides=overrides)
     say_nightly(console, result)
-    bad = aside(result.ingest) if result.ingest else []
+    bad = result.ingest.aside if result.ingest else ()
     if bad:  # they were named at the beginning, hours ago
         files = f"{counted(len(bad), 'file')} in quarantine (exit status {WITH_QUARANTINE})"
         console.say(f"finished, with {files}; reasons: {result.ingest.page}")
@@ -219,7 +219,7 @@ def predict(
     more = {"overwrite": overwrite, "overrides": overrides}
     result = call() if bundle else run_stage("predict", call, **parameters, **more)
     say_predict(console, result)
-    finish(console, result, bad=aside(result))
+    finish(console, result, bad=result.aside)
 
 
 def _model_to_use(project: str, bundle: str, model: str, overrides: tuple[str, ...]) -> tuple[Path, Any]:

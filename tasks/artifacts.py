@@ -102,7 +102,7 @@ def show_quarantine(files: Sequence[BadFile]) -> None:
 
 def show_ingest(result: IngestResult) -> None:
     """What an ingest found: files set aside, scans to look at, its classes, and the page about all."""
-    show_quarantine([*result.quarantined, *result.failed])
+    show_quarantine(result.aside)
     _show_suspicions(result.suspicions)
     _show_classes(open_dataset(result.dataset).index)
     link = result.page.as_uri(), str(result.page)

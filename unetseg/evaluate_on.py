@@ -88,7 +88,7 @@ def evaluate_on(
     record["warnings"] += [*_seen_in_training(bundle, dataset), *_without_masks(ingested.unlabelled)]
     pictures = error_pictures(bundle, dataset, test, bundle.decision, run)
     result = publish(other.folder / bundle.version, bundle, dataset, record, {"test": test.histograms}, pictures)
-    return replace(result, quarantined=(*ingested.quarantined, *ingested.failed))
+    return replace(result, quarantined=ingested.aside)
 
 
 def _project_of(project: Project, bundle: Bundle, sources: Sources, name: str) -> Project:

@@ -77,12 +77,17 @@ class IngestResult:
     page: Path
 
     @property
+    def aside(self) -> tuple[BadFile, ...]:
+        """All files that were set aside."""
+        return (*self.quarantined, *self.failed)
+
+    @property
     def sentence(self) -> str:
         """What became of the scans, in numbers."""
         splits = ", ".join(f"{number} {split}" for split, number in self.splits.items())
         return (
             f"ingested {counted(self.done, 'scan')}, {self.skipped} unchanged ({splits}); "
-            f"{len(self.unlabelled)} without masks, {len(self.quarantined) + len(self.failed)} quarantined, "
+            f"{len(self.unlabelled)} without masks, {len(self.aside)} quarantined, "
             f"{len(self.vanished)} vanished"
         )
 
