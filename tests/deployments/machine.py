@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -21,6 +23,8 @@ from unetseg.project import load_project
 
 SECRET = "hunter2Hunter2HUNTER2"
 """A key of an object store that the machine has in its environment."""
+
+LONGEST = 420  # seconds; what takes longer hangs, even on a busy machine
 
 LONG = ("train.epochs=1000", "train.patience=1000", "train.max_minutes=0")
 
@@ -48,16 +52,20 @@ class Machine:
         return found
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The server's answer."""
+        """The server's answer; asked again, as by Prefect's clients, while SQLite is locked or nothing answers."""
+        started = time.monotonic()
+        while True:
+            try:
+                return self._answer(method, path, body)
+            except (httpx.HTTPStatusError, httpx.TransportError) as error:
+                if not _may_be_asked_again(method, path, error) or time.monotonic() - started > LONGEST:
+                    raise
+                time.sleep(1)  # what Prefect's clients wait at least
+
+    def _answer(self, method: str, path: str, body: Any) -> Any:
         record = self.home.read_record()
         assert record is not None
-        for _ in range(20):
-            answer = httpx.request(method, f"{record.url}/api{path}", json=body, timeout=60, trust_env=False)
-            if (
-                answer.status_code != httpx.codes.SERVICE_UNAVAILABLE
-            ):  # SQLite is locked; Prefect's clients try again too
-                break
-            time.sleep(0.5)
+        answer = httpx.request(method, f"{record.url}/api{path}", json=body, timeout=60, trust_env=False)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -67,9 +75,8 @@ class Machine:
         return found
 
     def run(self, name: str, **parameters: Any) -> str:
-        made = self.ask(
-            "POST", f"/deployments/{self.deployment(name)['id']}/create_flow_run", {"parameters": parameters}
-        )
+        body = {"parameters": parameters, "idempotency_key": str(uuid4())}  # asked for again, it is made once
+        made = self.ask("POST", f"/deployments/{self.deployment(name)['id']}/create_flow_run", body)
         return str(made["id"])
 
     def state(self, run: str) -> dict[str, Any]:
@@ -111,3 +118,10 @@ class Machine:
 
     def trainers(self) -> list[psutil.Process]:
         return [process for process in belonging_to(self.home) if is_run(process)]
+
+
+def _may_be_asked_again(method: str, path: str, error: httpx.HTTPError) -> bool:
+    """Not if it may have been done all the same, and would be done twice."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    return method != "DELETE" and not path.endswith("/schedules")

@@ -9,20 +9,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 
 from deployments.environment import environment
 from deployments.processes import belonging_to, of_run
-from tests.deployments.machine import Machine
+from tests.deployments.machine import LONGEST, Machine
 from unetseg.json_files import read_json
 
 ENDED = ("Completed", "Failed", "Crashed", "Cancelled", "Unchanged")
-LONGEST = 420  # seconds; what takes longer hangs, even on a busy machine
 
 EPOCHS = 10
 TRAIN = (f"train.epochs={EPOCHS}", f"train.patience={EPOCHS}")
@@ -33,20 +30,6 @@ PROCESSES = "predict.processes=2"
 
 class Operated(Machine):
     """One home, its project, and what happens to them."""
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The server's answer; asked again, as by Prefect's clients, while the database is locked or nothing answers.
-
-        What makes something is asked for once: it may have been made all the same.
-        """
-        started = time.monotonic()
-        while True:
-            try:
-                return super().ask(method, path, body)
-            except (httpx.HTTPStatusError, httpx.TransportError) as error:
-                if not _may_be_asked_again(method, error) or time.monotonic() - started > LONGEST:
-                    raise
-                time.sleep(1)  # what Prefect's clients wait at least
 
     @property
     def url(self) -> str:
@@ -104,12 +87,6 @@ class Operated(Machine):
         """When each state of a run began, by its name, in seconds of the clock."""
         history = self.ask("GET", f"/flow_run_states/?flow_run_id={run}")
         return {item["name"]: seconds(item["timestamp"]) for item in history}
-
-
-def _may_be_asked_again(method: str, error: httpx.HTTPError) -> bool:
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
-    return method == "GET"
 
 
 def alive(process: psutil.Process) -> bool:

@@ -14,7 +14,8 @@ import pytest
 from deployments.home import Home
 from deployments.processes import belonging_to
 from deployments.server import answers
-from tests.drills.operated import ENDED, LONGEST, PROCESSES, Operated, Predicting, Training, Work, alive, taken
+from tests.deployments.machine import LONGEST
+from tests.drills.operated import ENDED, PROCESSES, Operated, Predicting, Training, Work, alive, taken
 from tests.faults import Injected
 from unetseg.json_files import read_json
 

@@ -20,8 +20,9 @@ import pytest
 from deployments.home import Home
 from deployments.processes import belonging_to
 from deployments.server import answers
+from tests.deployments.machine import LONGEST
 from tests.drills.changing_eyes import ChangingEyes
-from tests.drills.operated import ENDED, LONGEST, Operated, alive, taken
+from tests.drills.operated import ENDED, Operated, alive, taken
 from tests.drills.small_disk import ROOMY, Disk
 from tests.faults import Injected
 from unetseg.bundle import load_bundle
