@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from flows.console import Console
+from unetseg.words import counted
 
 if TYPE_CHECKING:  # it would load NumPy, which `--help` does not need
     from unetseg.readers import BadFile
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # it would load NumPy, which `--help` does not need
 __all__ = [
     "WITH_QUARANTINE",
     "finish",
+    "say_aside",
     "say_comparison",
     "say_evaluation",
     "say_nightly",
@@ -56,6 +58,16 @@ def say_nightly(console: Console, result: Any) -> None:  # noqa: ANN401
     console.say(result.sentence)
     if result.report:
         console.say(f"report: {result.report}")
+
+
+def say_aside(console: Console, night: Any) -> list[BadFile]:  # noqa: ANN401
+    """All files that a night set aside, and which pages have the reasons; each was named when it was met, hours ago."""
+    stages = [("", night.ingest, "page"), (" of the prediction", night.predicted, "gallery")]
+    found = [(of, result.aside, getattr(result, page)) for of, result, page in stages if result and result.aside]
+    for of, bad, page in found:
+        files = f"{counted(len(bad), 'file')} in quarantine{of} (exit status {WITH_QUARANTINE})"
+        console.say(f"finished, with {files}; reasons: {page}")
+    return [file for _, bad, _ in found for file in bad]
 
 
 def say_training(console: Console, result: Any) -> None:  # noqa: ANN401

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from flows.answers import WITH_QUARANTINE, finish, say_evaluation, say_nightly, say_predict, say_training
+from flows.answers import finish, say_aside, say_evaluation, say_nightly, say_predict, say_training
 from flows.cli_options import CLUSTER, JSON, MODEL, PROCESSES, PROJECT, RESOURCE, SET, run_stage
 from flows.console import Console, import_keras_quietly
 from flows.dry_run import dry_run_predict
 from flows.ingest_summary import say_ingest
-from unetseg.words import counted, in_project
+from unetseg.words import in_project
 
 __all__ = ["STAGES"]
 
@@ -149,11 +149,7 @@ def nightly(project: str, overrides: tuple[str, ...], cluster: str, as_json: boo
 
     result = run_stage("nightly", call, project=project, cluster=cluster, overrides=overrides)
     say_nightly(console, result)
-    bad = result.ingest.aside if result.ingest else ()
-    if bad:  # they were named at the beginning, hours ago
-        files = f"{counted(len(bad), 'file')} in quarantine (exit status {WITH_QUARANTINE})"
-        console.say(f"finished, with {files}; reasons: {result.ingest.page}")
-    finish(console, result, bad=bad)
+    finish(console, result, bad=say_aside(console, result))
 
 
 @click.command()

@@ -259,6 +259,20 @@ def test_a_night_with_files_in_quarantine_ends_with_how_many_and_where_the_reaso
     assert said.stdout.splitlines()[-1] == last
 
 
+def test_a_night_whose_prediction_set_a_file_aside_ends_as_such_a_prediction_does(trained: Project):
+    incoming = trained.folder / "incoming"
+    incoming.mkdir()
+    scan = next(iter(sorted(Path(trained.sources.scans.path).glob("*.tif"))))
+    shutil.copy(scan, incoming)
+    (incoming / "torn.tif").write_bytes(scan.read_bytes()[:100])
+    overrides = ("--set", "nightly.predict_folder=incoming", "--set", "nightly.predict_out=segmented")
+    said = unetseg("nightly", "--project", trained.folder, *overrides)
+    gallery = trained.folder / "segmented" / "gallery.html"
+    last = f"finished, with 1 file in quarantine of the prediction (exit status 3); reasons: {gallery}"
+    assert (said.exit_code, said.stdout.splitlines()[-1]) == (3, last)
+    assert "torn.tif" in gallery.read_text(encoding="utf-8")
+
+
 def test_nightly_says_unchanged_and_gives_scores(trained: Project):
     result = unetseg("nightly", "--project", trained.folder, "--json")
     assert result.exit_code == 0
