@@ -6,6 +6,7 @@ pages of other sizes (thumbnails, reduced copies) are left out.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,10 @@ from unetseg.tiff_rows import Raster, Segments, count_segments, holds_pictures, 
 
 __all__ = ["TIFF"]
 
+# tifffile's own lines name no file, and are said again whenever a damaged one is looked at; the reasons given here do
+# name it. Whoever configures logging still gets them: only Python's last resort, a bare line on stderr, is left out.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _ORDERS: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
@@ -36,21 +41,54 @@ _SCREEN_DPI = 72, 96, 100, 120, 144, 150, 200, 240, 300, 400, 600, 1200  # of pr
 
 
 class _Tiff:
-    """The planes of an open TIFF.
+    """The planes of an open TIFF: those of its largest series and of all others of that kind, one after the other.
+
+    Thumbnails and reduced copies are series or levels of their own, and smaller. What is written picture by picture
+    may be a series per picture.
+    """
+
+    def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has no types)
+        levels = [level for item in file.series for level in item.levels]
+        images = [item for item in levels if getattr(item, "keyframe", None) is not None]
+        if not images:
+            raise BadFileError(f"{path}: holds no image")
+        largest = max(images, key=lambda item: item.keyframe.imagelength * item.keyframe.imagewidth)
+        series = [_Series(path, file, item) for item in images if _kind(item) == _kind(largest)]
+        self._planes = [(each, number) for each in series for number in range(each.count)]
+
+    @property
+    def count(self) -> int:
+        return len(self._planes)
+
+    def header(self, page: int) -> ScanHeader:
+        series, number = self._planes[page]
+        return series.header(number)
+
+    def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
+        series, number = self._planes[page]
+        return series.pixels(number, max_bytes)
+
+    def by_rows(self, page: int) -> RowReader | None:
+        series, number = self._planes[page]
+        return series.by_rows(number)
+
+
+def _kind(series: Any) -> tuple[object, ...]:  # noqa: ANN401 (tifffile has no types)
+    """What planes of one file have in common: size, type and channels."""
+    channels = [size for axis, size in zip(series.axes, series.shape, strict=True) if axis == "C"]
+    return (*series.keyframe.shape, series.keyframe.dtype, series.keyframe.photometric, *channels)
+
+
+class _Series:
+    """The planes of a series: pages of one kind.
 
     Attributes:
         pages: For each plane, the numbers of its pages (one per channel) within the series.
     """
 
-    def __init__(self, path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has no types)
-        self.path, self.file = path, file
-        levels = [level for item in file.series for level in item.levels]
-        series = [item for item in levels if getattr(item, "keyframe", None) is not None]
-        if not series:
-            raise BadFileError(f"{path}: holds no image")
-        # Thumbnails and reduced copies are series or levels of their own, and smaller.
-        self.series = max(series, key=lambda item: item.keyframe.imagelength * item.keyframe.imagewidth)
-        self.frame = self.series.keyframe
+    def __init__(self, path: Path, file: Any, series: Any) -> None:  # noqa: ANN401 (tifffile has no types)
+        self.path, self.file, self.series = path, file, series
+        self.frame = series.keyframe
         self.pages = self._arrange()
 
     @property
@@ -286,7 +324,11 @@ def _plausible(y: float, x: float) -> tuple[float, float] | None:
 
 
 def _check_chain(path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has no types)
-    """Each page names the next one; where that leads in a circle, tifffile would follow it for ever."""
+    """Each page names the next one.
+
+    Where that leads in a circle, tifffile would follow it for ever. Where it leads out of the file, tifffile takes the
+    pages before for all there are, and a stack whose copy broke off would be a shorter one.
+    """
     handle, layout, seen = file.filehandle, file.tiff, set[int]()
     offset = file.pages.first.offset
     while offset:
@@ -295,7 +337,12 @@ def _check_chain(path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has n
         seen.add(offset)
         handle.seek(offset)
         tags = int.from_bytes(handle.read(layout.tagnosize), _ORDERS[layout.byteorder])
-        handle.seek(offset + layout.tagnosize + tags * layout.tagsize)
+        end = offset + layout.tagnosize + tags * layout.tagsize
+        if end > handle.size:
+            raise BadFileError(
+                f"{path}: is broken: it ends at byte {handle.size}, before its page {len(seen)}; was it copied in full?"
+            )
+        handle.seek(end)
         offset = int.from_bytes(handle.read(layout.offsetsize), _ORDERS[layout.byteorder])
 
 

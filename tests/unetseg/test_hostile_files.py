@@ -8,6 +8,7 @@ import logging
 import re
 import resource
 import struct
+import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -102,6 +103,34 @@ def test_pages_that_lead_in_a_circle_end(tmp_path: Path):
         file.write(struct.pack("<I", first))
     with pytest.raises(BadFileError, match=r"a\.tif: is broken: its pages lead in a circle, back to byte 8"):
         plane_count(path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"metadata": None}, *({kind: True, "metadata": {"axes": "ZYX"}} for kind in ("imagej", "ome"))],
+    ids=["bare", "ImageJ", "OME"],
+)
+@pytest.mark.parametrize("kept", [0.4, 0.9])
+def test_a_stack_that_is_cut_off_is_not_taken_for_a_shorter_one(tmp_path: Path, options: dict[str, Any], kept: float):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 100, 100), np.uint8), photometric="minisblack", **options)
+    assert plane_count(path) == 3
+    size = int(path.stat().st_size * kept)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(
+        BadFileError, match=rf"a\.tif: is broken: it ends at byte {size}, before its page \d; was it copied"
+    ):
+        plane_count(path)
+
+
+def test_what_tifffile_says_of_a_broken_file_is_not_printed_beside_its_reason(tmp_path: Path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 100, 100), np.uint8), imagej=True)
+    path.write_bytes(path.read_bytes()[:9000])
+    code = f"from unetseg.formats import plane_count; from pathlib import Path; plane_count(Path({str(path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1].startswith("unetseg.errors.BadFileError: ")
+    assert "<tifffile." not in done.stderr
 
 
 @pytest.mark.parametrize("options", [{}, {"bigtiff": True}, {"byteorder": ">"}], ids=["TIFF", "BigTIFF", "big-endian"])

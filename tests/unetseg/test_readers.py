@@ -54,6 +54,19 @@ def test_each_page_of_a_stack_is_a_scan(tmp_path):
     assert list_scans(ScanSource(str(tmp_path / "vol.tif")))[0] == scans
 
 
+def test_pictures_that_were_written_one_by_one_are_pages(tmp_path):
+    """Each has metadata of its own then, and most readers see the first one alone."""
+    stack = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
+    with tifffile.TiffWriter(tmp_path / "vol.tif") as file:
+        for picture in stack:
+            file.write(picture, photometric="minisblack")
+        file.write(stack[0].astype(np.uint8), photometric="minisblack")  # of another type, such as a mask
+    scans, _ = list_scans(ScanSource(str(tmp_path)))
+    assert [scan.id for scan in scans] == ["vol.p0000", "vol.p0001", "vol.p0002"]
+    for scan in scans:
+        np.testing.assert_array_equal(read_scan(scan, max_gigabytes=1).pixels[..., 0], stack[scan.page])
+
+
 def test_a_thumbnail_is_no_page(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(np.zeros((2, 2), np.uint8), metadata=None)
