@@ -24,6 +24,7 @@ from unetseg.recognise import class_name
 
 __all__ = ["MaskSet", "find_mask_sets"]
 
+_CHANNEL = re.compile(r"[ ._-]*(?:ch?|channel|w)?[ ._-]*\d+$", re.IGNORECASE)
 _PLACE = re.compile(r"\{(\w+)(?::[^={}]+=([^={}]*))?\}")
 
 
@@ -76,12 +77,32 @@ def find_mask_sets(scans: Path, masks: Path, refs: Sequence[ScanRef]) -> list[Ma
         return [_mask_file(scans, masks, refs)]
     sets = _sets_in(scans, masks, refs, "") or _sets_below(scans, masks, refs)
     if not sets:
-        example = next(iter(_mask_names(scans, masks, refs)), "none")
-        raise UsageError(
-            f"{masks}: no mask pairs with a scan: a mask's name must hold its scan's name, but scans are named like "
-            f"{base_id(refs[0].id)!r} and masks like {example!r}; rename them"
-        )
+        raise UsageError(f"{masks}: no mask pairs with a scan: {_why_none(scans, masks, refs)}")
     return sets
+
+
+def _why_none(scans: Path, masks: Path, refs: Sequence[ScanRef]) -> str:
+    """What names say about it, with the way out."""
+    ids, names = [base_id(ref.id) for ref in refs], _mask_names(scans, masks, refs)
+    if channels := _sharing_a_mask(ids, names):
+        return (
+            f"names of scans that differ by a last number alone have one mask, such as {channels[0]!r} and "
+            f"{channels[1]!r}; if they are channels of one scan, put them into one file, such as a TIFF with channels"
+        )
+    return (
+        f"a mask's name must hold its scan's name, but scans are named like {ids[0]!r} and masks like "
+        f"{next(iter(names), 'none')!r}; rename them"
+    )
+
+
+def _sharing_a_mask(ids: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The first scans that one mask would pair with, such as files with a channel each; empty if there are none."""
+    alike: dict[str, list[str]] = {}
+    for each in ids:
+        alike.setdefault(_CHANNEL.sub("", each), []).append(each)
+    several = [name for name, scans in alike.items() if name and len(scans) > 1]
+    patterns = find_patterns(several, names)
+    return alike[paired_ids(several, names, patterns[0])[0]] if patterns else []
 
 
 def _mask_file(scans: Path, masks: Path, refs: Sequence[ScanRef]) -> MaskSet:

@@ -145,7 +145,9 @@ def check_failures(result: PredictResult, config: PredictConfig) -> None:
     total = result.done + result.skipped + len(bad)
     for item in bad:
         logger.warning("quarantined %s", item)
-    if len(bad) == total or len(bad) > config.max_failed_fraction * total:
+    if bad and len(bad) == total:
+        raise DataError(f"predict: no scan of {total} can be used; {bad[0]}")
+    if len(bad) > config.max_failed_fraction * total:
         raise DataError(
             f"predict: {len(bad)} of {total} scans cannot be used, more than predict.max_failed_fraction = "
             f"{config.max_failed_fraction} allows; {bad[0]}"

@@ -272,6 +272,17 @@ def test_nothing_pairs_shows_both_names(scans, tmp_path):
         inspect(scans, tmp_path / "m")
 
 
+def test_files_of_a_channel_each_are_told_from_misnamed_ones(tmp_path):
+    for name in ("cell_000_0000", "cell_000_0001", "cell_001_0000", "cell_001_0001"):  # as nnU-Net names them
+        write(tmp_path / "s" / f"{name}.png", block(0, 200))
+    for name in ("cell_000", "cell_001"):
+        write(tmp_path / "m" / f"{name}.png", block(0))
+    with pytest.raises(
+        UsageError, match="such as 'cell_000_0000' and 'cell_000_0001'; if they are channels of one scan"
+    ):
+        inspect(tmp_path / "s", tmp_path / "m")
+
+
 def test_masks_of_another_size_are_refused(scans, tmp_path):
     for number in NUMBERS:
         write(tmp_path / "m" / f"{number}.png", np.zeros((16, 16), np.uint8))
