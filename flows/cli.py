@@ -34,6 +34,15 @@ class _Group(click.Group):
         context.meta["unetseg.json"] = "--json" in args
         return super().parse_args(context, args)
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        missing = args[0] not in self.commands and not context.resilient_parsing
+        for group in (models, predictions) if missing else ():
+            if args[0] in group.commands:
+                context.fail(f"No such command {args[0]!r}. Did you mean '{group.name} {args[0]}'?")
+        return super().resolve_command(context, args)
+
     def invoke(self, context: click.Context) -> Any:  # noqa: ANN401 (click)
         try:
             return super().invoke(context)

@@ -242,6 +242,11 @@ def _recognised(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report) -> 
 
 def _class_sources(mask_set: MaskSet, kind: FoundMasks, report: _Report) -> list[ClassSource]:
     report.row(" ".join(("encoding", mask_set.prefix)).strip(), f"{kind.encoding}: {kind.why}")
+    named = [each for each in kind.classes if each.name not in (BACKGROUND, IGNORE)]
+    if kind.encoding in ("labels", "colours") and len(named) > 1:
+        report.row(
+            "overlap", "none in such masks; if classes exclude each other in the scans too, set model.head: softmax"
+        )
     report.warnings += kind.warnings
     return [_class_source(mask_set, kind, found, report) for found in kind.classes]
 

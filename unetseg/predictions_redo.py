@@ -16,6 +16,7 @@ from unetseg.predictions import Prediction, look_at
 from unetseg.project import Project
 from unetseg.registry import model_folder
 from unetseg.storage import locate
+from unetseg.words import counted
 
 __all__ = ["Redone", "list_predictions", "redo"]
 
@@ -45,7 +46,7 @@ class Redone:
         if self.result is None:
             return f"{where}failed: {self.problem}"
         return (
-            f"{where}{self.result.done} scans done with model {self.result.model}, "
+            f"{where}{counted(self.result.done, 'scan')} done with model {self.result.model}, "
             f"{self.result.skipped} were up to date, {len(self.result.aside)} quarantined"
         )
 

@@ -219,7 +219,7 @@ def _validate(kind: type[Any], plain: Mapping[str, Any], where: str) -> Any:  # 
         if found["type"] in _UNKNOWN:
             raise UsageError(_unknown_setting(kind, place, where)) from None
         value = "" if found["type"] in {"missing", "value_error"} else f", found {found['input']!r}"
-        message = found["msg"].removeprefix("Value error, ")
+        message = found["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list, such as ['a', 'b']")
         raise UsageError(f"{': '.join([where, *filter(None, ['.'.join(place)])])}: {message}{value}") from None
 
 

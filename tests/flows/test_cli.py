@@ -68,6 +68,11 @@ def test_a_project_without_models_says_what_trains_the_first(eyes: Path, tmp_pat
     assert "no models yet; next: unetseg nightly" in unetseg("models", "list", "--project", tmp_path).output
 
 
+def test_a_command_of_a_group_is_found_without_its_group():
+    said = unetseg("rollback")
+    assert (said.exit_code, "Did you mean 'models rollback'?" in said.output) == (2, True)
+
+
 def test_an_option_that_is_a_setting_is_told_how_it_is_given(tmp_path: Path):
     said = unetseg("train", "--project", tmp_path, "--learning-rate", "0.1")
     assert said.exit_code == 2

@@ -80,7 +80,9 @@ def test_soft_edges_are_binary(scans, tmp_path):
         mask = block(8, 255, size=16)
         mask[7, 8:24] = np.arange(16) * 13 + 20
         write(tmp_path / "cell" / f"{number}.png", mask)
-    assert classes_of(inspect(scans, tmp_path / "cell")) == [("cell", "binary", ())]
+    findings = inspect(scans, tmp_path / "cell")
+    assert classes_of(findings) == [("cell", "binary", ())]
+    assert "overlap" not in dict(findings.rows)
 
 
 def test_one_bit_beside_grey_files_is_binary(scans, tmp_path):
@@ -96,6 +98,7 @@ def test_the_same_few_values_are_labels(scans, tmp_path):
     findings = inspect(scans, tmp_path / "m")
     assert classes_of(findings) == [("class_2", "labels", ("2",)), ("class_5", "labels", ("5",))]
     assert (read_all(findings).sum(axis=(0, 1, 2)) == [4 * 128, 4 * 64]).all()
+    assert "model.head: softmax" in dict(findings.rows)["overlap"]
 
 
 def test_one_class_per_scan_is_labels(scans, tmp_path):

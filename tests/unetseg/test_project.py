@@ -123,6 +123,10 @@ def test_yaml_runs_no_code(tmp_path):
         (VALID + "train: {epoch: 3}", "train.epoch: no such setting; did you mean 'epochs'? (there are: epochs,"),
         (VALID + "train: {epochs: -1}", "train.epochs: Input should be greater than or equal to 0, found -1"),
         (VALID + "train: {epochs: many}", "train.epochs: Input should be a valid integer"),
+        (
+            VALID + "  classes: [{name: a, path: m, values: 2}]",
+            "sources: classes.0.values: Input should be a list, such as ['a', 'b'], found 2",
+        ),
         (VALID + "train: 3", "train: Input should be a dictionary or an instance of TrainConfig, found 3"),
         (VALID + "ingest: {normalisation: log}", "Input should be 'percentile', 'zscore', 'minmax', 'fixed' or 'none'"),
         (VALID + "ingest: {fixed_low: 300}", "ingest: fixed_high must be above fixed_low, found 255.0 and 300.0"),
