@@ -346,6 +346,20 @@ def _check_chain(path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has n
         offset = int.from_bytes(handle.read(layout.offsetsize), _ORDERS[layout.byteorder])
 
 
+def _check_undivided(path: Path, file: Any) -> None:  # noqa: ANN401 (tifffile has no types)
+    """ImageJ writes stacks beyond 4 GB as a page with the others behind it; of a part, tifffile sees that page alone.
+
+    A single page that kept the words of the stack it was taken from has nothing behind it.
+    """
+    if not file.is_imagej or len(file.pages) > 1:
+        return
+    page, told = file.pages.first, int((file.imagej_metadata or {}).get("images", 1))
+    behind = file.filehandle.size - sum(page.dataoffsets[:1]) - page.nbytes
+    if page.nbytes <= behind < (told - 1) * page.nbytes:
+        there = 1 + behind // page.nbytes
+        raise BadFileError(f"{path}: is cut short: it holds {there} of its {told} pages; was it copied in full?")
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[_Tiff]:
     import tifffile
@@ -354,6 +368,7 @@ def _open(path: Path) -> Iterator[_Tiff]:
     # Opened here, since tifffile would look at each folder of the path first, in case one is a link.
     with path.open("rb") as handle, tifffile.TiffFile(handle, _multifile=False) as file:
         _check_chain(path, file)
+        _check_undivided(path, file)
         yield _Tiff(path, file)
 
 

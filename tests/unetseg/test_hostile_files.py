@@ -123,6 +123,24 @@ def test_a_stack_that_is_cut_off_is_not_taken_for_a_shorter_one(tmp_path: Path, 
         plane_count(path)
 
 
+@pytest.mark.parametrize(("kept", "told"), [(2.5, "2 of its 3"), (3, ""), (1, "")], ids=["cut off", "whole", "one"])
+def test_of_a_stack_beyond_4_gb_a_part_is_not_taken_for_a_picture(tmp_path: Path, kept: float, told: str):
+    """ImageJ writes such stacks with one header; the words on one that kept a single picture are of before."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 100, 100), np.uint8), imagej=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        after, start = page.offset + 2 + 12 * len(page.tags), page.dataoffsets[0]
+    data = bytearray(path.read_bytes())[: start + int(kept * 10_000)]
+    data[after : after + 4] = bytes(4)
+    path.write_bytes(data)
+    if told:
+        with pytest.raises(BadFileError, match=f"is cut short: it holds {told} pages; was it copied in full"):
+            plane_count(path)
+    else:
+        assert plane_count(path) == kept
+
+
 def test_what_tifffile_says_of_a_broken_file_is_not_printed_beside_its_reason(tmp_path: Path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((3, 100, 100), np.uint8), imagej=True)
