@@ -55,6 +55,8 @@ class _Tiff:
         largest = max(images, key=lambda item: item.keyframe.imagelength * item.keyframe.imagewidth)
         series = [_Series(path, file, item) for item in images if _kind(item) == _kind(largest)]
         self._planes = [(each, number) for each in series for number in range(each.count)]
+        if largest.kind == "generic":  # pages without a word about axes, one series per compression
+            self._planes.sort(key=lambda plane: plane[0].series.pages[plane[1]].index)
 
     @property
     def count(self) -> int:

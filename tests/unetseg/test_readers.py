@@ -67,6 +67,16 @@ def test_pictures_that_were_written_one_by_one_are_pages(tmp_path):
         np.testing.assert_array_equal(read_scan(scan, max_gigabytes=1).pixels[..., 0], stack[scan.page])
 
 
+def test_pages_of_several_compressions_stay_in_order(tmp_path):
+    stack = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
+    with tifffile.TiffWriter(tmp_path / "vol.tif") as file:
+        for picture, compression in zip(stack, ("zlib", None, "zlib"), strict=True):
+            file.write(picture, photometric="minisblack", compression=compression, metadata=None)
+    scans, _ = list_scans(ScanSource(str(tmp_path)))
+    found = [read_scan(scan, max_gigabytes=1).pixels[..., 0] for scan in scans]
+    np.testing.assert_array_equal(found, stack)
+
+
 def test_a_thumbnail_is_no_page(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as file:
         file.write(np.zeros((2, 2), np.uint8), metadata=None)
