@@ -9,7 +9,7 @@ from typing import Any
 from flows.console import Console, import_keras_quietly
 from unetseg import nightly as library
 from unetseg.evaluate import evaluate
-from unetseg.ingest import ingest
+from unetseg.ingest import IngestResult, ingest
 from unetseg.project import Project, load_project
 from unetseg.train import TrainResult, train
 
@@ -28,12 +28,19 @@ def night_with_bars(
         cluster: address of a running Dask scheduler, for ingest; empty: threads.
     """
     steps = library.Steps(
-        ingest=_with_bar(console, "ingest", partial(ingest, cluster=cluster)),
+        ingest=partial(_told_ingest, console, cluster),
         train=partial(_quiet_train, console),
         evaluate=_with_bar(console, "evaluate", evaluate),
         predict=_with_bar(console, "predict", library.predict_after),
     )
     return library.nightly(load_project(project, overrides), steps)
+
+
+def _told_ingest(console: Console, cluster: str, project: Project) -> IngestResult:
+    """Say what was found before anything is trained on it, which may take hours."""
+    result: IngestResult = _with_bar(console, "ingest", ingest)(project, cluster=cluster)
+    console.say(result.sentence)
+    return result
 
 
 def _quiet_train(console: Console, project: Project) -> TrainResult:

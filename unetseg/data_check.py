@@ -56,16 +56,13 @@ class _Some:
         return self.total - len(self.shown)
 
 
-def write_data_check(
-    dataset: Dataset, path: Path, *, config: LossConfig = LossConfig(), unlabelled: Sequence[str] = ()
-) -> Path:
+def write_data_check(dataset: Dataset, path: Path, *, config: LossConfig = LossConfig()) -> Path:
     """Write the page.
 
     Args:
         dataset: to look at; its scans are read in windows only.
         path: of the page.
         config: how classes are to be weighted.
-        unlabelled: scans that were left out because no class has a mask for them.
 
     Returns:
         The path of the page.
@@ -92,8 +89,9 @@ def write_data_check(
         weights=config,
         suspicions=_some(list(_suspicions(dataset)), len(index.suspicions)),
         quarantine=_some(index.quarantine),
-        unlabelled=_some(unlabelled),
-        vanished=_some(sorted(scan.id for scan in index.scans.values() if scan.vanished)),
+        unlabelled=_some(index.unlabelled),
+        lost=_some([f"{name} ({index.scans[name].split})" for name in index.lost_masks]),
+        vanished=_some(index.vanished),
     )
     write_bytes(path, html.encode())
     return path

@@ -36,7 +36,19 @@ _TORN = ".torn"  # file that is there while the index may not describe the pixel
 
 @dataclass(frozen=True)
 class Index:
-    """Everything about the dataset but its pixels."""
+    """Everything about the dataset but its pixels.
+
+    Attributes:
+        classes: their names, in the order of the bits.
+        guides: names of the guides.
+        channels: names of the channels.
+        ingest: the settings that it was made by.
+        splits: of every group that was ever seen.
+        scans: what is known of each scan that is in the store, by id.
+        quarantine: files that could not be used.
+        suspicions: sentences about scans that a person should look at, by id.
+        unlabelled: scans that no class has a mask for, sorted.
+    """
 
     classes: tuple[str, ...]
     guides: tuple[str, ...]
@@ -46,6 +58,7 @@ class Index:
     scans: dict[str, ScanRecord] = field(default_factory=dict)
     quarantine: tuple[BadFile, ...] = ()
     suspicions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -70,6 +83,17 @@ class Index:
             if scan.split == "test" and not scan.vanished
         )
         return text_hash(self.classes, self.guides, self.channels, present)
+
+    @property
+    def lost_masks(self) -> tuple[str, ...]:
+        """Scans without masks that had some at an earlier ingest."""
+        return tuple(name for name in self.unlabelled if name in self.scans)
+
+    @property
+    def vanished(self) -> tuple[str, ...]:
+        """Scans that are not used any more for another reason than their masks, sorted."""
+        lost = set(self.lost_masks)
+        return tuple(sorted(name for name, scan in self.scans.items() if scan.vanished and name not in lost))
 
     def split_sizes(self) -> dict[str, int]:
         """Scans per split."""
@@ -96,6 +120,7 @@ class Index:
         body = {
             "fingerprint": self.fingerprint,
             "scans": [asdict(scan) for scan in self.scans.values()],
+            "unlabelled": self.unlabelled,
             "suspicions": self.suspicions,
         }
         write_json(folder / "splits.json", self.splits)
@@ -136,6 +161,7 @@ class Index:
             splits=splits,
             scans={item["id"]: ScanRecord.from_plain(item) for item in plain["scans"]},
             quarantine=quarantine,
+            unlabelled=tuple(plain.get("unlabelled", ())),  # older versions did not list them
             suspicions={name: tuple(found) for name, found in plain["suspicions"].items()},
         )
 

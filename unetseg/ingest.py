@@ -22,13 +22,13 @@ from unetseg.formats import plane_count
 from unetseg.full_disk import disk_errors_name
 from unetseg.ingest_index import index_before, update_index
 from unetseg.ingest_outcomes import Outcome, Outcomes
-from unetseg.ingest_rules import why_unlabelled
+from unetseg.ingest_rules import any_labelled, why_unlabelled
 from unetseg.ingest_scan import IngestedScan, ScanUnit, ingest_scan, up_to_date
 from unetseg.masks import class_names, guide_names
 from unetseg.parallel import Progress, Workers, open_workers, silent
 from unetseg.project import Project
 from unetseg.readers import BadFile, list_scans, name_of
-from unetseg.scan_groups import fixed_splits, group_of
+from unetseg.scan_groups import fixed_splits, groups_of
 from unetseg.scan_table import read_scan_table
 from unetseg.sources import SourceFile, same_files
 from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, refresh
@@ -54,9 +54,10 @@ class IngestResult:
         done: scans read and stored now.
         skipped: scans that were unchanged.
         unlabelled: scans without any mask, which are left out.
+        lost_masks: those of them that had masks at an earlier ingest.
         quarantined: files that cannot be used, with reasons.
         failed: files that failed in a way that nobody foresaw, with reasons.
-        vanished: scans whose sources are gone.
+        vanished: scans whose sources are gone or can no longer be used.
         suspicions: sentences about masks that a person should look at, by scan.
         fingerprint: changes if and only if training would see something else.
         splits: scans per split.
@@ -67,6 +68,7 @@ class IngestResult:
     done: int
     skipped: int
     unlabelled: tuple[str, ...]
+    lost_masks: tuple[str, ...]
     quarantined: tuple[BadFile, ...]
     failed: tuple[BadFile, ...]
     vanished: tuple[str, ...]
@@ -85,9 +87,10 @@ class IngestResult:
     def sentence(self) -> str:
         """What became of the scans, in numbers."""
         splits = ", ".join(f"{number} {split}" for split, number in self.splits.items())
+        lost = f" ({len(self.lost_masks)} had some before)" if self.lost_masks else ""
         return (
             f"ingested {counted(self.done, 'scan')}, {self.skipped} unchanged ({splits}); "
-            f"{len(self.unlabelled)} without masks, {len(self.aside)} quarantined, "
+            f"{len(self.unlabelled)} without masks{lost}, {len(self.aside)} quarantined, "
             f"{len(self.vanished)} vanished"
         )
 
@@ -136,8 +139,8 @@ def ingest(
         only_split: the split of every scan, such as ``test`` for scans that are only scored; empty: three splits.
 
     Raises:
-        UsageError: no classes are set, two have one name, the folder of scans is missing or empty, or no scan has a
-            mask.
+        UsageError: no classes are set, two have one name, the folder of scans is missing or empty, no scan has a
+            mask, or the expression for groups fits no scan.
         DataError: too many scans cannot be used, or too few groups remain to split.
         OSError: the disk is full; what is stored stays.
     """
@@ -213,10 +216,10 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner, only_spl
     before = index_before(project)
     saved = modified(project.dataset / "index.json")
     refs, unreadable = list_scans(source, partial(_count_planes, _single_images(before)))
-    groups = {ref.id: group_of(ref.id, source.group, table) for ref in refs}
+    groups = groups_of([ref.id for ref in refs], source.group, table, must_fit=not only_split)
     units = [ScanUnit(ref, groups[ref.id], before.scans.get(ref.id), saved) for ref in refs]
     fixed = fixed_splits(table, groups) if table else {}
-    outcomes = Outcomes(unreadable)
+    outcomes = Outcomes(unreadable, labelled=any_labelled(project, unreadable))
     for batch in _batches(units, cluster):
         outcomes.take(run_batch(project, batch))
     if outcomes.bad != before.quarantine:  # also where they are too many, and no index is written
@@ -229,7 +232,7 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner, only_spl
         (project.folder / PAGE).unlink(missing_ok=True)
     _sweep(project.dataset)
     if not (project.folder / PAGE).exists():
-        _write_page(project, index, outcomes)
+        _write_page(project, index)
     return _result(project, index, outcomes)
 
 
@@ -262,14 +265,13 @@ def _count_planes(single: Mapping[str, SourceFile], path: Path) -> int:
     return plane_count(path)
 
 
-def _write_page(project: Project, index: Index, outcomes: Outcomes) -> None:
+def _write_page(project: Project, index: Index) -> None:
     """Write the page about the dataset. What fails there must not fail the ingest, whose work is done."""
     from unetseg.data_check import write_data_check  # SciPy, Pillow and Jinja are not needed where nothing changed
 
     page = project.folder / PAGE
     try:
-        dataset, unlabelled = Dataset(project.dataset, index), sorted(outcomes.unlabelled)
-        write_data_check(dataset, page, config=project.settings.loss, unlabelled=unlabelled)
+        write_data_check(Dataset(project.dataset, index), page, config=project.settings.loss)
     except Exception:
         logger.warning("%s: could not be written; the dataset is complete", page, exc_info=True)
         with suppress(OSError):
@@ -281,10 +283,11 @@ def _result(project: Project, index: Index, outcomes: Outcomes) -> IngestResult:
     return IngestResult(
         done=stored,
         skipped=len(outcomes.good) - stored,
-        unlabelled=tuple(sorted(outcomes.unlabelled)),
+        unlabelled=index.unlabelled,
+        lost_masks=index.lost_masks,
         quarantined=tuple(outcomes.quarantined),
         failed=tuple(outcomes.failed),
-        vanished=tuple(sorted(key for key, record in index.scans.items() if record.vanished)),
+        vanished=index.vanished,
         suspicions=index.suspicions,
         fingerprint=index.fingerprint,
         splits=index.split_sizes(),

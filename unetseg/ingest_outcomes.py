@@ -25,6 +25,7 @@ class Outcomes:
 
     Args:
         unreadable: files that were set aside before they became scans.
+        labelled: whether any of these has a mask.
 
     Attributes:
         good: scans that are in the dataset, by id.
@@ -33,15 +34,17 @@ class Outcomes:
         unlabelled: scans without any mask.
     """
 
-    def __init__(self, unreadable: Iterable[BadFile]) -> None:
+    def __init__(self, unreadable: Iterable[BadFile], *, labelled: bool = False) -> None:
         self.good: dict[str, IngestedScan] = {}
         self.quarantined = list(unreadable)
         self.failed: list[BadFile] = []
         self.unlabelled: list[str] = []
+        self._labelled = labelled
 
     def take(self, outcomes: Iterable[Outcome]) -> None:
         """File outcomes."""
         for ref, outcome in outcomes:
+            self._labelled |= not isinstance(outcome, UnlabelledError)  # masks are looked for first
             match outcome:
                 case IngestedScan():
                     self.good[ref.id] = outcome
@@ -75,7 +78,7 @@ class Outcomes:
             raise UsageError(f"ingest: {why_unlabelled()}")
         if not self.good or len(self.bad) > limit * total:
             reasons = [f"{Path(item.path).name}: {item.reason}" for item in self.bad[:3]]
-            if self.unlabelled and not self.good:
+            if self.unlabelled and not self._labelled:
                 reasons.append(why_unlabelled())
             raise DataError(
                 f"ingest: {len(self.bad)} of {total} scans cannot be used, more than "

@@ -5,7 +5,7 @@ The rule of a part is a hash of all settings that its stored values depend on: a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
@@ -19,13 +19,13 @@ from unetseg.masks import class_names, find_mask, mask_files
 from unetseg.normalise import normalisation_rule
 from unetseg.patterns import fill_pattern
 from unetseg.project import PROJECT_FILE, Project
-from unetseg.readers import ScanRef
+from unetseg.readers import BadFile, ScanRef, name_of
 from unetseg.scan_record import Part
 from unetseg.sources import same_files
 from unetseg.storage import locate, text_hash
 from unetseg.words import counted
 
-__all__ = ["UnlabelledError", "WantedPart", "wanted_parts", "why_unlabelled"]
+__all__ = ["UnlabelledError", "WantedPart", "any_labelled", "wanted_parts", "why_unlabelled"]
 
 _COMPARED = 1000  # names of files, to find the one that looks most like a mask's; comparing them takes a while
 
@@ -49,7 +49,7 @@ class WantedPart:
 def wanted_parts(project: Project, ref: ScanRef) -> dict[str, WantedPart]:
     """Files and rules of each part."""
     sources, config = project.sources, project.settings.ingest
-    masks = _mask_files(sources.classes, ref)
+    masks = _mask_files(sources.classes, ref.id)
     guides = [find_mask(source, ref.id)[0] for source in sources.guides]
     return {
         "image": WantedPart([ref.path], _image_rule(config, sources.scans.channels, ref.page)),
@@ -58,14 +58,14 @@ def wanted_parts(project: Project, ref: ScanRef) -> dict[str, WantedPart]:
     }
 
 
-def _mask_files(classes: tuple[ClassSource, ...], ref: ScanRef) -> list[Path]:
+def _mask_files(classes: tuple[ClassSource, ...], scan_id: str) -> list[Path]:
     """The files of each class of a scan, in the order of the sources; one file may come several times."""
     found: list[Path] = []
     missing: list[MissingMaskError] = []
     names, labelled = class_names(classes), False
     for source in classes:
         try:
-            files = mask_files(source, ref.id)
+            files = mask_files(source, scan_id)
             # The first again where there are several: else one moved to the next class would leave the same list.
             found += files if source.encoding != "objects" else [*files, files[0]]
             labelled |= source.name in names  # what to ignore says nothing of classes
@@ -74,6 +74,21 @@ def _mask_files(classes: tuple[ClassSource, ...], ref: ScanRef) -> list[Path]:
     if missing:
         raise missing[0] if labelled else UnlabelledError(str(missing[0]))
     return found
+
+
+def any_labelled(project: Project, files: Iterable[BadFile]) -> bool:
+    """Whether any of these files, which were set aside unread, has a mask; of those in lists of scans, no."""
+    root = locate(project.sources.scans.path)
+    paths = [locate(file.path) for file in files]
+    below = [path.relative_to(root) for path in paths if path.is_relative_to(root)]
+    return any(_is_labelled(project.sources.classes, name_of(str(path)) or str(path)) for path in below)
+
+
+def _is_labelled(classes: tuple[ClassSource, ...], scan_id: str) -> bool:
+    try:
+        return bool(_mask_files(classes, scan_id))
+    except BadFileError as error:
+        return not isinstance(error, UnlabelledError)  # else there are masks, but not as they should be
 
 
 def why_unlabelled(project: Project, refs: Sequence[ScanRef]) -> str:

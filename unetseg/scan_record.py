@@ -54,7 +54,7 @@ class ScanRecord:
         soft_masks: binary classes whose mask has greys, which were cut at half.
         pixel_size: ``(y, x)`` in micrometres, where the file says so.
         split: ``train``, ``validation`` or ``test``; empty until ingest has decided.
-        vanished: its files are gone or can no longer be used; the scan is kept but not used.
+        vanished: its files or all its masks are gone, or can no longer be used; the scan is kept but not used.
     """
 
     id: str

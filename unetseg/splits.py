@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from unetseg.config import IngestConfig
@@ -17,13 +18,30 @@ from unetseg.errors import DataError
 from unetseg.storage import text_hash
 from unetseg.words import first_of
 
-__all__ = ["SPLITS", "assign_splits", "inherited_splits"]
+__all__ = ["SPLITS", "Move", "assign_splits", "inherited_splits"]
 
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
-_NAMED = 5  # moved groups that a warning names
+_NAMED = 5  # moved groups or scans that a message names
 _NOTHING_FIXED: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Move:
+    """A scan that leaves its split, since its group was defined anew and most of that one's scans are in another.
+
+    Attributes:
+        scan: its id.
+        group: that it is in now.
+        before: the split that it leaves.
+        split: the split of its group.
+    """
+
+    scan: str
+    group: str
+    before: str
+    split: str
 
 
 def assign_splits(
@@ -31,6 +49,7 @@ def assign_splits(
     known: Mapping[str, str],
     config: IngestConfig,
     fixed: Mapping[str, str] = _NOTHING_FIXED,
+    moves: Sequence[Move] = (),
 ) -> dict[str, str]:
     """Give every group a split; groups that have one keep it, unless the user's table says another.
 
@@ -39,6 +58,7 @@ def assign_splits(
         known: splits decided before, also of groups that have vanished since.
         config: the shares of validation and test.
         fixed: splits that the table gives to groups, also to some that hold no scans; the others fill up around them.
+        moves: scans that leave their split with their groups, to say why a split is empty.
 
     Returns:
         Split of every group, old and new.
@@ -56,7 +76,7 @@ def assign_splits(
     for name in sorted(present - set(result), key=lambda name: text_hash("split", name)):
         result[name] = max(SPLITS, key=lambda split: (not counts[split], wanted[split] - counts[split]))
         counts[result[name]] += 1
-    _check_filled(counts, told)
+    _check_filled(counts, told, moves)
     return result
 
 
@@ -104,17 +124,27 @@ def _wanted(total: int, config: IngestConfig) -> dict[str, float]:
     return {"train": total - validation - test, "validation": validation, "test": test}
 
 
-def _check_filled(counts: Mapping[str, int], told: Mapping[str, str]) -> None:
+def _check_filled(counts: Mapping[str, int], told: Mapping[str, str], moves: Sequence[Move]) -> None:
     """Refuse a split without groups; the way out depends on whether a table had a say."""
-    empty = " and ".join(split for split in SPLITS if not counts.get(split))
+    empty = [split for split in SPLITS if not counts.get(split)]
+    names = " and ".join(empty)
     if empty and told:
         raise DataError(
-            f"splits: no group is in {empty}, and none is free to fill it: the table sources.scans.table puts "
+            f"splits: no group is in {names}, and none is free to fill it: the table sources.scans.table puts "
             f"{len(told)} groups elsewhere, and groups decided before do not move by themselves; give groups of the "
-            f"table the split {empty}, or leave the split of some new groups empty"
+            f"table the split {names}, or leave the split of some new groups empty"
         )
     if empty:
-        raise DataError(
-            f"splits: no group is left in {empty}, because its scans vanished or cannot be read; "
-            "bring them back, or delete dataset.zarr to decide the splits anew"
-        )
+        reasons = "; ".join(_why_left(split, [move for move in moves if move.before == split]) for split in empty)
+        raise DataError(f"splits: {reasons}, or delete dataset.zarr to decide the splits anew")
+
+
+def _why_left(split: str, moves: Sequence[Move]) -> str:
+    """Why a split has lost its last group, and what brings one back."""
+    if not moves:
+        why, way_out = "its scans vanished, lost their masks or cannot be read", "bring them back"
+    else:
+        named = first_of((f"{move.scan} with {move.group!r} to {move.split}" for move in moves), _NAMED)
+        why = f"its scans moved when sources.scans.group, or the table, defined groups anew: {named}"
+        way_out = "define the groups as they were"
+    return f"no group is left in {split}, because {why}; {way_out}"

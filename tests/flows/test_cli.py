@@ -286,6 +286,12 @@ def test_nightly_says_unchanged_and_gives_scores(trained: Project):
     assert "unchanged since 0001: nothing to train" in result.stderr
 
 
+def test_a_night_says_first_what_its_ingest_found(trained: Project):
+    said = unetseg("nightly", "--project", trained.folder).stdout.splitlines()
+    assert said[0].startswith("ingested 0 scans, 16 unchanged (")
+    assert said[0].endswith("; 0 without masks, 0 quarantined, 0 vanished")
+
+
 def test_a_night_that_may_not_wait_says_for_whom_and_is_no_failure(trained: Project):
     there = {"token": "x", "what": "train", "who": "ada@lab", "since": "noon", "process": [], "beat": time.time()}
     (trained.folder / "runs" / "working.json").write_text(json.dumps(there))

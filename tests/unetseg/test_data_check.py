@@ -202,6 +202,16 @@ def test_vanished_scans_are_named_and_counted_nowhere_else(dataset: Dataset, tmp
     assert all(not picture["alt"].endswith(" on a") for picture in found.pictures)
 
 
+def test_scans_that_lost_their_masks_are_named_as_such_and_not_as_vanished(dataset: Dataset, tmp_path: Path):
+    lost = replace(dataset.index.scans["a"], vanished=True)
+    changed = with_index(dataset, scans=dataset.index.scans | {"a": lost}, unlabelled=("a", "bare"))
+    found = Page(write_data_check(changed, tmp_path / PAGE))
+    assert "2 without masks, 0 vanished" in found.text
+    assert "2 without masks of any class a, bare" in found.text
+    assert f"1 of them had masks at an earlier ingest a ({lost.split})" in found.text
+    assert "whose files are gone" not in found.text
+
+
 def test_suspicions_come_with_sentences_and_a_thumbnail(dataset: Dataset, tmp_path: Path):
     odd = {EVIL: ("its <i>mask</i> is odd", "so are its pixels"), "b": ("it is like a",)}
     found = Page(write_data_check(with_index(dataset, suspicions=odd), tmp_path / PAGE))
@@ -218,8 +228,9 @@ def test_suspicions_come_with_sentences_and_a_thumbnail(dataset: Dataset, tmp_pa
 def test_long_lists_are_cut_and_say_how_many_there_are(dataset: Dataset, tmp_path: Path):
     bad = tuple(BadFile(f"{number:04d}.tif", "broken") for number in range(1234))
     odd = dict.fromkeys(dataset.index.scans, ("odd",))
-    short = with_index(dataset, quarantine=bad, suspicions=odd)
-    found = Page(write_data_check(short, tmp_path / PAGE, unlabelled=[f"u{n}" for n in range(203)]))
+    bare = tuple(f"u{n}" for n in range(203))
+    short = with_index(dataset, quarantine=bad, suspicions=odd, unlabelled=bare)
+    found = Page(write_data_check(short, tmp_path / PAGE))
     assert len(found.table("file")) == 201
     assert "1,034 more are in dataset.zarr/quarantine.json" in found.text
     assert "u199 and 3 more" in found.text
@@ -462,6 +473,15 @@ def test_ingest_writes_the_page_only_where_something_changed_or_it_is_missing(tm
     write(tmp_path / "masks" / "small" / "a.tif", np.full(SHAPE, 255, np.uint8) * (np.arange(48) < 9).astype(np.uint8))
     ingest(project)
     assert Page(result.page).table("class")[-2][3] == str(2 * 64 + 9 * 40)
+
+
+def test_page_follows_scans_without_masks_also_where_training_would_see_the_same(tmp_path: Path):
+    project = make_project(tmp_path, ["a", "b", "c"])
+    ingest(project)
+    write(tmp_path / "scans" / "bare.tif", np.zeros(SHAPE, np.uint8))
+    assert "1 without masks of any class bare" in Page(ingest(project).page).text
+    (tmp_path / "scans" / "bare.tif").unlink()
+    assert "0 without masks" in Page(ingest(project).page).text
 
 
 def test_page_that_cannot_be_written_does_not_fail_the_ingest(tmp_path: Path, monkeypatch, caplog):

@@ -123,12 +123,27 @@ def full_index():
         {scan.id: scan for scan in scans},
         (BadFile("/x.tif", "broken"),),
         {"a": ("iris: covers nothing",)},
+        ("a", "z"),
     )
 
 
 def test_the_index_comes_back_as_it_was_saved(tmp_path):
     full_index().save(tmp_path)
     assert Index.load(tmp_path) == full_index()
+
+
+def test_an_index_of_a_version_that_did_not_list_scans_without_masks_is_read(tmp_path):
+    full_index().save(tmp_path)
+    plain = json.loads((tmp_path / "index.json").read_text())
+    assert plain.pop("unlabelled") == ["a", "z"]
+    (tmp_path / "index.json").write_text(json.dumps(plain))
+    assert Index.load(tmp_path) == replace(full_index(), unlabelled=())
+
+
+def test_a_scan_that_lost_its_masks_is_not_among_those_that_vanished():
+    scans = full_index().scans | {"gone": replace(full_index().scans["a"], id="gone")}
+    index = replace(full_index(), scans=scans)
+    assert (index.lost_masks, index.vanished) == (("a",), ("gone",))
 
 
 def test_the_root_is_a_zarr_group_that_says_what_is_in_it(tmp_path):

@@ -590,6 +590,51 @@ def test_scans_without_any_mask_are_unlabelled_not_bad(lab):
     assert result.done == 5
 
 
+def remove_masks(lab, name):
+    for kind in ("iris", "pupil"):
+        lab.remove(f"masks/{kind}/{name}.tif")
+
+
+def test_a_scan_that_lost_its_masks_is_without_masks_and_has_not_vanished(lab, caplog):
+    for number in range(10):
+        lab.add(f"f{number}", 50 + number)
+    lab.write("scans/z.tif", np.zeros(SHAPE, np.uint8))
+    first = lab.run()
+    assert (first.unlabelled, first.lost_masks) == (("z",), ())
+    assert "; 1 without masks, 0 quarantined, 0 vanished" in first.sentence
+    lost = next(name for name, scan in lab.data.index.scans.items() if scan.split == "test")
+    remove_masks(lab, lost)
+    caplog.clear()
+    for _ in range(2):  # it is the same at each later ingest
+        result = lab.run()
+        assert (result.unlabelled, result.lost_masks, result.vanished) == ((lost, "z"), (lost,), ())
+        assert "; 2 without masks (1 had some before), 0 quarantined, 0 vanished" in result.sentence
+        assert f'1 of them had masks at an earlier ingest</h3><p class="names">{lost} (test)' in (
+            result.page.read_text()
+        )
+    assert caplog.messages == [  # once
+        f"ingest: since the last ingest all masks of 1 scan are gone: {lost} (test); scans without masks are left out"
+    ]
+    lab.add(lost, 77)
+    assert lab.run().lost_masks == ()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_scans_that_go_from_validation_or_test_are_told_once(lab, caplog, split):
+    for number in range(10):
+        lab.add(f"f{number}", 50 + number)
+    lab.run()
+    gone = next(name for name, scan in lab.data.index.scans.items() if scan.split == split)
+    lab.remove(f"scans/{gone}.tif")
+    caplog.clear()
+    assert lab.run().vanished == lab.run().vanished == (gone,)
+    said = (
+        f"ingest: since the last ingest 1 scan of validation or test is gone or cannot be used: {gone} (test); scores "
+        "are those of the other scans"
+    )
+    assert caplog.messages == ([said] if split == "test" else [])
+
+
 def test_a_mask_of_what_to_ignore_does_not_make_a_scan_labelled(lab):
     lab.write("scans/z.tif", np.zeros(SHAPE, np.uint8))
     for name in (*IDS, "z"):
@@ -629,6 +674,23 @@ def test_beside_scans_that_cannot_be_used_it_is_told_too_that_the_others_have_no
         DataError, match=r"1 of 1 scans cannot be used.*; a\.tif: .*; no mask was found for any of 4 sc"
     ):
         lab.run()
+
+
+def test_where_some_scans_have_masks_nothing_is_said_of_the_pattern_of_masks(lab):
+    lab.write("scans/z.tif", np.zeros(SHAPE, np.uint8))
+    lab.source(scans=replace(lab.project.sources.scans, channels=("red", "green", "blue", "dapi", "gfp")))
+    with pytest.raises(DataError, match="5 of 5 scans cannot be used") as caught:
+        lab.run()
+    assert "no mask was found" not in str(caught.value)
+
+
+def test_files_that_are_no_scans_at_all_may_have_masks_too(lab):
+    for name in IDS:
+        (lab.folder / f"scans/{name}.tif").write_bytes(b"no image")
+    lab.write("scans/z.tif", np.zeros(SHAPE, np.uint8))
+    with pytest.raises(DataError, match="5 of 5 scans cannot be used") as caught:
+        lab.run()
+    assert "no mask was found" not in str(caught.value)
 
 
 def test_an_error_that_nobody_foresaw_is_one_scan_s_failure(lab, monkeypatch):
@@ -931,6 +993,41 @@ def test_new_groups_take_the_split_that_their_scans_have_been_in(lab, caplog):
     assert {name[0] for name in moved} == torn
     assert len(moved) == len(torn)
     assert any("moved with their new groups" in line for line in caplog.messages) == bool(moved)
+
+
+def test_groups_that_leave_a_split_empty_are_told_as_the_reason_and_splits_can_be_decided_anew(lab, caplog):
+    for name in IDS:
+        lab.remove(f"scans/{name}.tif")
+    for number in range(12):
+        lab.add(f"Maus {number // 3 + 1} Schnitt {number % 3 + 1}", number)
+    lab.run()
+    validated = {name for name, scan in lab.data.index.scans.items() if scan.split == "validation"}
+    assert validated == {"Maus 1 Schnitt 1", "Maus 3 Schnitt 1"}  # the other two of each mouse train
+    lab.source(scans=replace(lab.project.sources.scans, group="^(Maus [0-9]+)"))
+    with pytest.raises(DataError) as caught:
+        lab.run()
+    assert str(caught.value) == (
+        "splits: no group is left in validation, because its scans moved when sources.scans.group, or the table, "
+        "defined groups anew: Maus 1 Schnitt 1 with 'Maus 1' to train, Maus 3 Schnitt 1 with 'Maus 3' to train; define "
+        "the groups as they were, or delete dataset.zarr to decide the splits anew"
+    )
+    assert "3 scans moved with their new groups: Maus 1 Schnitt 1 to train, Maus 2 Schnitt 3 to test," in caplog.text
+    shutil.rmtree(lab.project.dataset)
+    assert all(lab.run().splits.values())
+    assert set(lab.data.index.splits) == {f"Maus {number}" for number in range(1, 5)}
+
+
+def test_an_expression_that_fits_no_scan_stops_before_any_work(lab):
+    lab.source(scans=replace(lab.project.sources.scans, group="^(patient)"))
+    with pytest.raises(UsageError, match=r"sources\.scans\.group: .* in none of 5 scans, such as 'a'"):
+        lab.run()
+    assert not lab.project.dataset.exists()
+
+
+def test_scans_that_are_only_scored_may_have_other_names(lab, caplog):
+    lab.source(scans=replace(lab.project.sources.scans, group="^(patient)"))
+    assert ingest(lab.project, only_split="test").splits["test"] == 5
+    assert "is not found in 5 of 5 scans" in caplog.text
 
 
 def test_a_table_that_tears_a_group_stops_before_any_work(lab):

@@ -8,6 +8,7 @@ import tifffile
 
 from unetseg.config import ClassSource, GuideSource, IngestConfig, ScanSource, Settings, Sources
 from unetseg.dataset import open_dataset
+from unetseg.errors import DataError
 from unetseg.ingest import ingest
 from unetseg.project import Project, load_project, save_project
 from unetseg.storage import write_bytes
@@ -93,3 +94,14 @@ def test_a_broken_object_is_set_aside_by_its_address(projects):
     assert (result.done, result.failed) == (4, ())
     assert [item.path for item in result.quarantined] == [str(root / "scans/z.tif")]
     assert str(root) not in result.quarantined[0].reason
+
+
+def test_broken_objects_that_have_masks_are_no_question_of_the_pattern_of_masks(projects):
+    for project in projects:
+        root = project.folder.parent
+        for name in IDS:
+            write_bytes(root / f"scans/{name}.tif", b"no TIFF")
+        write(root / "scans/bare.tif", np.zeros(SHAPE, np.uint16))
+        with pytest.raises(DataError, match="4 of 4 scans cannot be used") as caught:
+            ingest(project)
+        assert "no mask was found" not in str(caught.value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from unetseg.scan_groups import group_of
+from unetseg.errors import UsageError
+from unetseg.scan_groups import group_of, groups_of
 from unetseg.scan_table import read_scan_table
 
 
@@ -28,3 +29,43 @@ def test_the_word_of_a_table_goes_before_the_pattern(tmp_path):
     path.write_text("scan,group\np1/left,ann\n")
     table = read_scan_table(str(path))
     assert [group_of(name, r"p\d", table) for name in ("p1/left", "p2/left")] == ["ann", "p2"]
+
+
+def test_a_pattern_that_fits_no_scan_is_refused_with_a_way_out():
+    with pytest.raises(UsageError) as caught:
+        groups_of(["Maus 1/left", "Maus 2/left"], "^(Mouse [0-9]+)")
+    assert str(caught.value) == (
+        "sources.scans.group: '^(Mouse [0-9]+)' must be found in the ids of scans, found in none of 2 scans, such as "
+        "'Maus 1/left', so that scans of one patient would come into several splits; correct the expression, or leave "
+        "it empty if every scan is its own group"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "must_fit", "said"),
+    [
+        pytest.param(r"^(p\d)", True, r"'^(p\\d)' is not found in 2 of 3 scans, such as 'x'", id="some"),
+        pytest.param("q", False, "'q' is not found in 3 of 3 scans, such as 'p1/left'", id="none-may"),
+    ],
+)
+def test_scans_that_the_pattern_does_not_fit_are_told_and_groups_of_their_own(caplog, pattern, must_fit, said):
+    found = groups_of(["p1/left", "x", "y"], pattern, must_fit=must_fit)
+    assert (found["x"], found["y"]) == ("x", "y")
+    assert caplog.messages == [f"sources.scans.group: {said}: each of these is a group of its own"]
+
+
+@pytest.mark.parametrize("pattern", ["", r"^p\d"])
+def test_a_pattern_that_fits_all_is_not_talked_about(caplog, pattern):
+    groups_of(["p1/left", "p2/left"], pattern)
+    assert caplog.messages == []
+
+
+def test_scans_whose_group_the_table_tells_need_no_pattern(tmp_path, caplog):
+    path = tmp_path / "scans.csv"
+    path.write_text("scan,group\nx,ann\ny,ben\n")
+    table = read_scan_table(str(path))
+    assert groups_of(["x", "y"], r"p\d", table) == {"x": "ann", "y": "ben"}
+    assert groups_of(["x", "y", "p1"], r"p\d", table)["p1"] == "p1"
+    assert caplog.messages == []
+    with pytest.raises(UsageError, match="in none of 3 scans, such as 'z'"):
+        groups_of(["x", "y", "z"], r"p\d", table)

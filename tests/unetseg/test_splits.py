@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from unetseg.config import IngestConfig
 from unetseg.errors import DataError
-from unetseg.splits import SPLITS, assign_splits
+from unetseg.splits import SPLITS, Move, assign_splits
 
 FEW = settings(max_examples=60, deadline=None)
 names = st.sets(st.text("abcdef0123", min_size=1, max_size=6), min_size=3, max_size=40)
@@ -106,6 +106,30 @@ def test_a_split_that_lost_all_its_groups_for_good_is_an_error_with_a_way_out():
     known = {"a": "train", "b": "train", "c": "train", "v": "validation", "t": "test"}
     with pytest.raises(DataError, match=r"no group is left in test.*bring them back, or delete dataset\.zarr"):
         assign_splits({"a", "b", "c", "v"}, known, IngestConfig())
+
+
+def test_a_split_that_scans_left_with_their_groups_is_told_as_such():
+    known = {"p1": "train", "p2": "train", "p3": "train", "old": "validation", "t": "test"}
+    moves = [Move("p1 left", "p1", "validation", "train"), Move("p2 left", "p2", "test", "train")]
+    with pytest.raises(DataError) as caught:
+        assign_splits({"p1", "p2", "p3", "t"}, known, IngestConfig(), moves=moves)
+    assert str(caught.value) == (
+        "splits: no group is left in validation, because its scans moved when sources.scans.group, or the table, "
+        "defined groups anew: p1 left with 'p1' to train; define the groups as they were, or delete dataset.zarr to "
+        "decide the splits anew"
+    )
+
+
+def test_two_splits_without_groups_have_a_reason_each():
+    known = {"p1": "train", "p2": "train", "p3": "train", "v": "validation", "t": "test"}
+    with pytest.raises(DataError) as caught:
+        assign_splits({"p1", "p2", "p3"}, known, IngestConfig(), moves=[Move("v", "p1", "validation", "train")])
+    assert str(caught.value) == (
+        "splits: no group is left in validation, because its scans moved when sources.scans.group, or the table, "
+        "defined groups anew: v with 'p1' to train; define the groups as they were; no group is left in test, because "
+        "its scans vanished, lost their masks or cannot be read; bring them back, or delete dataset.zarr to decide the "
+        "splits anew"
+    )
 
 
 # --------------------------------------------------------------------------- with a table
