@@ -80,7 +80,8 @@ class Outcomes:
             reasons = [f"{Path(item.path).name}: {item.reason}" for item in self.bad[:3]]
             if self.unlabelled and not self._labelled:
                 reasons.append(why_unlabelled())
-            raise DataError(
-                f"ingest: {len(self.bad)} of {total} scans cannot be used, more than "
-                f"ingest.max_failed_fraction = {limit} allows; {'; '.join(reasons)}"
-            )
+            what = f"no scan of {total} can be used"
+            if len(self.bad) > limit * total:
+                allowed = f"ingest.max_failed_fraction = {limit} allows"
+                what = f"{len(self.bad)} of {total} scans cannot be used, more than {allowed}"
+            raise DataError(f"ingest: {what}; {'; '.join(reasons)}")

@@ -514,6 +514,13 @@ def test_the_share_of_scans_that_may_fail_is_set(lab, limit, fails):
         assert lab.run(max_failed_fraction=limit).done == 4
 
 
+def test_where_all_may_fail_and_all_do_no_limit_is_named(lab):
+    for name in IDS:
+        (lab.folder / f"scans/{name}.tif").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"^ingest: no scan of 5 can be used; a\.tif: "):
+        lab.run(max_failed_fraction=1.0)
+
+
 def test_workers_and_cluster_are_passed_on(lab, monkeypatch):
     passed = {}
 
