@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -62,7 +63,7 @@ def locate(path: str | Path) -> Path:
     """Turn what a user typed into an absolute path; ``~`` is understood, and so are addresses such as ``s3://bucket/a``.
 
     Returns:
-        A path; for an address a `upath.UPath`, which has the same methods.
+        A path without ``..``; for an address a `upath.UPath`, which has the same methods.
 
     Raises:
         UsageError: an address of a store that nobody knows, or whose package is not installed; no path.
@@ -74,15 +75,26 @@ def locate(path: str | Path) -> Path:
         return object_store.locate(str(path))
     text = str(path)
     if text.startswith(_LOCAL_ADDRESS):
-        return Path(url2pathname(text.removeprefix(_LOCAL_ADDRESS).removeprefix("localhost"))).absolute()
+        return _without_dots(Path(url2pathname(text.removeprefix(_LOCAL_ADDRESS).removeprefix("localhost"))).absolute())
     if mangled := _MANGLED.fullmatch(text):
         raise UsageError(f"{text}: an address has two slashes; write {mangled[1]}://{mangled[2]}")
     if "\0" in text:
         raise UsageError(f"{text!r}: a path holds no NUL character; remove it")
     try:
-        return Path(path).expanduser().absolute()
+        return _without_dots(Path(path).expanduser().absolute())
     except RuntimeError as error:
         raise UsageError(f"{text}: whose home folder that is cannot be told; write it out") from error
+
+
+def _without_dots(path: Path) -> Path:
+    """The same place without ``..``, so that one folder has one name, and what lies in what is seen by names.
+
+    Links keep the names that the user knows, but for one before a ``..``: that is the folder above where it leads.
+    """
+    if ".." not in path.parts:
+        return path
+    plain, real = os.path.normpath(path), os.path.realpath(path)
+    return Path(plain if os.path.realpath(plain) == real else real)
 
 
 def refuse_password(text: str) -> None:

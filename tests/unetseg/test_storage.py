@@ -44,6 +44,23 @@ def test_a_home_folder_is_understood_and_paths_become_absolute(tmp_path, monkeyp
     assert locate("a") == tmp_path / "a"
 
 
+def test_a_path_is_told_without_going_up_again(tmp_path, monkeypatch):
+    (tmp_path / "scans").mkdir()
+    monkeypatch.chdir(tmp_path / "scans")
+    assert locate("../masks") == locate(f"{tmp_path}/scans/../masks") == tmp_path / "masks"
+    assert locate(f"file://{tmp_path}/scans/../masks") == tmp_path / "masks"
+
+
+def test_going_up_from_a_link_leads_to_the_folder_above_where_it_leads(tmp_path):
+    (tmp_path / "disk/scans").mkdir(parents=True)
+    (tmp_path / "disk/masks").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk/scans")
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    assert locate(tmp_path / "link/../masks") == tmp_path / "disk/masks"
+    assert locate(tmp_path / "home/scans/../masks") == tmp_path / "home/masks"  # as the user calls it
+    assert locate(tmp_path / "link") == tmp_path / "link"
+
+
 def test_an_address_of_this_machine_is_a_path(tmp_path):
     assert locate(f"file://{tmp_path}/a%20b") == tmp_path / "a b"
     assert locate(f"file://localhost{tmp_path}/a") == tmp_path / "a"
