@@ -9,7 +9,8 @@ from pathlib import Path
 from deployments.home import Home
 from unetseg.errors import UsageError
 from unetseg.json_files import write_json
-from unetseg.project import PROJECT_FILE, load_project
+from unetseg.places import PROJECT_FILE
+from unetseg.project import load_project
 from unetseg.storage import locate
 
 __all__ = ["choose", "forget", "forgotten", "known", "name_of", "remember", "usable"]

@@ -212,7 +212,7 @@ def compare(before: str, after: str, project: str, out: str, score: bool, as_jso
 
     console, loaded = Console(as_json=as_json), load_project(project)
     a, b = (load_bundle(model_folder(loaded.models, name)) for name in (before, after))
-    page = locate(out) if out else loaded.folder / "comparisons" / f"{a.version}-{b.version}.html"
+    page = locate(out) if out else loaded.comparisons / f"{a.version}-{b.version}.html"
     today = {}
     if score:
         with console.progress("score") as tell:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import cast
 
 from flows.console import Console, import_keras_quietly
-from unetseg.ingest import PAGE
 from unetseg.init import init
 from unetseg.nightly import NightlyResult
+from unetseg.places import DATA_CHECK, PROJECT_FILE
 from unetseg.predict import PredictResult, predict
-from unetseg.project import PROJECT_FILE, load_project
+from unetseg.project import load_project
 from unetseg.registry import model_folder
 from unetseg.storage import is_remote, locate
 from unetseg.synth import write_eyes
@@ -57,7 +57,7 @@ def run_demo(project: str | Path, console: Console) -> DemoResult:
     with console.progress("predict") as tell:
         segmented = predict(new / "scans", out, bundle=bundle, config=loaded.prediction, project=folder, progress=tell)
     look_at = {
-        "data_check": folder / PAGE,
+        "data_check": folder / DATA_CHECK,
         "report": Path(night.report),
         "gallery": segmented.gallery,
         "table": out / "table.csv",

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from pydantic.fields import FieldInfo
 
 from unetseg.config import Settings
-from unetseg.project import PROJECT_FILE, load_project
+from unetseg.places import PROJECT_FILE
+from unetseg.project import load_project
 from unetseg.storage import locate
 
 __all__ = ["SettingRow", "settings_rows"]

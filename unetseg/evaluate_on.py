@@ -95,7 +95,7 @@ def _project_of(project: Project, bundle: Bundle, sources: Sources, name: str) -
     """A project beside the models, whose scans are prepared as those that the model was trained on."""
     trained, here = bundle.info.settings.ingest, project.settings.ingest
     rules = replace(trained, workers=here.workers, max_failed_fraction=here.max_failed_fraction)
-    return Project(project.folder / "evaluations" / name, sources, replace(project.settings, ingest=rules))
+    return Project(project.evaluations / name, sources, replace(project.settings, ingest=rules))
 
 
 def _folder_name(name: str, scans: Path) -> str:

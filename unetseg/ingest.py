@@ -35,11 +35,10 @@ from unetseg.storage import is_disk_error, is_remote, locate, locked, modified, 
 from unetseg.words import counted, in_project
 from unetseg.working import working
 
-__all__ = ["PAGE", "IngestBatch", "IngestResult", "ingest", "ingest_batch"]
+__all__ = ["IngestBatch", "IngestResult", "ingest", "ingest_batch"]
 
 logger = logging.getLogger(__name__)
 
-PAGE = "data_check.html"
 """Page about the dataset, in a project's folder."""
 
 _LOOKED_AT = 50  # known scans at once
@@ -229,9 +228,9 @@ def _ingest_all(project: Project, cluster: str, run_batch: BatchRunner, only_spl
     index = update_index(project, before, outcomes, fixed, only_split)
     if index != before or not is_complete(project.dataset):
         index.save(project.dataset)
-        (project.folder / PAGE).unlink(missing_ok=True)
+        project.data_check.unlink(missing_ok=True)
     _sweep(project.dataset)
-    if not (project.folder / PAGE).exists():
+    if not project.data_check.exists():
         _write_page(project, index)
     return _result(project, index, outcomes)
 
@@ -269,7 +268,7 @@ def _write_page(project: Project, index: Index) -> None:
     """Write the page about the dataset. What fails there must not fail the ingest, whose work is done."""
     from unetseg.data_check import write_data_check  # SciPy, Pillow and Jinja are not needed where nothing changed
 
-    page = project.folder / PAGE
+    page = project.data_check
     try:
         write_data_check(Dataset(project.dataset, index), page, config=project.settings.loss)
     except Exception:
@@ -292,7 +291,7 @@ def _result(project: Project, index: Index, outcomes: Outcomes) -> IngestResult:
         fingerprint=index.fingerprint,
         splits=index.split_sizes(),
         dataset=project.dataset,
-        page=project.folder / PAGE,
+        page=project.data_check,
     )
 
 

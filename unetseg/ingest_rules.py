@@ -18,7 +18,8 @@ from unetseg.listing import image_files
 from unetseg.masks import class_names, find_mask, mask_files
 from unetseg.normalise import normalisation_rule
 from unetseg.patterns import fill_pattern
-from unetseg.project import PROJECT_FILE, Project
+from unetseg.places import PROJECT_FILE
+from unetseg.project import Project
 from unetseg.readers import BadFile, ScanRef, name_of
 from unetseg.scan_record import Part
 from unetseg.sources import same_files

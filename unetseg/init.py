@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from unetseg.config import Settings
 from unetseg.errors import UsageError
 from unetseg.inspection import Findings, inspect
+from unetseg.listing import image_files, is_image_folder
 from unetseg.masks_beside import masks_beside
-from unetseg.project import PROJECT_FILE, Project, override, save_project
+from unetseg.places import PROJECT_FILE, PROJECT_PLACES
+from unetseg.project import Project, override, save_project
 
 __all__ = ["Findings", "init"]
 
@@ -43,12 +46,25 @@ def init(
     if project.exists() and not project.is_dir():
         raise UsageError(f"--project {project}: must be a folder, but is a file; name another")
     settings = override(Settings(), overrides)
+    _check_places(project, [scans, *filter(None, (masks, guides))])
     findings = inspect(scans, masks, guides)
     if masks is None:
         beside = masks_beside(scans, project=project, options=_options(guides, overrides))
         findings = replace(findings, warnings=(*findings.warnings, *beside))
     save_project(Project(project, findings.sources, settings))
     return findings
+
+
+def _check_places(project: Path, folders: Sequence[Path]) -> None:
+    """See that no scans are in a new project where unetseg will write, and so will not look for them."""
+    if (project / PROJECT_FILE).exists() or not any(f"{project}/".startswith(f"{folder}/") for folder in folders):
+        return
+    for place in (project / name for name in PROJECT_PLACES):
+        if is_image_folder(place) or image_files(place):
+            raise UsageError(
+                f"{place}: holds images, but in {project} unetseg keeps files of its own by that name, and looks for "
+                "no scans there; rename it, or name another folder of the project with --project"
+            )
 
 
 def _options(guides: Path | None, overrides: tuple[str, ...]) -> list[str]:

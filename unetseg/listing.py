@@ -15,6 +15,7 @@ from pathlib import Path
 
 from unetseg.format_zarr import ZARR, ZARR_SUFFIX
 from unetseg.formats import FORMATS
+from unetseg.places import own_paths
 from unetseg.storage import find, is_remote
 
 __all__ = ["ALL_FILES", "SUFFIXES", "image_files", "is_image_folder", "is_wanted", "matches", "name_of"]
@@ -40,7 +41,8 @@ def name_of(file_name: str) -> str | None:
 def image_files(root: Path, pattern: str = ALL_FILES, exclude: str = "") -> list[str]:
     """Paths of the image files below a folder, sorted, with '/' between folders.
 
-    Hidden files and folders are left out. A folder named ``*.zarr`` is one image, and nothing within it is.
+    Hidden files and folders are left out, and what unetseg writes (`unetseg.places`). A folder named ``*.zarr`` is one
+    image, and nothing within it is.
 
     Args:
         root: The folder.
@@ -48,7 +50,8 @@ def image_files(root: Path, pattern: str = ALL_FILES, exclude: str = "") -> list
         exclude: Glob of those that are left out, matched with the path and with the bare name; empty: none.
     """
     found = (path for path in _candidates(root, pattern) if path.lower().endswith(SUFFIXES) and _is_visible(path))
-    return sorted({path for path in found if not (exclude and _is_excluded(path, exclude))})
+    is_own = own_paths(root)
+    return sorted({path for path in found if not (exclude and _is_excluded(path, exclude)) and not is_own(path)})
 
 
 def is_image_folder(path: Path) -> bool:

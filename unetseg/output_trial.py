@@ -19,6 +19,7 @@ from unetseg.output_kinds import Kind
 from unetseg.output_layout import Layout
 from unetseg.outputs import FORMATS
 from unetseg.pixel_size import Size
+from unetseg.places import commit_marker
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Marker
 from unetseg.predict_pieces import Piece, Work
@@ -170,7 +171,7 @@ def measure_outputs(folder: Path, job: Job, pieces: Sequence[Piece], works: Sequ
     """
     records = [Marker(piece.job, piece.ref) for piece in pieces]
     noted = [len(json.dumps([marker.record["rows"], marker.record["profiles"]])) for marker in records]
-    sizes = [(piece.job.out / "records" / f"{piece.ref.id}.json").stat().st_size for piece in pieces]
+    sizes = [commit_marker(piece.job.out, piece.ref.id).stat().st_size for piece in pieces]
     levels = max(level_count(*work.shape) for work in works)
     contents = measure_content(folder, pieces, job.config.format, levels)
     return OutputRates(job, disk, contents, fmean(sizes), fmean(noted))

@@ -21,6 +21,7 @@ from unetseg.config import PredictConfig
 from unetseg.errors import DamagedFileError
 from unetseg.json_files import read_json, write_json
 from unetseg.outputs import FORMATS
+from unetseg.places import OUTPUTS_BEGUN, commit_marker
 from unetseg.predict_open import Prediction
 from unetseg.predict_scan import output_names
 from unetseg.readers import ScanRef
@@ -30,7 +31,6 @@ __all__ = ["begin_outputs", "end_outputs"]
 
 logger = logging.getLogger(__name__)
 
-_BEGUN = ".begun.json"
 _CLOCK_TICK = 2.0  # seconds: the coarsest that file systems use
 _NANOSECONDS = 1e9  # in a second
 
@@ -41,7 +41,7 @@ def begin_outputs(prediction: Prediction) -> None:
     Args:
         prediction: that holds the folder of its outputs.
     """
-    path, own = prediction.job.out / _BEGUN, _endings(prediction.config)
+    path, own = prediction.job.out / OUTPUTS_BEGUN, _endings(prediction.config)
     begun = _read(path)
     for run in begun.values():
         for left in _left(prediction, _known_endings().intersection(run["endings"]) - own):
@@ -59,7 +59,7 @@ def end_outputs(prediction: Prediction) -> None:
     Args:
         prediction: that ends.
     """
-    path = prediction.job.out / _BEGUN
+    path = prediction.job.out / OUTPUTS_BEGUN
     others = {scans: run for scans, run in _read(path).items() if scans != _scans(prediction)}
     if others:
         write_json(path, others)
@@ -73,7 +73,7 @@ def _left(prediction: Prediction, endings: set[str]) -> Iterator[Path]:
         return
     out = prediction.job.out
     for ref in prediction.refs:
-        if _marker(out, ref.stack).exists():
+        if commit_marker(out, ref.stack).exists():
             continue
         for name in (f"{scan}{ending}" for scan in dict.fromkeys([ref.id, ref.stack]) for ending in sorted(endings)):
             if out / name != ref.path and (out / name).exists() and not _is_marked(out, name):
@@ -83,16 +83,12 @@ def _left(prediction: Prediction, endings: set[str]) -> Iterator[Path]:
 def _is_marked(out: Path, name: str) -> bool:
     """Whether a scan of another id, such as ``a.objects``, has an output of that name."""
     endings = [ending for ending in _known_endings() if name.endswith(ending)]
-    return any(_marker(out, name.removesuffix(ending)).exists() for ending in endings)
+    return any(commit_marker(out, name.removesuffix(ending)).exists() for ending in endings)
 
 
 def _changed(output: Path) -> float:
     """When an output was written, in seconds since 1970; in a store, a folder has no time, but its files have."""
     return max(modified(output), modified(output / "zarr.json")) / _NANOSECONDS
-
-
-def _marker(out: Path, scan: str) -> Path:
-    return out / "records" / f"{scan}.json"
 
 
 def _endings(config: PredictConfig) -> set[str]:

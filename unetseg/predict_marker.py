@@ -20,6 +20,7 @@ from unetseg.intensity_distance import Profile
 from unetseg.json_files import read_json, write_json
 from unetseg.masks import find_mask
 from unetseg.object_table import ObjectRow
+from unetseg.places import commit_marker
 from unetseg.predict_job import SCHEMA_VERSION, Job
 from unetseg.readers import ScanRef
 from unetseg.sources import SourceFile, describe_file, hashes, same_files
@@ -85,7 +86,7 @@ class Marker:
 
     def __init__(self, job: Job, ref: ScanRef, pages: Sequence[ScanRef] = ()) -> None:
         self._job, self._scan = job, ref.id
-        self._path = job.out / f"records/{ref.id}.json"
+        self._path = commit_marker(job.out, ref.id)
         scans = pages or [ref]
         guides = (find_mask(guide, scan.id)[0] for scan in scans for guide in job.guides)
         self._files = list(dict.fromkeys([*(scan.path for scan in scans), *guides]))

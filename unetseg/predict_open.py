@@ -12,6 +12,7 @@ from unetseg.batches import file_weight, in_batches
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.errors import UsageError
+from unetseg.places import OUTPUTS_COUNTED
 from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
@@ -97,7 +98,7 @@ def open_prediction(
     model = load_bundle(bundle)
     _check_settings(model, config)
     refresh(folder)
-    counts = PlaneCounts(out / ".files.json")
+    counts = PlaneCounts(out / OUTPUTS_COUNTED)
     source = ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels)
     refs, bad = list_scans(source, counts)
     if f"{locate(out)}/".startswith(f"{locate(folder)}/"):

@@ -23,6 +23,7 @@ from unetseg.gallery_trial import PageRates, measure_page
 from unetseg.object_table import write_table
 from unetseg.output_trial import Amount, OutputRates, measure_outputs
 from unetseg.parallel import open_workers, run_units
+from unetseg.places import commit_marker
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Segmented
 from unetseg.predict_pieces import Cutter, Piece, Work, spread
@@ -230,7 +231,7 @@ def _segmented(piece: Piece) -> tuple[float, Segmented | LargeScan]:
 
 
 def _forget(piece: Piece) -> None:
-    (piece.job.out / "records" / f"{piece.ref.id}.json").unlink(missing_ok=True)
+    commit_marker(piece.job.out, piece.ref.id).unlink(missing_ok=True)
 
 
 def _rate(found: Iterable[tuple[float, int]]) -> float:

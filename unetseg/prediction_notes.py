@@ -25,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from unetseg.config import PredictConfig, to_plain
 from unetseg.errors import DamagedFileError, UnetsegError, UsageError
 from unetseg.json_files import read_json, write_json
+from unetseg.places import PREDICTIONS
 from unetseg.predict_job import Job
 from unetseg.predict_record import utc
 from unetseg.readers import BadFile
@@ -152,7 +153,7 @@ def _notes(project: Path) -> tuple[dict[Path, Remembered], dict[Path, Exception]
     """All notes, and what is wrong with those that cannot be read."""
     notes: dict[Path, Remembered] = {}
     damaged: dict[Path, Exception] = {}
-    for path in find(project / "predictions", "*.json", strict=True):
+    for path in find(project / PREDICTIONS, "*.json", strict=True):
         try:
             notes[path] = _read(path)
         except FileNotFoundError:  # forgotten just now
@@ -191,12 +192,12 @@ def _began(before: Mapping[str, Any]) -> dict[str, Any]:
 
 def _place(project: Path, about: Remembered) -> Path:
     key = about.folder, about.settings.pattern, about.settings.exclude, about.out
-    return project / "predictions" / f"{text_hash(*key)[:_DIGITS]}.json"
+    return project / PREDICTIONS / f"{text_hash(*key)[:_DIGITS]}.json"
 
 
 def _old_place(project: Path, out: str) -> Path:
     """Where version 1 had its note."""
-    return project / "predictions" / f"{text_hash(out)[:_DIGITS]}.json"
+    return project / PREDICTIONS / f"{text_hash(out)[:_DIGITS]}.json"
 
 
 def _is_replaced(old: Path, *, by: Path) -> bool:

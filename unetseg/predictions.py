@@ -18,6 +18,7 @@ from unetseg.bundle import load_bundle
 from unetseg.config import ScanSource
 from unetseg.errors import DamagedFileError, UnetsegError
 from unetseg.json_files import read_json
+from unetseg.places import RECORDS
 from unetseg.predict_job import make_job
 from unetseg.predict_marker import Marker, read_marker
 from unetseg.prediction_notes import Remembered
@@ -198,7 +199,7 @@ def _markers(out: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
 
 
 def _marker_files(out: Path) -> Iterator[tuple[str, Path]]:
-    records = out / "records"
+    records = out / RECORDS
     for path in find(records, "**/*.json", strict=True):
         if ".zarr/" in path.relative_to(records).as_posix():  # outputs of scans in a folder of that name
             continue

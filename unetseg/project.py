@@ -15,12 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 from unetseg.config import NightlyConfig, PredictConfig, ScanSource, Settings, Sources, to_plain
 from unetseg.errors import UsageError
 from unetseg.old_settings import renew_settings
+from unetseg.places import COMPARISONS, DATA_CHECK, DATASET, EVALUATIONS, MODELS, PROJECT_FILE, RUNS
 from unetseg.storage import find, is_remote, locate, read_bytes, refuse_password, stands_alone, write_bytes
 from unetseg.words import in_project
 from unetseg.yaml_text import parse_yaml
 
 __all__ = [
-    "PROJECT_FILE",
     "SCHEMA_VERSION",
     "Project",
     "load_project",
@@ -30,7 +30,6 @@ __all__ = [
     "settings_named",
 ]
 
-PROJECT_FILE = "unetseg.yaml"
 SCHEMA_VERSION = 1
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}  # what pydantic calls a name that there is not
 _HEADER = (
@@ -55,12 +54,17 @@ class Project:
     @property
     def dataset(self) -> Path:
         """The Zarr store that ingest leaves."""
-        return self.folder / "dataset.zarr"
+        return self.folder / DATASET
+
+    @property
+    def data_check(self) -> Path:
+        """The page about the dataset."""
+        return self.folder / DATA_CHECK
 
     @property
     def models(self) -> Path:
         """The folder of trained models and their aliases."""
-        return self.folder / "models"
+        return self.folder / MODELS
 
     @property
     def prediction(self) -> PredictConfig:
@@ -80,7 +84,17 @@ class Project:
     @property
     def runs(self) -> Path:
         """The folder with one sub-folder per training run."""
-        return self.folder / "runs"
+        return self.folder / RUNS
+
+    @property
+    def evaluations(self) -> Path:
+        """The folder of evaluations on other scans."""
+        return self.folder / EVALUATIONS
+
+    @property
+    def comparisons(self) -> Path:
+        """The folder of pages that compare two models."""
+        return self.folder / COMPARISONS
 
 
 def load_project(folder: str | Path, overrides: Sequence[str] = ()) -> Project:

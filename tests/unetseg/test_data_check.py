@@ -22,9 +22,10 @@ from unetseg.config import ClassSource, IngestConfig, LossConfig, ScanSource, Se
 from unetseg.cutouts import IGNORED_COLOUR, central_window, draw_cutout, find_cutout, random_window, sides
 from unetseg.data_check import write_data_check
 from unetseg.dataset import Dataset, open_dataset
-from unetseg.ingest import PAGE, ingest
+from unetseg.ingest import ingest
 from unetseg.intensities import QUANTILES, ChannelIntensities
 from unetseg.intensity_check import Histogram, chart_of, intensity_histograms, intensity_rows
+from unetseg.places import DATA_CHECK
 from unetseg.project import Project
 from unetseg.readers import BadFile
 
@@ -112,7 +113,7 @@ def stored(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="module")
 def page(stored: Project) -> Page:
-    return Page(stored.folder / PAGE)
+    return Page(stored.folder / DATA_CHECK)
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ def test_class_table_has_pixels_shares_and_the_weights_of_every_rule(page: Page)
 
 
 def test_weights_are_capped_as_the_settings_of_the_training_say(dataset: Dataset, tmp_path: Path):
-    found = Page(write_data_check(dataset, tmp_path / PAGE, config=LossConfig(max_class_weight=12.5)))
+    found = Page(write_data_check(dataset, tmp_path / DATA_CHECK, config=LossConfig(max_class_weight=12.5)))
     assert found.table("class")[-2][-2:] == ["12.50", "12.50"]
     assert "loss.max_class_weight = 12.5" in found.text
 
@@ -183,7 +184,7 @@ def test_one_class_has_no_overlaps(dataset: Dataset, tmp_path: Path):
         name: replace(scan, combinations=scan.combinations[:1], class_pixels={"big": scan.class_pixels["big"]})
         for name, scan in dataset.index.scans.items()
     }
-    found = Page(write_data_check(with_index(dataset, classes=("big",), scans=scans), tmp_path / PAGE))
+    found = Page(write_data_check(with_index(dataset, classes=("big",), scans=scans), tmp_path / DATA_CHECK))
     assert "Overlaps" not in found.text
 
 
@@ -196,7 +197,7 @@ def test_quarantine_and_scans_without_masks_are_listed_with_reasons(page: Page, 
 
 def test_vanished_scans_are_named_and_counted_nowhere_else(dataset: Dataset, tmp_path: Path):
     scans = dataset.index.scans | {"a": replace(dataset.index.scans["a"], vanished=True)}
-    found = Page(write_data_check(with_index(dataset, scans=scans), tmp_path / PAGE))
+    found = Page(write_data_check(with_index(dataset, scans=scans), tmp_path / DATA_CHECK))
     assert "1 whose files are gone, or can no longer be used a" in found.text
     assert dict(found.table("scans"))["scans"].startswith("5 scans of 5 groups")
     assert all(not picture["alt"].endswith(" on a") for picture in found.pictures)
@@ -205,7 +206,7 @@ def test_vanished_scans_are_named_and_counted_nowhere_else(dataset: Dataset, tmp
 def test_scans_that_lost_their_masks_are_named_as_such_and_not_as_vanished(dataset: Dataset, tmp_path: Path):
     lost = replace(dataset.index.scans["a"], vanished=True)
     changed = with_index(dataset, scans=dataset.index.scans | {"a": lost}, unlabelled=("a", "bare"))
-    found = Page(write_data_check(changed, tmp_path / PAGE))
+    found = Page(write_data_check(changed, tmp_path / DATA_CHECK))
     assert "2 without masks, 0 vanished" in found.text
     assert "2 without masks of any class a, bare" in found.text
     assert f"1 of them had masks at an earlier ingest a ({lost.split})" in found.text
@@ -214,7 +215,7 @@ def test_scans_that_lost_their_masks_are_named_as_such_and_not_as_vanished(datas
 
 def test_suspicions_come_with_sentences_and_a_thumbnail(dataset: Dataset, tmp_path: Path):
     odd = {EVIL: ("its <i>mask</i> is odd", "so are its pixels"), "b": ("it is like a",)}
-    found = Page(write_data_check(with_index(dataset, suspicions=odd), tmp_path / PAGE))
+    found = Page(write_data_check(with_index(dataset, suspicions=odd), tmp_path / DATA_CHECK))
     split = dataset.index.scans[EVIL].split
     rows = found.table("scan")
     assert rows[1] == [EVIL, split, "", "its <i>mask</i> is oddso are its pixels"]
@@ -230,7 +231,7 @@ def test_long_lists_are_cut_and_say_how_many_there_are(dataset: Dataset, tmp_pat
     odd = dict.fromkeys(dataset.index.scans, ("odd",))
     bare = tuple(f"u{n}" for n in range(203))
     short = with_index(dataset, quarantine=bad, suspicions=odd, unlabelled=bare)
-    found = Page(write_data_check(short, tmp_path / PAGE))
+    found = Page(write_data_check(short, tmp_path / DATA_CHECK))
     assert len(found.table("file")) == 201
     assert "1,034 more are in dataset.zarr/quarantine.json" in found.text
     assert "u199 and 3 more" in found.text
@@ -238,7 +239,7 @@ def test_long_lists_are_cut_and_say_how_many_there_are(dataset: Dataset, tmp_pat
 
 def test_nothing_that_was_read_from_files_becomes_markup(dataset: Dataset, tmp_path: Path):
     odd, channels = {EVIL: (f"{EVIL} is odd",)}, (f"grey {EVIL}",)
-    found = Page(write_data_check(with_index(dataset, suspicions=odd, channels=channels), tmp_path / PAGE))
+    found = Page(write_data_check(with_index(dataset, suspicions=odd, channels=channels), tmp_path / DATA_CHECK))
     assert "script" not in found.tags
     assert f"{EVIL} is odd" in found.text
     assert f"grey {EVIL}" in found.text
@@ -257,7 +258,7 @@ def test_same_dataset_gives_the_same_page(dataset: Dataset, tmp_path: Path):
 
 
 def test_dataset_without_scans_has_a_page(dataset: Dataset, tmp_path: Path):
-    found = Page(write_data_check(with_index(dataset, scans={}), tmp_path / PAGE))
+    found = Page(write_data_check(with_index(dataset, scans={}), tmp_path / DATA_CHECK))
     assert dict(found.table("scans"))["size"] == "no scan"
     assert not found.pictures
 
@@ -304,7 +305,7 @@ def test_a_scan_that_cannot_be_read_costs_only_its_pictures(stored: Project, tmp
     (test,) = copy.scans("test")
     shutil.rmtree(copy.folder / "scans" / test.key / "labels")
     with caplog.at_level(logging.WARNING, "unetseg"):
-        found = Page(write_data_check(copy, tmp_path / PAGE))
+        found = Page(write_data_check(copy, tmp_path / DATA_CHECK))
     assert len([picture for picture in found.pictures if picture["alt"].startswith("big on")]) == 4
     assert not [picture for picture in found.pictures if picture["alt"].endswith(f" on {test.id}")]
     assert f"no picture of {test.id}" in caplog.text
@@ -316,7 +317,7 @@ def test_many_classes_share_the_pictures(dataset: Dataset, tmp_path: Path):
         name: replace(scan, class_pixels=dict.fromkeys(names, 0) | {"class 0": 960})
         for name, scan in dataset.index.scans.items()
     }
-    found = Page(write_data_check(with_index(dataset, classes=names, scans=scans), tmp_path / PAGE))
+    found = Page(write_data_check(with_index(dataset, classes=names, scans=scans), tmp_path / DATA_CHECK))
     assert len(found.pictures) == 1
 
 
@@ -339,7 +340,7 @@ def test_large_scans_are_read_in_windows_only(tmp_path: Path):
     ingest(project)
     opened = open_dataset(project.dataset)
     Counting.largest = 0
-    write_data_check(Counting(opened.folder, opened.index), tmp_path / PAGE)
+    write_data_check(Counting(opened.folder, opened.index), tmp_path / DATA_CHECK)
     assert 0 < Counting.largest <= 512 * 512
     scan, random = opened.index.scans["a"], np.random.default_rng(0)
     small = find_cutout(opened, scan, 1, random)
@@ -381,9 +382,9 @@ def test_ignored_pixels_are_drawn_in_a_colour_of_their_own(tmp_path: Path):
     project = replace(project, sources=replace(project.sources, classes=classes))
     ingest(project)
     opened = open_dataset(project.dataset)
-    text = (project.folder / PAGE).read_text()
+    text = (project.folder / DATA_CHECK).read_text()
     assert f"background:#{IGNORED_COLOUR}" in text
-    assert "1,440 ignored" in Page(project.folder / PAGE).table("class")[-2][0]
+    assert "1,440 ignored" in Page(project.folder / DATA_CHECK).table("class")[-2][0]
     source = draw_cutout(opened, opened.index.scans["a"], central_window(opened.index.scans["a"]), side=512, only=0)
     outline = pixels_of(source)[0, 27:].astype(int)  # the upper border of what is ignored
     assert outline.min() > 200
@@ -453,7 +454,7 @@ def test_chart_draws_each_split_and_round_numbers():
 
 
 def test_page_draws_a_line_per_split(stored: Project):
-    text = (stored.folder / PAGE).read_text()
+    text = (stored.folder / DATA_CHECK).read_text()
     assert len(re.findall("<polyline ", text)) == 3
 
 
@@ -463,7 +464,7 @@ def test_page_draws_a_line_per_split(stored: Project):
 def test_ingest_writes_the_page_only_where_something_changed_or_it_is_missing(tmp_path: Path):
     project = make_project(tmp_path, ["a", "b", "c"])
     result = ingest(project)
-    assert result.page == project.folder / PAGE
+    assert result.page == project.folder / DATA_CHECK
     first = result.page.stat().st_mtime_ns
     ingest(project)
     assert result.page.stat().st_mtime_ns == first
