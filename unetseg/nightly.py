@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,13 +23,14 @@ from unetseg.full_disk import disk_errors_name
 from unetseg.gate import GateResult, decided, gate
 from unetseg.ingest import IngestResult, ingest
 from unetseg.old_settings import changed_settings, same_settings
+from unetseg.outputs_folder import check_outputs_folder
 from unetseg.parallel import Progress, silent
 from unetseg.predict import PredictResult, predict
 from unetseg.project import Project
 from unetseg.registry import model_folder, read_aliases, versions
 from unetseg.registry_cleaning import clean
 from unetseg.same_scans import inference_today, ran_otherwise
-from unetseg.storage import locate
+from unetseg.storage import is_remote, locate
 from unetseg.train import TrainResult, train, training_fingerprint
 from unetseg.working import working
 
@@ -99,12 +101,13 @@ def nightly(project: Project, steps: Steps | None = None) -> NightlyResult:
         steps: how each step is run.
 
     Raises:
-        UsageError: settings that do not fit, or no GPU where one is required.
+        UsageError: settings that do not fit, also those that name a folder of outputs; no GPU where one is required.
         DataError: the night is done, but the folder that it was to segment could not be; the next night does.
         OSError: the disk is full; what is done stays.
     """
     steps = steps or Steps()
     _check_gpu(project)
+    _check_folders(project)
     waits = project.settings.nightly.when_busy == "wait"
     try:
         with disk_errors_name(project.folder), working(project.folder, "nightly", wait=waits):
@@ -120,6 +123,14 @@ def _check_gpu(project: Project) -> None:
         from unetseg.devices import check_gpu
 
         check_gpu(project.settings.train.gpu)
+
+
+def _check_folders(project: Project) -> None:
+    """See that the outputs of the folder to segment have a place of their own, before a training is spent on them."""
+    config = project.nightly
+    if config.predict_folder and not is_remote(config.predict_out):  # a store may be back when the night has trained
+        with suppress(OSError):  # also a disk: predict tells of it
+            check_outputs_folder(locate(config.predict_out), locate(config.predict_folder))
 
 
 def _bring_up_to_date(project: Project, steps: Steps) -> NightlyResult:

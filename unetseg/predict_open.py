@@ -12,13 +12,14 @@ from unetseg.batches import file_weight, in_batches
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.errors import UsageError
+from unetseg.outputs_folder import check_outputs_folder
 from unetseg.places import OUTPUTS_COUNTED
 from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
 from unetseg.readers import BadFile, ScanRef, list_scans
 from unetseg.same_scans import inference_of, inference_today, ran_otherwise
-from unetseg.storage import locate, refresh
+from unetseg.storage import refresh
 
 __all__ = ["Prediction", "doubts", "open_prediction"]
 
@@ -101,8 +102,7 @@ def open_prediction(
     counts = PlaneCounts(out / OUTPUTS_COUNTED)
     source = ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels)
     refs, bad = list_scans(source, counts)
-    if f"{locate(out)}/".startswith(f"{locate(folder)}/"):
-        raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
+    check_outputs_folder(out, folder)
     for warning in doubts(model, config):  # before the work, so that it can be stopped
         logger.warning(warning)
     return Prediction(
