@@ -192,24 +192,16 @@ def predict(
     overrides += tuple(f"predict.{name}={value}" for name, value in given.items() if value is not None)
     chosen, config = _model_to_use(project, bundle, model, overrides)
     scans, target = locate(folder), locate(out)
+    whose: dict[str, Any] = {"project": None if bundle else locate(project), "cluster": cluster, "overwrite": overwrite}
     if dry_run:
-        dry_run_predict(console, scans, target, chosen, config, cluster=cluster, overwrite=overwrite)
+        dry_run_predict(console, scans, target, chosen, config, **whose)
         return
 
     def call() -> Any:  # noqa: ANN401
         from unetseg.predict import predict as stage
 
         with console.progress("predict") as tell:
-            return stage(
-                scans,
-                target,
-                bundle=chosen,
-                config=config,
-                cluster=cluster,
-                project=None if bundle else locate(project),
-                overwrite=overwrite,
-                progress=tell,
-            )
+            return stage(scans, target, bundle=chosen, config=config, progress=tell, **whose)
 
     parameters = {"project": project, "folder": folder, "out": out, "model": model, "cluster": cluster}
     more = {"overwrite": overwrite, "overrides": overrides}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["dry_run_predict"]
 
 
-def dry_run_predict(
+def dry_run_predict(  # noqa: PLR0913 (options by keyword)
     console: Console,
     scans: Path,
     out: Path,
@@ -22,6 +22,7 @@ def dry_run_predict(
     config: Any,  # noqa: ANN401 (its type would load pydantic, which `--help` does not need)
     *,
     cluster: str,
+    project: Path | None,
     overwrite: bool,
 ) -> None:
     """Say what a prediction would do and cost, and which files will fail.
@@ -33,11 +34,12 @@ def dry_run_predict(
         bundle: folder of the model.
         config: settings of the prediction.
         cluster: address of a running Dask scheduler; empty: this machine does it.
+        project: folder of the project whose masks and guides are no scans; None: every image is one.
         overwrite: whether scans would be done again that are up to date.
     """
     from unetseg.predict_estimate import estimate
 
-    found = estimate(scans, out, bundle=bundle, config=config, cluster=cluster, overwrite=overwrite)
+    found = estimate(scans, out, bundle=bundle, config=config, cluster=cluster, project=project, overwrite=overwrite)
     stacks = f" ({found.stacks} of them stacks of {found.pages} pages)" if found.stacks else ""
     whose = " for this process, which hands the work to the cluster" if cluster else ""
     console.say(

@@ -73,7 +73,8 @@ def predict(  # noqa: PLR0913 (options by keyword)
         bundle: folder of the model.
         config: format, engine, tile.
         cluster: address of a running Dask scheduler; empty: threads of this process.
-        project: folder of the project that remembers where outputs are (`unetseg.prediction_notes`); None: none does.
+        project: folder of the project that remembers where outputs are (`unetseg.prediction_notes`), and whose masks
+            and guides are no scans (`unetseg.known_masks`); None: none does.
         overwrite: whether scans are done again that are up to date. An output stays until the new one is there, and a
             call after one that was killed goes on.
         progress: told about every scan.

@@ -76,7 +76,14 @@ class PredictEstimate:
 
 
 def estimate(
-    folder: Path, out: Path, *, bundle: Path, config: PredictConfig, cluster: str = "", overwrite: bool = False
+    folder: Path,
+    out: Path,
+    *,
+    bundle: Path,
+    config: PredictConfig,
+    cluster: str = "",
+    project: Path | None = None,
+    overwrite: bool = False,
 ) -> PredictEstimate:
     """Say what `predict` would do; nothing is written but into a temporary folder.
 
@@ -86,12 +93,13 @@ def estimate(
         bundle: folder of the model.
         config: the settings.
         cluster: address of a running Dask scheduler; empty: this machine does it.
+        project: folder of the project whose masks and guides are no scans; None: every image is one.
         overwrite: whether scans would be done again that are up to date.
 
     Raises:
         UsageError: as `unetseg.predict.predict`.
     """
-    prediction = open_prediction(folder, out, bundle=bundle, config=config)
+    prediction = open_prediction(folder, out, bundle=bundle, config=config, project=project)
     capacity = capacity_of(prediction.job.config, cluster)
     works, unreadable = _works(prediction)
     done = set() if overwrite else _up_to_date(prediction)

@@ -12,14 +12,17 @@ from unetseg.batches import file_weight, in_batches
 from unetseg.bundle import Bundle, load_bundle
 from unetseg.config import PredictConfig, ScanSource
 from unetseg.errors import UsageError
+from unetseg.known_masks import known_masks
 from unetseg.outputs_folder import check_outputs_folder
 from unetseg.places import OUTPUTS_COUNTED
 from unetseg.plane_counts import PlaneCounts
 from unetseg.predict_batches import PredictBatch
 from unetseg.predict_job import Job, make_job
+from unetseg.project import load_project
 from unetseg.readers import BadFile, ScanRef, list_scans
 from unetseg.same_scans import inference_of, inference_today, ran_otherwise
 from unetseg.storage import refresh
+from unetseg.words import counted
 
 __all__ = ["Prediction", "doubts", "open_prediction"]
 
@@ -89,7 +92,7 @@ def open_prediction(
         bundle: folder of the model.
         config: the settings.
         cluster: address of a running Dask scheduler; empty: threads of this process.
-        project: folder of the project that shall remember the outputs.
+        project: folder of the project that shall remember the outputs; its masks and guides are no scans.
 
     Raises:
         UsageError: a folder is missing or empty, settings do not fit the model, or guides are needed and not given.
@@ -101,8 +104,11 @@ def open_prediction(
     refresh(folder)
     counts = PlaneCounts(out / OUTPUTS_COUNTED)
     source = ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels)
-    refs, bad = list_scans(source, counts)
+    masks = known_masks(source, load_project(project).sources) if project else frozenset()
+    refs, bad = list_scans(source, counts, without=masks)
     check_outputs_folder(out, folder)
+    if masks:
+        logger.info("%s: %s left out, which the project knows as masks or guides", folder, counted(len(masks), "file"))
     for warning in doubts(model, config):  # before the work, so that it can be stopped
         logger.warning(warning)
     return Prediction(

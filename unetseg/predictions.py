@@ -18,10 +18,12 @@ from unetseg.bundle import load_bundle
 from unetseg.config import ScanSource
 from unetseg.errors import DamagedFileError, UnetsegError
 from unetseg.json_files import read_json
+from unetseg.known_masks import known_masks
 from unetseg.places import RECORDS
 from unetseg.predict_job import make_job
 from unetseg.predict_marker import Marker, read_marker
 from unetseg.prediction_notes import Remembered
+from unetseg.project import Project
 from unetseg.readers import BadFile, list_scans
 from unetseg.stack_output import marker_of, stacks_of
 from unetseg.storage import find, locate, modified
@@ -92,7 +94,7 @@ class _Told:
     failed: tuple[BadFile, ...]
 
 
-def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
+def look_at(notes: Sequence[Remembered], project: Project) -> list[Prediction]:
     """Read the commit markers of a folder of outputs, and tell which of them belong to which note.
 
     An output belongs to the scan that it was made of, where that is among the scans of a note now, else to one of the
@@ -100,7 +102,7 @@ def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
 
     Args:
         notes: all that is remembered of one folder of outputs.
-        models: the project's folder of models.
+        project: that remembers.
     """
     out = locate(notes[0].out)
     try:
@@ -110,8 +112,8 @@ def look_at(notes: Sequence[Remembered], models: Path) -> list[Prediction]:
         found, damaged = _markers(out)
     except (UnetsegError, OSError) as error:  # one folder must not hide the others
         return [Prediction(about, {}, problem=str(error), unreadable=True) for about in notes]
-    made_by = _made_by(found, models)
-    scans = [_scans(about, models) for about in notes]
+    made_by = _made_by(found, project.models)
+    scans = [_scans(about, project) for about in notes]
     owners = {scan: _owners(scan, marker, notes, scans) for scan, marker in found.items()}
     own = [{scan: made_by[scan] for scan in found if number in owners[scan]} for number in range(len(notes))]
     aside = _set_aside(out)
@@ -138,14 +140,15 @@ def _compared(
     )
 
 
-def _scans(about: Remembered, models: Path) -> _Scans:
+def _scans(about: Remembered, project: Project) -> _Scans:
     config, paths = about.settings, {}
     try:
-        refs, bad = list_scans(ScanSource(about.folder, config.pattern, config.exclude))
+        source = ScanSource(about.folder, config.pattern, config.exclude)
+        refs, bad = list_scans(source, without=known_masks(source, project.sources))
         alone, stacks = stacks_of(refs)
         found = {ref.id: ref for ref in alone} | {own.ref.id: own for own in stacks}
         paths = {ref.id: str(ref.path) for ref in (*alone, *(own.ref for own in stacks))}
-        job = make_job(load_bundle(models / about.model), locate(about.out), config)
+        job = make_job(load_bundle(project.models / about.model), locate(about.out), config)
         markers = {scan: marker_of(job, ref) for scan, ref in found.items()}
         return _Scans(paths, markers, [item.path for item in bad])
     except (UnetsegError, OSError) as error:

@@ -69,7 +69,7 @@ def list_predictions(
     """
     known = notes or read_notes(project.folder)
     places = groupby(known.remembered, key=lambda about: about.out)
-    found = [item for _, group in places for item in look_at(list(group), project.models)]
+    found = [item for _, group in places for item in look_at(list(group), project)]
     if model:
         found = [item for item in found if item.holds(_version(project, model))]
     if other_than:

@@ -9,7 +9,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
@@ -25,6 +25,7 @@ from unetseg.listing import SUFFIXES, image_files, is_image_folder, is_wanted, n
 from unetseg.planes import ScanHeader
 from unetseg.scan_lists import is_scan_list, listed_scans
 from unetseg.storage import locate
+from unetseg.words import counted
 from unetseg.zarr_collections import SeveralImagesError
 
 __all__ = [
@@ -93,7 +94,9 @@ class Scan:
     header: ScanHeader
 
 
-def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -> tuple[list[ScanRef], list[BadFile]]:
+def list_scans(
+    source: ScanSource, count: Callable[[Path], int] = plane_count, *, without: Set[Path] = frozenset()
+) -> tuple[list[ScanRef], list[BadFile]]:
     """The scans of a folder (a list, or one multi-page file) sorted by id, and the files that cannot be used.
 
     Each field of a plate, and each image of a collection, is a scan. Hidden files and files that are no images are
@@ -102,6 +105,7 @@ def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -
     Args:
         source: Where the scans are.
         count: Tells how many planes a file holds; who knows that already spares opening it.
+        without: Files of the folder that are no scans, such as masks.
 
     Raises:
         UsageError: when the folder does not exist or holds no image.
@@ -109,7 +113,7 @@ def list_scans(source: ScanSource, count: Callable[[Path], int] = plane_count) -
     scans: list[ScanRef] = []
     taken: dict[str, Path] = {}
     bad: list[BadFile] = []
-    for refs in chain.from_iterable(_counted(*file, count) for file in _scan_files(source)):
+    for refs in chain.from_iterable(_counted(*file, count) for file in _scan_files(source, without)):
         if isinstance(refs, BadFile):
             bad.append(refs)
             continue
@@ -161,7 +165,7 @@ def open_scan(ref: ScanRef, *, max_gigabytes: float, whole: float | None = None)
     return open_plane(ref.path, ref.page, max_bytes=max_gigabytes * 1e9, whole=whole)
 
 
-def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
+def _scan_files(source: ScanSource, without: Set[Path]) -> Iterable[tuple[Path, str]]:
     """Image files with their names below the source, in order of the names."""
     root = locate(source.path)
     if not root.exists():
@@ -177,9 +181,10 @@ def _scan_files(source: ScanSource) -> Iterable[tuple[Path, str]]:
         return [(root, name_of(root.name) or root.stem)]
     if ".." in Path(source.pattern).parts or Path(source.pattern).is_absolute():
         raise UsageError(f"pattern of scans must stay below the folder, got {source.pattern!r}; use for example '**/*'")
-    found = image_files(root, source.pattern, source.exclude)
+    found = [file for file in image_files(root, source.pattern, source.exclude) if root / file not in without]
     if not found:
         but = f" but not {source.exclude}" if source.exclude else ""
+        but += f" but not {counted(len(without), 'file')} known as masks or guides" if without else ""
         raise NoScansError(f"{root}: no scans found; looked for {source.pattern}{but} ending in {', '.join(SUFFIXES)}")
     names = sorted((name_of(file) or file, file) for file in found)
     return [(root / file, name) for name, file in names]

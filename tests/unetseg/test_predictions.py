@@ -416,5 +416,5 @@ def text(path: Path) -> str:
 def test_the_same_is_looked_at_as_the_command_would(trained: Project, scans: Path, tmp_path: Path):
     run(trained, scans, tmp_path / "out", exclude="s02*")
     (about,) = read_notes(trained.folder).remembered
-    (found,) = look_at([about], trained.models)
+    (found,) = look_at([about], trained)
     assert (found.models, found.missing, found.out_of_date) == ({"0001": 2}, 0, 0)
