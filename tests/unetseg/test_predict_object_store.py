@@ -13,12 +13,13 @@ import tifffile
 from unetseg import predict_bands, predict_scan, scan_rows, scratch
 from unetseg.config import PredictConfig
 from unetseg.errors import UsageError
+from unetseg.listing import image_files
 from unetseg.outputs import FORMATS
 from unetseg.predict import PredictResult, predict
 from unetseg.predict_estimate import estimate
 from unetseg.project import Project
 from unetseg.scratch import claim_folder, scratch_folder
-from unetseg.storage import find, local_copy, remove
+from unetseg.storage import find, local_copy, remove, write_bytes
 
 # Keras, whose numbers do not depend on what the process has segmented before.
 ALL = PredictConfig(engine="keras", probabilities=True, objects=True, min_object=5, workers=2, tile=512)
@@ -182,3 +183,13 @@ def test_a_killed_upload_does_not_count_as_done(
     assert not list(find(bucket, "records/**/*.json"))
     result = run(trained, scans, bucket)
     assert (result.done, result.skipped) == (3, 0)
+
+
+def test_a_project_in_a_store_keeps_its_places_for_itself(trained: Project, scans: Path, bucket: Path):
+    project, model = bucket / "eyes", {"bundle": trained.models / "0001"}
+    for name in ("unetseg.yaml", "models/0001/curves.png", "scans/a.png"):
+        write_bytes(project / name, b"-")
+    assert image_files(project) == ["scans/a.png"]
+    for out in (project, project / "models"):
+        with pytest.raises(UsageError, match=r"s3://.*; use for example s3://\S+/eyes/segmented$"):
+            estimate(scans, out, **model, config=PredictConfig())

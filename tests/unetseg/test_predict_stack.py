@@ -175,7 +175,7 @@ def test_pages_that_differ_in_size_stay_outputs_of_their_own_and_that_is_said(
     run(trained, scans, out)
     tifffile.imwrite(tmp_path / "low.tif", pages[:2, :50], photometric="minisblack")
     uneven = [ScanRef("vol.p0000", scans / "vol.tif", 0), ScanRef("vol.p0001", tmp_path / "low.tif", 1)]
-    monkeypatch.setattr(predict_open, "list_scans", lambda *_: (uneven, []))
+    monkeypatch.setattr(predict_open, "list_scans", lambda *_, **__: (uneven, []))
     result = run(trained, scans, out)
     assert (result.done, result.skipped) == (1, 0)
     assert result.warnings == ("1 scan (vol): a stack whose pages differ in size: each page has outputs of its own",)
