@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 __all__ = [
     "COMPARISONS",
@@ -79,22 +79,26 @@ def own_paths(root: Path) -> Callable[[str], bool]:
         return bool(folder) and is_place(folder)
 
     @cache
-    def holds_outputs(folder: PurePosixPath) -> bool:
-        return any((root / folder / name).exists() for name in (OUTPUTS_COUNTED, OUTPUTS_BEGUN))
+    def outputs_at(folder: str) -> tuple[str, ...]:
+        """Of a folder and those above it, the ones that hold outputs."""
+        if not folder:
+            return ()
+        here = any((root / folder / name).exists() for name in (OUTPUTS_COUNTED, OUTPUTS_BEGUN))
+        return (*outputs_at(folder.rpartition("/")[0]), *([folder] if here else ()))
 
     def is_place(path: str) -> bool:
         folder, _, name = path.rpartition("/")
         return is_within(folder) or (name in PROJECT_PLACES and is_project(folder))
 
-    def is_output(path: PurePosixPath) -> bool:
-        above = list(path.parents)[:-1]
-        return any(holds_outputs(out) and _has_record(root / out, path.relative_to(out)) for out in above)
+    def is_output(path: str) -> bool:
+        return any(_has_record(root / out, path.removeprefix(f"{out}/")) for out in outputs_at(path.rpartition("/")[0]))
 
-    return lambda path: is_place(path) or is_output(PurePosixPath(path))
+    return lambda path: is_place(path) or is_output(path)
 
 
-def _has_record(out: Path, output: PurePosixPath) -> bool:
+def _has_record(out: Path, output: str) -> bool:
     """Whether a scan's commit marker is there: ``a.objects.ome.zarr`` may be of ``a``, or of ``a.objects``."""
-    first, *more = output.name.split(".")
-    names = (output.with_name(".".join([first, *more[:count]])) for count in range(len(more)))
-    return any(commit_marker(out, str(name)).exists() for name in names)
+    folder, slash, name = output.rpartition("/")
+    first, *more = name.split(".")
+    scans = (folder + slash + ".".join([first, *more[:count]]) for count in range(len(more)))
+    return any(commit_marker(out, scan).exists() for scan in scans)
