@@ -39,8 +39,6 @@ __all__ = ["IngestBatch", "IngestResult", "ingest", "ingest_batch"]
 
 logger = logging.getLogger(__name__)
 
-"""Page about the dataset, in a project's folder."""
-
 _LOOKED_AT = 50  # known scans at once
 _BATCH_SCANS = 1000  # that are about a minute of work
 

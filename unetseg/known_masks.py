@@ -27,12 +27,19 @@ def known_masks(source: ScanSource, project: Sources) -> frozenset[Path]:
         source: of a prediction, say.
         project: its sources.
     """
-    folder = locate(source.path)
-    if not folder.is_dir() or is_image_folder(folder):
+    folder, scans = locate(source.path), locate(project.scans.path)
+    parts = [part for part in (*project.classes, *project.guides) if _may_hold(folder, scans, locate(part.path))]
+    if not parts or not folder.is_dir() or is_image_folder(folder):
         return frozenset()
     files = [folder / name for name in image_files(folder, source.pattern, source.exclude)]
-    scans, parts = locate(project.scans.path), (*project.classes, *project.guides)
     return frozenset(files).intersection(chain.from_iterable(_known(part, scans, folder, files) for part in parts))
+
+
+def _may_hold(folder: Path, scans: Path, root: Path) -> bool:
+    """Whether masks of a place may be in a folder; most often not, and its files need not be listed for them."""
+    among = _is_below(scans, root)
+    place = scans if among else root
+    return _is_below(folder, place) or _is_below(place, folder) or root == scans
 
 
 def _known(part: GuideSource, scans: Path, folder: Path, files: Sequence[Path]) -> Iterator[Path]:
