@@ -97,8 +97,8 @@ def _matches(root: Path, pattern: str, scan_id: str) -> list[Path]:
     stem = pattern.removesuffix(".*")
     if stem == pattern:
         return _files(root, fill_pattern(pattern, scan_id, escape))
-    if not has_magic(stem) and (found := _with_any_suffix(root / fill_pattern(stem, scan_id))):
-        return found
+    if not has_magic(stem):
+        return _with_any_suffix(root / fill_pattern(stem, scan_id))
     filled = fill_pattern(stem, scan_id, escape)
     return [path for path in _files(root, filled + ".*") if _has_name(path.relative_to(root), filled)]
 
