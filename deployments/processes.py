@@ -28,6 +28,7 @@ _LARGEST_LOG = 10 * 2**20  # bytes
 _TAIL = 15  # lines of a log, where one must say what went wrong
 _BORN = 10.0  # seconds: how far a clock that is set moves the start of a process; a number is not given again so soon
 _PAUSE = 0.1  # seconds between two looks
+_SHOWN = 1.0  # seconds: a process without an environment may have been given none
 
 
 class Child:
@@ -79,6 +80,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _wait_for_environment(self._process.pid)
         self._began = self._clock()
 
     def keep(self) -> str:
@@ -172,6 +174,14 @@ def trim(log: Path, most: int = _LARGEST_LOG) -> None:
         if log.stat().st_size > most:
             shutil.copyfile(log, _older(log))
             os.truncate(log, 0)  # writers append, so they go on at the start
+
+
+def _wait_for_environment(pid: int) -> None:
+    """Linux shows the environment of a process, by which it is found, a moment after it has begun."""
+    deadline = time.monotonic() + _SHOWN
+    with suppress(psutil.Error):
+        while not psutil.Process(pid).environ() and time.monotonic() < deadline:
+            time.sleep(_PAUSE / 100)
 
 
 def _keep_one(log: Path) -> None:

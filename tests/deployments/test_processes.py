@@ -72,6 +72,19 @@ def test_processes_and_their_children_are_found_by_their_home(start: Start, home
     assert belonging_to(Home(tmp_path / "other")) == []
 
 
+def test_a_process_is_found_as_soon_as_it_is_started(start: Start, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel shows an empty environment until the new program has been laid out."""
+    real, early, before = psutil.Process.environ, [{}, {}], set(psutil.pids())
+
+    def environ(process: psutil.Process) -> dict[str, str]:
+        return early.pop() if early and process.pid not in before else real(process)
+
+    monkeypatch.setattr(psutil.Process, "environ", environ)
+    child = start(WAIT)
+    assert child.record is not None
+    assert child.record.pid in pids(belonging_to(home))
+
+
 def test_those_that_do_not_listen_are_killed(start: Start, home: Home) -> None:
     deaf = start(DEAF)
     until(lambda: said(deaf))

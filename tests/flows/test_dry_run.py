@@ -26,7 +26,7 @@ def test_it_says_whose_memory_it_means(
     found = PredictEstimate(1, 0, 0, 100, 0, 1.0, "by somebody", 1000, None, 350_000_000, ())
     monkeypatch.setattr(predict_estimate, "estimate", lambda *_, **__: found)
     given = Path("scans"), Path("out"), Path("model"), PredictConfig()
-    dry_run_predict(Console(as_json=False), *given, cluster=cluster, overwrite=False)
+    dry_run_predict(Console(as_json=False), *given, cluster=cluster, project=None, overwrite=False)
     assert memory in capsys.readouterr().out
 
 
@@ -43,5 +43,5 @@ def test_it_says_how_much_disk_that_may_be(
     found = PredictEstimate(1, 0, 0, 100, 0, 1.0, "by somebody", 3_000_000, None, 0, (), (), around)
     monkeypatch.setattr(predict_estimate, "estimate", lambda *_, **__: found)
     given = Path("scans"), Path("out"), Path("model"), PredictConfig()
-    dry_run_predict(Console(as_json=False), *given, cluster="", overwrite=False)
+    dry_run_predict(Console(as_json=False), *given, cluster="", project=None, overwrite=False)
     assert told in capsys.readouterr().out
