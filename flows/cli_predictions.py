@@ -13,7 +13,7 @@ from flows.answers import WITH_QUARANTINE, finish, record
 from flows.cli_options import CLUSTER, JSON, PROJECT
 from flows.console import Console
 from unetseg.errors import UnetsegError
-from unetseg.words import in_project
+from unetseg.words import counted, in_project
 
 if TYPE_CHECKING:  # they would load NumPy, which `--help` does not need
     from unetseg.predictions import Prediction
@@ -59,13 +59,15 @@ def list_(project: str, model: str, as_json: bool) -> None:
             words = ["unetseg", "predictions", "forget", item.about.out, "--scans", item.about.folder]
             forget = in_project(shlex.join(words), project)
             console.say(f"{_named(item)}: {item.problem}{f'; to forget it: {forget}' if item.folder_gone else ''}")
-    answer = {"predictions": [_plain(item) for item in found], "redo": _say_others(console, loaded, found)}
+    answer = {"predictions": [_plain(item) for item in found], "redo": _say_wanting(console, loaded, found)}
     finish(console, answer, bad=notes.unreadable, unreadable_notes=notes.unreadable)
 
 
 @predictions.command()
 @PROJECT
-@click.option("--model", default="", help="Make outputs of this version again; else all that are not of --with.")
+@click.option(
+    "--model", default="", help="Make outputs of this version again; else all that are not of --with, or out of date."
+)
 @click.option("--with", "by", default="production", show_default=True, help="The model that makes them.")
 @CLUSTER
 @JSON
@@ -104,7 +106,7 @@ def forget(out: str, scans: str, project: str, as_json: bool) -> None:
 
 
 def say_redo(console: Console, project: str) -> list[str]:
-    """After production moved: where there are outputs of other models than it, and the command that mends it.
+    """After production moved: where there are outputs that it would make otherwise, and the command that mends it.
 
     Returns:
         The folders of these outputs.
@@ -114,22 +116,27 @@ def say_redo(console: Console, project: str) -> list[str]:
 
     try:
         loaded = load_project(project)
-        return _say_others(console, loaded, list_predictions(loaded))
+        return _say_wanting(console, loaded, list_predictions(loaded))
     except (UnetsegError, OSError) as error:  # production has moved, whatever is wrong with what is remembered
         console.say(f"which outputs are not made by production cannot be told: {error}")
         return []
 
 
-def _say_others(console: Console, project: Project, found: Sequence[Prediction]) -> list[str]:
+def _say_wanting(console: Console, project: Project, found: Sequence[Prediction]) -> list[str]:
     from unetseg.registry import read_aliases
 
     production = read_aliases(project.models).production
-    others = [item for item in found if production and item.holds_others_than(production)]
-    for item in others:
-        console.say(f"not made by production, {production}: {_named(item)} ({_models(item.models)})")
-    if others:
+    if not production:
+        return []
+    wanting = [item for item in found if item.wants_redo(production)]
+    for item in wanting:
+        if item.holds_others_than(production):
+            console.say(f"not made by production, {production}: {_named(item)} ({_models(item.models)})")
+        else:
+            console.say(f"changed since they were made: {_named(item)} ({counted(item.out_of_date or 0, 'scan')})")
+    if wanting:
         console.say(f"to make them again: {in_project('unetseg predictions redo', project.folder)}")
-    return list(dict.fromkeys(item.about.out for item in others))
+    return list(dict.fromkeys(item.about.out for item in wanting))
 
 
 def _named(item: Prediction) -> str:

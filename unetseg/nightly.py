@@ -130,7 +130,7 @@ def _check_folders(project: Project) -> None:
     config = project.nightly
     if config.predict_folder and not is_remote(config.predict_out):  # a store may be back when the night has trained
         with suppress(OSError):  # also a disk: predict tells of it
-            check_outputs_folder(locate(config.predict_out), locate(config.predict_folder))
+            check_outputs_folder(locate(config.predict_out), locate(config.predict_folder), project)
 
 
 def _bring_up_to_date(project: Project, steps: Steps) -> NightlyResult:

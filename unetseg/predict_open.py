@@ -104,9 +104,10 @@ def open_prediction(
     refresh(folder)
     counts = PlaneCounts(out / OUTPUTS_COUNTED)
     source = ScanSource(str(folder), config.pattern, config.exclude, channels=model.info.channels)
-    masks = known_masks(source, load_project(project).sources) if project else frozenset()
+    loaded = load_project(project) if project else None
+    masks = known_masks(source, loaded.sources) if loaded else frozenset()
     refs, bad = list_scans(source, counts, without=masks)
-    check_outputs_folder(out, folder)
+    check_outputs_folder(out, folder, loaded)
     if masks:
         logger.info("%s: %s left out, which the project knows as masks or guides", folder, counted(len(masks), "file"))
     for warning in doubts(model, config):  # before the work, so that it can be stopped

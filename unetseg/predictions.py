@@ -71,6 +71,10 @@ class Prediction:
         """Whether there are, or may be, outputs of any other model."""
         return self.unreadable or bool(set(self.models) - {version})
 
+    def wants_redo(self, version: str) -> bool:
+        """Whether there are, or may be, outputs that a prediction with this model would make anew."""
+        return self.holds_others_than(version) or bool(self.out_of_date)
+
 
 @dataclass(frozen=True)
 class _Scans:

@@ -52,7 +52,7 @@ class Redone:
 
 
 def list_predictions(
-    project: Project, *, model: str = "", other_than: str = "", notes: Notes | None = None
+    project: Project, *, model: str = "", not_as: str = "", notes: Notes | None = None
 ) -> list[Prediction]:
     """Where the project predicted, and which models' outputs are there now.
 
@@ -61,7 +61,7 @@ def list_predictions(
     Args:
         project: that remembers.
         model: only folders with outputs of this version.
-        other_than: only folders with outputs of any other model than this version.
+        not_as: only folders with outputs that are not as this version would make them now.
         notes: what it remembers; None: read now.
 
     Raises:
@@ -72,8 +72,8 @@ def list_predictions(
     found = [item for _, group in places for item in look_at(list(group), project)]
     if model:
         found = [item for item in found if item.holds(_version(project, model))]
-    if other_than:
-        found = [item for item in found if item.holds_others_than(_version(project, other_than))]
+    if not_as:
+        found = [item for item in found if item.wants_redo(_version(project, not_as))]
     return found
 
 
@@ -94,7 +94,7 @@ def redo(
 
     Args:
         project: that remembers.
-        model: the version whose outputs are made again; empty: all that are not of ``by``.
+        model: the version whose outputs are made again; empty: all that ``by`` would make otherwise now.
         by: the model that makes them, a version number or alias.
         cluster: address of a running Dask scheduler; empty: threads of this process.
         progress: told about every scan.
@@ -105,7 +105,7 @@ def redo(
     """
     bundle = model_folder(project.models, by)
     notes = read_notes(project.folder)
-    found = list_predictions(project, model=model, other_than="" if model else bundle.name, notes=notes)
+    found = list_predictions(project, model=model, not_as="" if model else bundle.name, notes=notes)
     done = []
     for item in found:
         done.append(_predicted_again(project, item, bundle, cluster, progress))

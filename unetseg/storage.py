@@ -74,6 +74,8 @@ def locate(path: str | Path) -> Path:
         refuse_password(str(path))
         return object_store.locate(str(path))
     text = str(path)
+    if not text:
+        raise UsageError("a path is empty, perhaps as a variable that is not set; the folder you are in is '.'")
     if text.startswith(_LOCAL_ADDRESS):
         return _without_dots(Path(url2pathname(text.removeprefix(_LOCAL_ADDRESS).removeprefix("localhost"))).absolute())
     if mangled := _MANGLED.fullmatch(text):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unetseg.config import PredictConfig
+from unetseg.config import ClassSource, GuideSource, PredictConfig, ScanSource, Settings, Sources
 from unetseg.errors import UsageError
 from unetseg.nightly import nightly
 from unetseg.outputs_folder import check_outputs_folder
@@ -44,6 +44,49 @@ def test_a_model_or_dataset_that_is_in_no_project_is_known_by_what_it_holds(tmp_
     (tmp_path / name).touch()
     with pytest.raises(UsageError, match=f"and this is {what}"):
         check_outputs_folder(tmp_path, tmp_path / "scans")
+
+
+@pytest.mark.parametrize(
+    ("masks", "pattern", "out", "what"),
+    [
+        ("masks", "{id}.*", "masks", "masks of iris"),
+        ("masks", "{id}.*", "masks/p1", "masks of iris"),
+        ("scans", "{id}_mask.*", "scans", "scans"),
+        ("scans", "masks/{id}.*", "scans/masks", "masks of iris"),
+        (".", "labels/{name}.*", "labels", "masks of iris"),
+        ("scans", "{folder}masks/{name}.*", "scans/p1/masks", "masks of iris"),
+        ("scans", "{id}_mask.*", "scans/segmented", ""),
+        (".", "labels/{name}.*", "segmented", ""),
+        ("masks", "{id}.*", "masks2", ""),
+    ],
+)
+def test_outputs_do_not_go_where_the_project_looks_for_masks(
+    tmp_path: Path, masks: str, pattern: str, out: str, what: str
+):
+    """Else its next ingest would learn from them."""
+    sources = Sources(
+        ScanSource(str(tmp_path / "scans")),
+        (ClassSource("iris", str(tmp_path / masks), pattern=pattern),),
+        (GuideSource("rough", str(tmp_path / "guides")),),
+    )
+    project = Project(tmp_path / "eyes", sources, Settings())
+    new = tmp_path / "new"
+    if what:
+        with pytest.raises(
+            UsageError, match=f"the project looks for {what} there; use for example {tmp_path}/eyes/seg"
+        ):
+            check_outputs_folder(tmp_path / out, new, project)
+    else:
+        check_outputs_folder(tmp_path / out, new, project)
+    with pytest.raises(UsageError, match="the project looks for guides of rough there"):
+        check_outputs_folder(tmp_path / "guides", new, project)
+    check_outputs_folder(tmp_path / out, new)  # a bundle belongs to no project
+
+
+def test_outputs_need_a_folder_and_not_a_file(tmp_path: Path):
+    (tmp_path / "todo.txt").touch()
+    with pytest.raises(UsageError, match=r"todo\.txt: the outputs need a folder, and this is a file"):
+        check_outputs_folder(tmp_path / "todo.txt", tmp_path / "scans")
 
 
 def test_predict_and_its_dry_run_refuse_them_and_write_nothing(trained: Project):

@@ -159,6 +159,18 @@ def test_after_a_rollback_one_call_makes_the_bad_model_s_outputs_again(two: Proj
     assert redo(two) == []
 
 
+def test_without_a_model_what_production_would_make_otherwise_now_is_done(two: Project, scans: Path, tmp_path: Path):
+    run(two, scans, tmp_path / "out", "0002")
+    assert redo(two) == []
+    shutil.copy(scans / "s01_2.tif", scans / "s01_1.tif")
+    (found,) = list_predictions(two)
+    assert (found.out_of_date, found.holds_others_than("0002"), found.wants_redo("0002")) == (1, False, True)
+    (again,) = redo(two)
+    assert again.result
+    assert (again.result.done, again.result.skipped) == (1, 2)
+    assert redo(two) == []
+
+
 def test_without_a_model_all_that_is_not_production_s_is_done_and_failures_stop_nothing(
     two: Project, scans: Path, tmp_path: Path
 ):

@@ -37,6 +37,11 @@ def names(folder):
     return sorted(item.name for item in folder.iterdir())
 
 
+def test_no_path_is_not_the_folder_one_is_in():
+    with pytest.raises(UsageError, match="a path is empty, perhaps as a variable that is not set"):
+        locate("")
+
+
 def test_a_home_folder_is_understood_and_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
