@@ -1,25 +1,38 @@
 """Scans and masks that are not the project's, described as the project's are.
 
-Where the new folder of masks is laid out as the project's is, the project's rules read it; else it is looked at anew,
-as by ``unetseg init``, and its classes must have the names that the model knows.
+Where the new folder of masks is laid out as the project's is, the project's rules read it, but whether masks are black
+and white or number objects is seen in them. Else it is looked at anew, as by ``unetseg init``, and its classes must
+have the names that the model knows; a single one is that of a model with a single class, whatever its name.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unetseg.config import ClassSource, GuideSource, Sources
-from unetseg.errors import MissingMaskError, UsageError
+from unetseg.errors import BadFileError, MissingMaskError, UsageError
 from unetseg.inspection import inspect
-from unetseg.masks import class_names, mask_files
-from unetseg.readers import list_scans
+from unetseg.mask_sample import MaskSample, spread
+from unetseg.mask_sets import MaskSet
+from unetseg.masks import class_names, mask_files, read_masks
+from unetseg.readers import ScanRef, list_scans, read_header
+from unetseg.recognise import FoundMasks, recognise_masks
 from unetseg.storage import is_remote, locate
 
 __all__ = ["sources_of"]
+
+logger = logging.getLogger(__name__)
+
+_SEEN = ("binary", "instances")  # encodings of one class, which need no values from a person
+_MASKS_SAMPLED = 8  # of each class: fewer than init looks at, since the project's rules are right as a rule
 
 _Source = TypeVar("_Source", bound=GuideSource)
 
@@ -41,9 +54,13 @@ def sources_of(known: Sources, scans: Path, masks: Path, guides: Path | None = N
         raise UsageError(f"--guides: the model needs the guides {names}; give the folder that holds them")
     given = replace(known.scans, path=str(scans), pattern="**/*", exclude="", table="")
     moved = Sources(given, _moved(known.classes, masks), _moved(known.guides, guides) if guides else ())
-    if _some_pair(moved):
-        return moved
-    return _looked_at(known, moved, masks)
+    refs, _ = list_scans(moved.scans)
+    paired = [[ref for ref in refs if _has_mask(source, ref.id)] for source in moved.classes]
+    if not any(paired):
+        return _looked_at(known, moved, masks)
+    alone = len(moved.classes) == 1
+    drawn = (_as_drawn(source, found, alone=alone) for source, found in zip(moved.classes, paired, strict=True))
+    return replace(moved, classes=tuple(drawn))
 
 
 def _moved(sources: Sequence[_Source], root: Path) -> tuple[_Source, ...]:
@@ -71,29 +88,77 @@ def _root(paths: Sequence[str]) -> str:
     return commonpath(different)
 
 
-def _some_pair(sources: Sources) -> bool:
-    """Whether any scan has a mask where these sources say; an empty or wrong folder of scans is an error here."""
-    refs, _ = list_scans(sources.scans)
-    return any(_has_mask(source, ref.id) for ref in refs for source in sources.classes)
-
-
 def _has_mask(source: ClassSource, scan_id: str) -> bool:
     try:
         return bool(mask_files(source, scan_id))
     except MissingMaskError:
         return False
+    except BadFileError:  # such as two files where there must be one, of which ingest tells
+        return True
+
+
+def _as_drawn(source: ClassSource, paired: Sequence[ScanRef], *, alone: bool) -> ClassSource:
+    """The source with the encoding that its masks have, where the project's misreads them."""
+    if not paired or not (source.encoding in _SEEN or alone):
+        return source
+    refs = spread(paired, _MASKS_SAMPLED)
+    found = _recognised(source, refs)
+    if found is None or found.encoding not in _SEEN or found.encoding == source.encoding:
+        return source
+    other = replace(source, encoding=found.encoding, values=())
+    if not _misread(source, other, refs):
+        return source
+    said = source.path, source.name, other.encoding, found.why, source.encoding
+    logger.info("%s: masks of class %s are read as %s (%s); the project's are %s", *said)
+    return other
+
+
+def _recognised(source: ClassSource, refs: Sequence[ScanRef]) -> FoundMasks | None:
+    """What the masks look like; None where they cannot be read, of which ingest tells."""
+    sample = MaskSample(MaskSet(source, "", tuple(ref.id for ref in refs)), refs)
+    try:
+        return recognise_masks(sample.masks(), [source.name])
+    except (BadFileError, UsageError):
+        return None
+
+
+def _misread(source: ClassSource, other: ClassSource, refs: Sequence[ScanRef]) -> bool:
+    """Whether the project's encoding reads masks as something else; values that a person gave must fit none at all."""
+    if source.encoding not in _SEEN:
+        return not any(_mask(source, ref).size for ref in refs)
+    return not all(np.array_equal(_mask(source, ref), _mask(other, ref)) for ref in refs)
+
+
+def _mask(source: ClassSource, ref: ScanRef) -> NDArray[np.int8]:
+    """The mask; without any pixel where it cannot be read."""
+    try:
+        header = read_header(ref)
+        return read_masks(ref, [source], (header.height, header.width))
+    except BadFileError:
+        return np.zeros(0, np.int8)
 
 
 def _looked_at(known: Sources, moved: Sources, masks: Path) -> Sources:
     """What an inspection finds, with the classes in the project's order."""
     found = inspect(locate(moved.scans.path), masks).sources
-    wanted, names = class_names(known.classes), class_names(found.classes)
+    wanted = class_names(known.classes)
+    classes = _named(found.classes, wanted, masks)
+    names = class_names(classes)
     if set(names) != set(wanted):
         raise UsageError(
             f"{masks}: holds the classes {', '.join(names) or 'none'}, the model's are {', '.join(wanted)}; lay the "
             "folder out as the project's masks are, or name its folders, colours or files after the model's classes"
         )
-    by_name = {source.name: source for source in found.classes}
-    rest = [source for source in found.classes if source.name not in wanted]
+    by_name = {source.name: source for source in classes}
+    rest = [source for source in classes if source.name not in wanted]
     scans = replace(found.scans, channels=known.scans.channels, group=known.scans.group)
     return replace(found, scans=scans, classes=(*(by_name[name] for name in wanted), *rest), guides=moved.guides)
+
+
+def _named(classes: Sequence[ClassSource], wanted: Sequence[str], masks: Path) -> tuple[ClassSource, ...]:
+    """The classes; the only one has the name of the model's only one, since an inspection may name it otherwise."""
+    names = class_names(classes)
+    if len(names) != 1 or len(wanted) != 1 or names == wanted:
+        return tuple(classes)
+    logger.info("%s: its only class, %s, is taken for the model's only one, %s", masks, names[0], wanted[0])
+    return tuple(replace(source, name=wanted[0]) if source.name == names[0] else source for source in classes)
