@@ -2,7 +2,8 @@
 
 Where the new folder of masks is laid out as the project's is, the project's rules read it, but whether masks are black
 and white or number objects is seen in them. Else it is looked at anew, as by ``unetseg init``, and its classes must
-have the names that the model knows; a single one is that of a model with a single class, whatever its name.
+have the names that the model knows; a single one is that of a model with a single class, where either has no telling
+name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from unetseg.mask_sample import MaskSample, spread
 from unetseg.mask_sets import MaskSet
 from unetseg.masks import class_names, mask_files, read_masks
 from unetseg.readers import ScanRef, list_scans, read_header
-from unetseg.recognise import FoundMasks, recognise_masks
+from unetseg.recognise import UNNAMED, FoundMasks, recognise_masks
 from unetseg.storage import is_remote, locate
 
 __all__ = ["sources_of"]
@@ -156,9 +157,9 @@ def _looked_at(known: Sources, moved: Sources, masks: Path) -> Sources:
 
 
 def _named(classes: Sequence[ClassSource], wanted: Sequence[str], masks: Path) -> tuple[ClassSource, ...]:
-    """The classes; the only one has the name of the model's only one, since an inspection may name it otherwise."""
+    """The classes; the only one is the model's only one where the name of either says nothing."""
     names = class_names(classes)
-    if len(names) != 1 or len(wanted) != 1 or names == wanted:
+    if len(names) != 1 or len(wanted) != 1 or names == wanted or not {*names, *wanted} & {*UNNAMED}:
         return tuple(classes)
     logger.info("%s: its only class, %s, is taken for the model's only one, %s", masks, names[0], wanted[0])
     return tuple(replace(source, name=wanted[0]) if source.name == names[0] else source for source in classes)

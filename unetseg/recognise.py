@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from unetseg.errors import UsageError
 from unetseg.masks import BACKGROUND, IGNORE
 
 __all__ = [
+    "UNNAMED",
     "FoundClass",
     "FoundMasks",
     "class_name",
@@ -289,6 +290,10 @@ def _doubts(values: Sequence[int]) -> list[str]:
 # --------------------------------------------------------------------------- naming
 
 
+UNNAMED: Final = ("foreground", "object")
+"""Names of a class whose masks' folders say nothing; the other one is of masks that number objects."""
+
+
 def class_name(folders: Sequence[str], *, one_object: bool = False) -> str:
     """A class named after the folder of its masks, or where that says nothing (``masks``) after the folder above.
 
@@ -304,7 +309,7 @@ def class_name(folders: Sequence[str], *, one_object: bool = False) -> str:
             return valid_name(folder)
         if telling:
             return valid_name(_singular(folder if telling == words else "_".join(telling)))
-    return "object" if one_object else "foreground"
+    return UNNAMED[one_object]
 
 
 def valid_name(text: str) -> str:

@@ -117,7 +117,7 @@ def areas(found: Sources) -> list[int]:
 
 
 @pytest.mark.parametrize("name", ["object", "pupil", "nucleus"])
-def test_a_single_class_is_that_of_a_model_with_one_whatever_it_is_called(
+def test_a_single_class_without_a_telling_name_is_that_of_a_model_with_one(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     known = one_class(tmp_path / "old", name, "instances", pattern="{id}_cp_masks.*")
@@ -129,6 +129,13 @@ def test_a_single_class_is_that_of_a_model_with_one_whatever_it_is_called(
             assert areas(found) == [16, 32, 48]
     told = "its only class, foreground, is taken for the model's only one, object" in caplog.text
     assert told == (name == "object")  # the other names say something, and are the model's
+
+
+def test_a_single_class_of_another_name_is_not_that_of_the_model(tmp_path: Path):
+    known = one_class(tmp_path / "old", "pupil", "binary", pattern="{id}_m.*")
+    write_set(tmp_path / "new", "iris", [[255], [255, 255]])
+    with pytest.raises(UsageError, match=r"holds the classes iris, the model's are pupil; lay"):
+        sources_of(known, tmp_path / "new/scans", tmp_path / "new/iris")
 
 
 def test_a_single_class_is_none_of_several(known: Sources, tmp_path: Path):
