@@ -39,10 +39,10 @@ def update_index(
     groups = {key: record.group for key, record in records.items()}
     known = inherited_splits({key: record.split for key, record in before.scans.items()}, groups) | before.splits
     moves = _moves(before, groups, known, fixed)
-    _say_moved(moves)
     _say_left_out(before, outcomes)
     splits = dict.fromkeys(groups.values(), only_split) if only_split else {}
     splits = splits or assign_splits(groups.values(), known, project.settings.ingest, fixed, moves)
+    _say_moved(moves)  # not before: where a split would be left empty, none has
     scans = {key: replace(record, split=splits[record.group]) for key, record in records.items()}
     gone = {key: replace(record, vanished=True) for key, record in before.scans.items() if key not in scans}
     index = replace(empty_index(project), splits=splits, scans=scans | gone, quarantine=outcomes.bad)

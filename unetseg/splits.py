@@ -145,6 +145,6 @@ def _why_left(split: str, moves: Sequence[Move]) -> str:
         why, way_out = "its scans vanished, lost their masks or cannot be read", "bring them back"
     else:
         named = first_of((f"{move.scan} with {move.group!r} to {move.split}" for move in moves), _NAMED)
-        why = f"its scans moved when sources.scans.group, or the table, defined groups anew: {named}"
+        why = f"its scans would move: sources.scans.group, or the table, defines groups anew: {named}"
         way_out = "define the groups as they were"
     return f"no group is left in {split}, because {why}; {way_out}"

@@ -1014,11 +1014,11 @@ def test_groups_that_leave_a_split_empty_are_told_as_the_reason_and_splits_can_b
     with pytest.raises(DataError) as caught:
         lab.run()
     assert str(caught.value) == (
-        "splits: no group is left in validation, because its scans moved when sources.scans.group, or the table, "
-        "defined groups anew: Maus 1 Schnitt 1 with 'Maus 1' to train, Maus 3 Schnitt 1 with 'Maus 3' to train; define "
+        "splits: no group is left in validation, because its scans would move: sources.scans.group, or the table, "
+        "defines groups anew: Maus 1 Schnitt 1 with 'Maus 1' to train, Maus 3 Schnitt 1 with 'Maus 3' to train; define "
         "the groups as they were, or delete dataset.zarr to decide the splits anew"
     )
-    assert "3 scans moved with their new groups: Maus 1 Schnitt 1 to train, Maus 2 Schnitt 3 to test," in caplog.text
+    assert "moved with their new groups" not in caplog.text
     shutil.rmtree(lab.project.dataset)
     assert all(lab.run().splits.values())
     assert set(lab.data.index.splits) == {f"Maus {number}" for number in range(1, 5)}

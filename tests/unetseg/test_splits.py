@@ -114,8 +114,8 @@ def test_a_split_that_scans_left_with_their_groups_is_told_as_such():
     with pytest.raises(DataError) as caught:
         assign_splits({"p1", "p2", "p3", "t"}, known, IngestConfig(), moves=moves)
     assert str(caught.value) == (
-        "splits: no group is left in validation, because its scans moved when sources.scans.group, or the table, "
-        "defined groups anew: p1 left with 'p1' to train; define the groups as they were, or delete dataset.zarr to "
+        "splits: no group is left in validation, because its scans would move: sources.scans.group, or the table, "
+        "defines groups anew: p1 left with 'p1' to train; define the groups as they were, or delete dataset.zarr to "
         "decide the splits anew"
     )
 
@@ -125,8 +125,8 @@ def test_two_splits_without_groups_have_a_reason_each():
     with pytest.raises(DataError) as caught:
         assign_splits({"p1", "p2", "p3"}, known, IngestConfig(), moves=[Move("v", "p1", "validation", "train")])
     assert str(caught.value) == (
-        "splits: no group is left in validation, because its scans moved when sources.scans.group, or the table, "
-        "defined groups anew: v with 'p1' to train; define the groups as they were; no group is left in test, because "
+        "splits: no group is left in validation, because its scans would move: sources.scans.group, or the table, "
+        "defines groups anew: v with 'p1' to train; define the groups as they were; no group is left in test, because "
         "its scans vanished, lost their masks or cannot be read; bring them back, or delete dataset.zarr to decide the "
         "splits anew"
     )
