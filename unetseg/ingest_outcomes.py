@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -11,6 +12,7 @@ from unetseg.errors import BadFileError, DataError, UsageError
 from unetseg.ingest_rules import UnlabelledError
 from unetseg.ingest_scan import IngestedScan
 from unetseg.readers import BadFile, ScanRef
+from unetseg.words import counted
 
 __all__ = ["Outcome", "Outcomes"]
 
@@ -72,12 +74,13 @@ class Outcomes:
             DataError: a larger share was set aside than the limit.
         """
         total = len(self.good) + len(self.bad)
-        for item in self.bad:
-            logger.warning("quarantined %s", item)
+        several = Counter(self.bad)  # pages of a stack may all have one reason
+        for item, number in several.items():
+            logger.warning("quarantined %s%s", item, f" ({counted(number, 'page')})" if number > 1 else "")
         if not (self.good or self.bad):
             raise UsageError(f"ingest: {why_unlabelled()}")
         if not self.good or len(self.bad) > limit * total:
-            reasons = [f"{Path(item.path).name}: {item.reason}" for item in self.bad[:3]]
+            reasons = [f"{Path(item.path).name}: {item.reason}" for item in list(several)[:3]]
             if self.unlabelled and not self._labelled:
                 reasons.append(why_unlabelled())
             what = f"no scan of {total} can be used"

@@ -209,6 +209,8 @@ def _store(
             record = _write_image(job, record)
         if known and (record.shape, record.pixel_size) != (known.shape, known.pixel_size):
             changed = set(parts)
+        if "image" in changed and unit.ref.page is not None:
+            changed = set(parts)  # a stack that is longer now may have shifted against its masks
         if "masks" in changed:
             record = _write_masks(job, record)
         if "guides" in changed:

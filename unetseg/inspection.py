@@ -23,7 +23,7 @@ from unetseg.mask_sample import GIGABYTES_SAMPLED, MaskSample, spread
 from unetseg.mask_sets import MaskSet, find_mask_sets
 from unetseg.masks import BACKGROUND, IGNORE, class_names
 from unetseg.one_folder import scan_globs
-from unetseg.pairing import find_group_rule, numbered_rule
+from unetseg.pairing import find_group_rule, numbered_rule, stack_rule
 from unetseg.planes import ScanHeader
 from unetseg.readers import BadFile, ScanRef, list_scans, read_header, read_scan
 from unetseg.recognise import (
@@ -187,12 +187,17 @@ def _is_grey(ref: ScanRef) -> bool:
 def _group(refs: Sequence[ScanRef], report: _Report) -> str:
     rule, why = find_group_rule([ref.id for ref in refs])
     report.row("groups", f"{why} ({rule})" if rule else why)
-    if not rule and any(ref.page is not None for ref in refs):
-        report.warnings.append("pages of one stack are neighbours and much alike: scores on its test pages flatter")
     return rule
 
 
 def _ask_of_groups(refs: Sequence[ScanRef], report: _Report) -> None:
+    if any(ref.page is not None for ref in refs):
+        asked, kept = stack_rule([ref.id for ref in refs])
+        way_out = f"set group: '{asked}' below sources.scans, before the first ingest, which keeps {kept} in one split"
+        report.warnings.append(
+            "pages of one stack are neighbours and much alike: scores on its test pages flatter; "
+            + (way_out if asked else "add stacks: from three on, each is a group")
+        )
     if asked := numbered_rule([ref.id for ref in refs if ref.page is None]):
         report.warnings.append(
             "every scan is its own group, but names differ by their last number alone: if those are of one patient, "

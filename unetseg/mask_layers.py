@@ -23,10 +23,12 @@ from unetseg.encodings import Values, check_claimed, claimed_values, claims, pix
 from unetseg.errors import BadFileError
 from unetseg.formats import OpenPlane, open_plane, plane_count
 from unetseg.patterns import find_objects
+from unetseg.plane_counts import counted_once
 from unetseg.planes import ScanHeader
 from unetseg.readers import ScanRef
+from unetseg.words import counted
 
-__all__ = ["Layer", "MaskFrame", "open_file", "open_objects"]
+__all__ = ["Layer", "MaskFrame", "check_page_count", "open_file", "open_objects"]
 
 Fields = NDArray[Any]
 
@@ -94,8 +96,31 @@ def open_file(
         if encoding == "pages":
             layers += _open_pages(path, page, members, frame, stack)
         else:
+            check_page_count(path, page, frame.ref)
             layers.append(_open_layer(path, page, members, frame, stack))
     return layers
+
+
+def check_page_count(path: Path, page: int | None, ref: ScanRef) -> None:
+    """Refuse a mask stack that is longer or shorter than its scan: most often it is shifted, or another scan's.
+
+    Args:
+        path: The mask file.
+        page: Which page of it; None for a file of its own.
+        ref: The scan; one that is a file of its own has no other pages to count.
+
+    Raises:
+        BadFileError: when the numbers of pages differ, or a file cannot be read. It is the same for all pages.
+    """
+    if page is None or ref.page is None:
+        return
+    found, wanted = counted_once(path), counted_once(ref.path)
+    if found != wanted:
+        raise BadFileError(
+            f"scan {ref.stack}: mask {path} holds {counted(found, 'page')}, the scan {wanted}, so none of them is "
+            "used; make them equal, or give each page that has a mask a file of its own, named as the page: "
+            f"{ref.stack}.p0000"
+        )
 
 
 def open_objects(source: ClassSource, frame: MaskFrame) -> Layer:

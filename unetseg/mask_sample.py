@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from unetseg.config import ClassSource
 from unetseg.errors import BadFileError, UsageError
 from unetseg.formats import plane_count, read_plane
+from unetseg.mask_layers import check_page_count
 from unetseg.mask_sets import MaskSet
 from unetseg.masks import find_mask, find_objects, read_masks
 from unetseg.readers import ScanRef, read_header
@@ -104,6 +105,7 @@ class MaskSample:
         if self._set.objects:
             return [(path, None) for path in spread(find_objects(self._set.source, ref.id), _OBJECTS_SAMPLED)]
         path, page = find_mask(self._set.source, ref.id)
+        check_page_count(path, page, ref)
         return [(path, page if class_page is None else class_page)]
 
 

@@ -15,8 +15,18 @@ from collections.abc import Collection, Iterator, Sequence
 from glob import escape
 
 from unetseg.patterns import fill_pattern
+from unetseg.scan_groups import group_of
+from unetseg.splits import SPLITS
 
-__all__ = ["common_begin", "find_group_rule", "find_patterns", "numbered_rule", "paired_ids", "spare_names"]
+__all__ = [
+    "common_begin",
+    "find_group_rule",
+    "find_patterns",
+    "numbered_rule",
+    "paired_ids",
+    "spare_names",
+    "stack_rule",
+]
 
 _SHORT_WORD = 3  # letters; shorter ones are found in any word by chance
 _PATTERNS_TRIED = 10
@@ -25,6 +35,9 @@ _LEAST_OF_SCANS = 0.5
 _LEAST_OF_MASKS = 0.8
 _STACK_PAGE = re.compile(r"\.p\d{4,}$")
 _NUMBERED = r"^(.*?[^\d _-])[ _-]*\d+$"
+_STACKS = r"^(.+)\.p\d{4,}$"
+_TEN_PAGES = r"^(.+\.p\d{3,})\d$"
+_LEAST_GROUPS = len(SPLITS)
 
 
 def paired_ids(ids: Sequence[str], names: Collection[str], pattern: str) -> list[str]:
@@ -153,6 +166,16 @@ def numbered_rule(ids: Sequence[str]) -> str:
     return _NUMBERED if alike else ""
 
 
+def stack_rule(ids: Sequence[str]) -> tuple[str, str]:
+    """A rule that keeps neighbouring pages together where not all scans are pages, or of few stacks; and what it keeps.
+
+    Scans that are no pages are groups of their own. Empty if there would be fewer groups than splits need.
+    """
+    rules = ((_STACKS, "each stack"), (_TEN_PAGES, "ten pages in a row"))
+    enough = (item for item in rules if len({group_of(name, item[0]) for name in ids}) >= _LEAST_GROUPS)
+    return next(enough, ("", ""))
+
+
 def find_group_rule(ids: Sequence[str]) -> tuple[str, str]:
     """A regular expression for what must not be torn between splits, and what it was told by; empty if none.
 
@@ -160,8 +183,8 @@ def find_group_rule(ids: Sequence[str]) -> tuple[str, str]:
     """
     rules = (
         # rule, least number of groups, least mean size: names may look alike by chance, folders do not
-        (r"^([^/]+)/", 3, 1, "first folder"),
-        (r"^(.+)\.p\d{4,}$", 5, 1, "stack"),
+        (r"^([^/]+)/", _LEAST_GROUPS, 1, "first folder"),
+        (_STACKS, _LEAST_GROUPS, 1, "stack"),
         (r"^([A-Za-z]*\d+[A-Za-z]*)[_-]", 5, 2, "begin of the name"),
         (r"^([A-Za-z]*\d+[A-Za-z]*) ", 5, 2, "begin of the name"),
     )

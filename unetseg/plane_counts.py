@@ -1,11 +1,13 @@
 """How many images each file of a folder holds, as it was found the last time.
 
 Where nothing has changed, opening thousands of files to count their pages would take longer than all else together.
+So would opening a stack again for each of its pages.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,22 @@ from unetseg.formats import plane_count
 from unetseg.json_files import as_json, read_json, write_json
 from unetseg.storage import state
 
-__all__ = ["PlaneCounts"]
+__all__ = ["PlaneCounts", "counted_once"]
+
+
+def counted_once(path: Path) -> int:
+    """How many images a file holds; one that was counted in this process and is as it was is not opened again.
+
+    Raises:
+        BadFileError: its header cannot be read.
+    """
+    return _counted(path, *state(path)) if path.is_file() else plane_count(path)
+
+
+@lru_cache(maxsize=4096)
+def _counted(path: Path, size: int, modified: int) -> int:
+    """The images of a file as it is at that size and time, which only tell versions apart."""
+    return plane_count(path)
 
 
 class PlaneCounts:

@@ -76,5 +76,7 @@ def _check_fits(scan_ids: Sequence[str], pattern: str, table: ScanTable | None, 
 def fixed_splits(table: ScanTable, groups: Mapping[str, str]) -> Mapping[str, str]:
     """The splits that the table decides; rows that no scan has are told."""
     if unknown := table.unknown(groups):
-        logger.warning("%s: %d rows fit no scan: %s", table.path, len(unknown), ", ".join(unknown[:_NAMED]))
+        fit = "fits" if len(unknown) == 1 else "fit"
+        named = ", ".join(unknown[:_NAMED])
+        logger.warning("%s: %s %s no scan: %s", table.path, counted(len(unknown), "row"), fit, named)
     return table.group_splits(groups)

@@ -19,6 +19,7 @@ from unetseg import ingest_scan
 from unetseg.config import ClassSource, GuideSource, IngestConfig, ScanSource, Settings, Sources
 from unetseg.dataset import open_dataset
 from unetseg.errors import DataError, UsageError
+from unetseg.formats import plane_count
 from unetseg.ingest import ingest
 from unetseg.init import init
 from unetseg.parallel import open_workers
@@ -574,6 +575,55 @@ def test_bad_scans_are_set_aside_with_reasons_and_the_others_go_on(lab):
     assert "are not intensities" in found["g.tif"]
     assert {Path(item.path).name: item.reason for item in lab.data.index.quarantine} == found
     assert sorted(lab.data.index.scans) == ["c", "d", "e", "h"]
+
+
+@pytest.fixture
+def stacks(lab):
+    """Two stacks of four pages beside the scans, with masks."""
+    for name in ("v", "w"):
+        lab.write(f"scans/{name}.tif", np.random.default_rng(7).integers(0, 60000, (4, *SHAPE)).astype(np.uint16))
+        for kind in ("iris", "pupil"):
+            lab.write(f"masks/{kind}/{name}.tif", np.zeros((4, *SHAPE), np.uint8))
+    lab.set(max_failed_fraction=0.5)
+    return lab
+
+
+def pages(lab, name):
+    return [scan_id for scan_id in lab.data.index.scans if scan_id.startswith(f"{name}.p")]
+
+
+@pytest.mark.parametrize("number", [pytest.param(3, id="one-too-few"), pytest.param(7, id="surplus")])
+def test_a_stack_whose_mask_stack_has_another_length_is_set_aside_whole_for_one_reason(stacks, caplog, number):
+    lab = stacks
+    mask = lab.write("masks/pupil/w.tif", np.zeros((number, *SHAPE), np.uint8))
+    result = lab.run()
+    assert result.done == 5 + 4
+    (reason,) = {item.reason for item in result.quarantined}
+    assert [Path(item.path).name for item in result.quarantined] == ["w.tif"] * 4
+    assert reason.startswith(f"scan w: mask {mask} holds {number} pages, the scan 4")
+    assert [text for text in caplog.messages if text.startswith("quarantined")] == [
+        f"quarantined {lab.folder / 'scans/w.tif'}: {reason} (4 pages)"
+    ]
+    assert len(pages(lab, "v")) == 4
+    assert not pages(lab, "w")
+    lab.write("masks/pupil/w.tif", np.zeros((4, *SHAPE), np.uint8))
+    assert lab.counts() == (4, 9)
+
+
+def test_a_stack_that_grew_without_its_masks_is_set_aside_whole(stacks):
+    stacks.run()
+    stacks.write("scans/w.tif", np.random.default_rng(8).integers(0, 60000, (5, *SHAPE)).astype(np.uint16))
+    result = stacks.run()
+    assert [Path(item.path).name for item in result.quarantined] == ["w.tif"] * 5
+    assert "holds 4 pages, the scan 5" in result.quarantined[0].reason
+
+
+def test_pages_of_stacks_are_counted_once_per_file_and_scans_of_one_image_not_at_all(stacks, monkeypatch):
+    opened = []
+    monkeypatch.setattr("unetseg.plane_counts.plane_count", lambda path: opened.append(path) or plane_count(path))
+    stacks.run(workers=1)
+    folders = [stacks.folder / name for name in ("scans", "masks/iris", "masks/pupil")]
+    assert sorted(opened) == sorted(folder / f"{name}.tif" for name in ("v", "w") for folder in folders)
 
 
 def test_a_scan_that_broke_is_no_longer_used_and_is_when_it_is_whole_again(night, stored):

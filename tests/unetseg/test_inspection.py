@@ -9,9 +9,10 @@ from PIL import Image
 from unetseg.errors import UsageError
 from unetseg.inspection import inspect
 from unetseg.masks import read_masks
-from unetseg.pairing import find_group_rule, find_patterns, numbered_rule
+from unetseg.pairing import find_group_rule, find_patterns, numbered_rule, stack_rule
 from unetseg.readers import list_scans, read_header
 from unetseg.recognise import class_name, recognise_masks, valid_name
+from unetseg.scan_groups import groups_of
 
 SIDE = 32
 NUMBERS = range(4)
@@ -187,7 +188,55 @@ def test_stack_pairs_with_stack(tmp_path):
     findings = inspect(tmp_path / "volume.tif", tmp_path / "labels.tif")
     assert classes_of(findings) == [("foreground", "binary", ())]
     np.testing.assert_array_equal(read_all(findings)[..., 0], [block(number) for number in range(5)])
-    assert "neighbours" in findings.warnings[0]
+    assert findings.warnings == (
+        "pages of one stack are neighbours and much alike: scores on its test pages flatter; add stacks: from three "
+        "on, each is a group",
+    )
+
+
+def test_a_long_stack_is_told_how_to_keep_neighbouring_pages_together(tmp_path):
+    write(tmp_path / "volume.tif", np.stack([scan(number) for number in range(23)]))
+    write(tmp_path / "labels.tif", np.stack([block(number, 255) for number in range(23)]))
+    (told,) = inspect(tmp_path / "volume.tif", tmp_path / "labels.tif").warnings
+    assert told.endswith("before the first ingest, which keeps ten pages in a row in one split")
+    groups = groups_of([f"volume.p{page:04}" for page in range(23)], told.split("'")[1])
+    assert list(dict.fromkeys(groups.values())) == ["volume.p000", "volume.p001", "volume.p002"]
+    assert not inspect(tmp_path / "volume.tif", None).warnings
+
+
+@pytest.mark.parametrize(
+    ("ids", "kept"),
+    [
+        pytest.param([f"v{v}.p{k:04}" for v in range(2) for k in range(11)] + ["one"], "each stack", id="two-and-one"),
+        pytest.param([f"v{v}.p{k:04}" for v in range(2) for k in range(11)], "ten pages in a row", id="two-of-eleven"),
+        pytest.param([f"v{v}.p{k:04}" for v in range(2) for k in range(10)], "", id="two-of-ten"),
+    ],
+)
+def test_the_rule_for_few_stacks_leaves_as_many_groups_as_splits_need(ids, kept):
+    rule, found = stack_rule(ids)
+    assert found == kept
+    assert bool(rule) == bool(kept)
+    assert not rule or len(set(groups_of(ids, rule).values())) >= 3
+
+
+@pytest.mark.parametrize("lengths", [(4, 7, 4), (4, 3, 4)], ids=["surplus", "one-too-few"])
+def test_a_mask_stack_of_another_length_is_told(tmp_path, lengths):
+    for number, length in enumerate(lengths):
+        write(tmp_path / f"s/v{number}.tif", np.stack([scan(page) for page in range(4)]))
+        write(tmp_path / f"m/v{number}.tif", np.stack([block(page, 255) for page in range(length)]))
+    findings = inspect(tmp_path / "s", tmp_path / "m")
+    (told,) = findings.warnings
+    assert told.startswith("1 of the sampled masks cannot be used; the first: scan v1: mask ")
+    assert f"holds {lengths[1]} pages, the scan 4" in told
+    assert dict(findings.rows)["groups"].startswith("stack: 3 groups")
+
+
+def test_mask_stacks_of_which_none_has_the_length_of_its_scan_are_refused(tmp_path):
+    for number in range(3):
+        write(tmp_path / f"s/v{number}.tif", np.stack([scan(page) for page in range(4)]))
+        write(tmp_path / f"m/v{number}.tif", np.stack([block(page, 255) for page in range(7)]))
+    with pytest.raises(UsageError, match=r"no mask fits its scan; first: scan v0: mask .*v0\.tif holds 7 pages"):
+        inspect(tmp_path / "s", tmp_path / "m")
 
 
 def test_stacks_in_folders_pair_by_page(tmp_path):
@@ -354,6 +403,8 @@ def test_a_broken_scan_is_counted_not_fatal(scans):
         ([f"s{s:02}_{k}" for s in range(5) for k in range(2)], r"^([A-Za-z]*\d+[A-Za-z]*)[_-]"),
         ([f"P{s:02} {k}" for s in range(5) for k in range(2)], r"^([A-Za-z]*\d+[A-Za-z]*) "),
         ([f"v{v}.p{k:04}" for v in range(5) for k in range(3)], r"^(.+)\.p\d{4,}$"),
+        ([f"v{v}.p{k:04}" for v in range(3) for k in range(3)], r"^(.+)\.p\d{4,}$"),
+        ([f"v{v}.p{k:04}" for v in range(2) for k in range(3)], ""),
         ([f"s{s:02}_{k}" for s in range(4) for k in range(2)], ""),
         ([f"s{s:02}_1" for s in range(9)], ""),
         ([f"{k}" for k in range(9)], ""),

@@ -418,9 +418,53 @@ def test_a_stack_is_no_mask_of_one_scan(tmp_path):
 def test_pages_of_stacks_pair(tmp_path):
     stack = np.arange(5 * 6, dtype=np.uint8).reshape(5, *SHAPE)
     write(tmp_path, stack, "vol.tif")
+    write(tmp_path, stack, "scan.tif")
     scan = ScanRef("vol.p0003", tmp_path / "scan.tif", 3)
     sources = [ClassSource("a", str(tmp_path), encoding="labels", values=tuple(map(str, range(18, 24))))]
     assert read(sources, scan=scan).all()
+
+
+@pytest.mark.parametrize("pages", [pytest.param(3, id="one-too-few"), pytest.param(7, id="surplus")])
+@pytest.mark.parametrize("page", [0, 3], ids=["first", "last"])
+def test_a_mask_stack_of_another_length_is_refused_for_all_pages_alike(tmp_path, pages, page):
+    write(tmp_path, np.zeros((pages, *SHAPE), np.uint8), "vol.tif")
+    write(tmp_path / "scans", np.zeros((4, *SHAPE), np.uint8), "vol.tif")
+    scan = ScanRef(f"vol.p{page:04d}", tmp_path / "scans/vol.tif", page)
+    with pytest.raises(BadFileError) as caught:
+        read([ClassSource("a", str(tmp_path))], scan=scan)
+    assert str(caught.value) == (
+        f"scan vol: mask {tmp_path / 'vol.tif'} holds {pages} pages, the scan 4, so none of them is used; make them "
+        "equal, or give each page that has a mask a file of its own, named as the page: vol.p0000"
+    )
+
+
+def test_a_mask_of_one_page_is_that_of_no_page_of_a_stack(tmp_path):
+    write(tmp_path, np.zeros(SHAPE, np.uint8), "vol.tif")
+    write(tmp_path / "scans", np.zeros((4, *SHAPE), np.uint8), "vol.tif")
+    with pytest.raises(BadFileError, match="holds 1 page, the scan 4"):
+        read([ClassSource("a", str(tmp_path))], scan=ScanRef("vol.p0000", tmp_path / "scans/vol.tif", 0))
+
+
+def test_a_page_with_a_mask_file_of_its_own_needs_no_other(tmp_path):
+    write(tmp_path, np.full(SHAPE, 255, np.uint8), "vol.p0002.png")
+    write(tmp_path, np.zeros((7, *SHAPE), np.uint8), "vol.tif")
+    write(tmp_path / "scans", np.zeros((4, *SHAPE), np.uint8), "vol.tif")
+    assert read([ClassSource("a", str(tmp_path))], scan=ScanRef("vol.p0002", tmp_path / "scans/vol.tif", 2)).all()
+
+
+def test_a_file_that_is_named_as_a_page_has_no_pages_to_count(tmp_path):
+    write(tmp_path, np.full((7, *SHAPE), 255, np.uint8), "vol.tif")
+    write(tmp_path / "scans", np.zeros(SHAPE, np.uint8), "vol.p0002.png")
+    assert read([ClassSource("a", str(tmp_path))], scan=ScanRef("vol.p0002", tmp_path / "scans/vol.p0002.png")).all()
+
+
+def test_classes_as_pages_of_a_mask_of_one_page_of_a_stack(tmp_path):
+    planes = np.stack([np.full(SHAPE, 255, np.uint8), np.zeros(SHAPE, np.uint8)])
+    write(tmp_path, planes, "vol.p0002.tif")
+    write(tmp_path / "scans", np.zeros((4, *SHAPE), np.uint8), "vol.tif")
+    sources = [ClassSource(name, str(tmp_path), encoding="pages", values=(str(k),)) for k, name in enumerate("ab")]
+    found = read(sources, scan=ScanRef("vol.p0002", tmp_path / "scans/vol.tif", 2))
+    assert found.reshape(-1, 2).any(axis=0).tolist() == [True, False]
 
 
 # --------------------------------------------------------------------------- guides

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unetseg.errors import UsageError
-from unetseg.scan_groups import group_of, groups_of
+from unetseg.scan_groups import fixed_splits, group_of, groups_of
 from unetseg.scan_table import read_scan_table
 
 
@@ -69,3 +69,17 @@ def test_scans_whose_group_the_table_tells_need_no_pattern(tmp_path, caplog):
     assert caplog.messages == []
     with pytest.raises(UsageError, match="in none of 3 scans, such as 'z'"):
         groups_of(["x", "y", "z"], r"p\d", table)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        pytest.param("s99,train\n", "1 row fits no scan: s99", id="one"),
+        pytest.param("s98,train\ns99,train\n", "2 rows fit no scan: s98, s99", id="two"),
+    ],
+)
+def test_rows_of_a_table_that_fit_no_scan_are_told(tmp_path, caplog, rows, said):
+    path = tmp_path / "t.csv"
+    path.write_text(f"scan,split\n{rows}a,test\n")
+    fixed_splits(read_scan_table(str(path)), {"a": "a"})
+    assert caplog.messages == [f"{path}: {said}"]
