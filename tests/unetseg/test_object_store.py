@@ -24,6 +24,7 @@ from unetseg.errors import BadFileError, DamagedFileError, MissingMaskError, Usa
 from unetseg.formats import open_plane, plane_count, plane_header, read_plane
 from unetseg.json_files import read_json, write_json
 from unetseg.patterns import find_mask, find_objects
+from unetseg.plane_counts import counted_once
 from unetseg.project import Project, load_project, save_project
 from unetseg.readers import list_scans
 from unetseg.records import update_json
@@ -664,6 +665,14 @@ def test_images_are_read_from_a_store(bucket, tmp_path, requests):
     assert [method for method, _ in requests] == ["get_object"]
     with open_plane(bucket / "a.tif", max_bytes=1e6) as plane:
         np.testing.assert_array_equal(plane.rows(2, 4)[..., 0], pixels[2:4])
+
+
+def test_the_pages_of_a_stack_in_a_store_are_counted_with_one_copy(bucket, tmp_path, requests):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 6, 8), np.uint8), photometric="minisblack")
+    write_bytes(bucket / "a.tif", (tmp_path / "a.tif").read_bytes())
+    requests.clear()
+    assert [counted_once(bucket / "a.tif") for _ in range(3)] == [4, 4, 4]
+    assert [method for method, _ in requests].count("get_object") == 1
 
 
 @pytest.mark.parametrize("content", [b"no image", b"II*\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n"])
