@@ -193,7 +193,7 @@ def _group(refs: Sequence[ScanRef], report: _Report) -> str:
 def _ask_of_groups(refs: Sequence[ScanRef], report: _Report) -> None:
     if any(ref.page is not None for ref in refs):
         asked, kept = stack_rule([ref.id for ref in refs])
-        way_out = f"set group: '{asked}' below sources.scans, before the first ingest, which keeps {kept} in one split"
+        way_out = f"{_set_group(asked)}, which keeps {kept} in one split"
         report.warnings.append(
             "pages of one stack are neighbours and much alike: scores on its test pages flatter; "
             + (way_out if asked else "add stacks: from three on, each is a group")
@@ -201,8 +201,12 @@ def _ask_of_groups(refs: Sequence[ScanRef], report: _Report) -> None:
     if asked := numbered_rule([ref.id for ref in refs if ref.page is None]):
         report.warnings.append(
             "every scan is its own group, but names differ by their last number alone: if those are of one patient, "
-            f"set group: '{asked}' below sources.scans, before the first ingest"
+            + _set_group(asked)
         )
+
+
+def _set_group(rule: str) -> str:
+    return f"set group: '{rule}' below sources.scans, before the first ingest"
 
 
 # --------------------------------------------------------------------------- masks
