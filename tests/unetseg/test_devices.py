@@ -118,7 +118,7 @@ def test_devices_that_share_batches_learn_and_score_what_one_does():
         pytest.skip("JAX is not installed")
     more = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     done = subprocess.run(
-        [sys.executable, "-c", _SHARED], env=os.environ | more, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", _SHARED], env=os.environ | more, capture_output=True, text=True, timeout=600, check=True
     )
     (one, *alone), (two, *shared) = ([float(text) for text in line.split()] for line in done.stdout.splitlines())
     assert (one, two) == (1, 2)
