@@ -13,6 +13,7 @@ from unetseg.listing import image_files, is_image_folder
 from unetseg.masks_beside import masks_beside
 from unetseg.places import PROJECT_FILE, PROJECT_PLACES
 from unetseg.project import Project, override, save_project
+from unetseg.storage import is_below
 
 __all__ = ["Findings", "init"]
 
@@ -57,7 +58,7 @@ def init(
 
 def _check_places(project: Path, folders: Sequence[Path]) -> None:
     """See that no scans are in a new project where unetseg will write, and so will not look for them."""
-    if (project / PROJECT_FILE).exists() or not any(f"{project}/".startswith(f"{folder}/") for folder in folders):
+    if (project / PROJECT_FILE).exists() or not any(is_below(project, folder) for folder in folders):
         return
     for place in (project / name for name in PROJECT_PLACES):
         if is_image_folder(place) or image_files(place):

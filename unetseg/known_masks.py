@@ -11,7 +11,7 @@ from unetseg.config import GuideSource, ScanSource, Sources
 from unetseg.errors import BadFileError, MissingMaskError
 from unetseg.listing import image_files, is_image_folder, name_of
 from unetseg.patterns import mask_files
-from unetseg.storage import locate
+from unetseg.storage import is_below, locate
 
 __all__ = ["known_masks"]
 
@@ -37,23 +37,23 @@ def known_masks(source: ScanSource, project: Sources) -> frozenset[Path]:
 
 def _may_hold(folder: Path, scans: Path, root: Path) -> bool:
     """Whether masks of a place may be in a folder; most often not, and its files need not be listed for them."""
-    among = _is_below(scans, root)
+    among = is_below(scans, root)
     place = scans if among else root
-    return _is_below(folder, place) or _is_below(place, folder) or root == scans
+    return is_below(folder, place) or is_below(place, folder) or root == scans
 
 
 def _known(part: GuideSource, scans: Path, folder: Path, files: Sequence[Path]) -> Iterator[Path]:
     """The masks of a class among files of a folder, or the guides; and maybe files elsewhere."""
     root = locate(part.path)
-    if not _is_below(scans, root):
-        yield from (file for file in files if _is_below(file, root))
+    if not is_below(scans, root):
+        yield from (file for file in files if is_below(file, root))
         return
     layouts = {scans: part}
     if root == scans:
         layouts[folder] = replace(part, path=str(folder))
     for base, layout in layouts.items():
         for file in files:
-            if _is_below(file, base):
+            if is_below(file, base):
                 yield from _masks_of(file, base, layout)
 
 
@@ -64,8 +64,3 @@ def _masks_of(file: Path, base: Path, part: GuideSource) -> list[Path]:
         return [mask for mask in mask_files(part, name_of(name) or name) if mask != file]
     except (MissingMaskError, BadFileError):
         return []
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder or in it; either may be in an object store."""
-    return f"{path}/".startswith(f"{folder}/")

@@ -10,7 +10,7 @@ from unetseg.config import GuideSource, Sources
 from unetseg.errors import UsageError
 from unetseg.places import PROJECT_FILE, PROJECT_PLACES
 from unetseg.project import Project
-from unetseg.storage import locate
+from unetseg.storage import is_below, locate
 
 __all__ = ["check_outputs_folder"]
 
@@ -29,7 +29,7 @@ def check_outputs_folder(out: Path, folder: Path, project: Project | None = None
         UsageError: they would.
     """
     out, folder = locate(out), locate(folder)
-    if f"{out}/".startswith(f"{folder}/"):
+    if is_below(out, folder):
         raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
     if out.is_file():
         raise UsageError(f"{out}: the outputs need a folder, and this is a file; name another")
@@ -61,10 +61,10 @@ def _taken_from(out: Path, sources: Sources) -> str:
 def _is_looked_at(out: Path, scans: Path, part: GuideSource) -> bool:
     """Whether masks may be found in a folder: in one for them alone anywhere, among scans where the pattern leads."""
     root = locate(part.path)
-    if not f"{out}/".startswith(f"{root}/"):
+    if not is_below(out, root):
         return False
     leads_to = re.sub(r"\{[^{}]*\}", "*", part.pattern.rpartition("/")[0])
-    return not f"{scans}/".startswith(f"{root}/") or fnmatchcase(str(out)[len(str(root)) + 1 :], leads_to)
+    return not is_below(scans, root) or fnmatchcase(str(out)[len(str(root)) + 1 :], leads_to)
 
 
 def _project_at(path: Path) -> Path | None:

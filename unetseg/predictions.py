@@ -26,7 +26,7 @@ from unetseg.prediction_notes import Remembered
 from unetseg.project import Project
 from unetseg.readers import BadFile, list_scans
 from unetseg.stack_output import marker_of, stacks_of
-from unetseg.storage import find, locate, modified
+from unetseg.storage import find, is_below, locate, modified
 
 __all__ = ["Prediction", "look_at"]
 
@@ -186,7 +186,7 @@ def _owners(
     path = next((str(source["path"]) for source in marker.get("sources", ())), "")
     holding = [number for number, scans in enumerate(found) if scan in scans.paths]
     same = [number for number in holding if found[number].paths[scan] == path]
-    below = [number for number, about in enumerate(notes) if f"{path}/".startswith(f"{about.folder}/")]
+    below = [number for number, about in enumerate(notes) if is_below(path, about.folder)]
     return same or holding[-1:] or below or [len(notes) - 1]
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "add_folder",
     "file_hash",
     "find",
+    "is_below",
     "is_disk_error",
     "is_remote",
     "leftovers",
@@ -123,6 +124,11 @@ def is_remote(path: str | Path) -> bool:
     if isinstance(path, str):
         return "://" in path and not path.startswith(_LOCAL_ADDRESS)
     return not isinstance(path, Path)
+
+
+def is_below(path: Path | str, folder: Path | str) -> bool:
+    """Whether a place, as `locate` names it, is a folder or in it; either may be in an object store."""
+    return f"{path}/".startswith(f"{folder}/")
 
 
 def find(root: Path, pattern: str, *, strict: bool = False) -> Iterable[Path]:
