@@ -154,11 +154,11 @@ def beside(evaluation: Evaluation | None, bundle: Bundle) -> dict[str, Any] | No
         model decides in another way by now.
     """
     found = evaluation and evaluation.get("production")
-    if not evaluation or not found or found["version"] != bundle.version or "operating_point" not in found:
+    point = found and found.get("operating_point")
+    if not evaluation or not found or not point or found["version"] != bundle.version:
         return None
     if evaluation.get("inference") and not found.get("inference"):  # plainly, or as the other model: nobody knows
         return None
-    point = found["operating_point"]
     if Decision(point["rule"], tuple(point["thresholds"])) != bundle.decision:
         return None
     return {name: evaluation.get(name) for name in _PRINTS} | dict(found)

@@ -136,6 +136,7 @@ def test_scores_beside_another_model_whose_flips_are_not_known_are_not_given(
         pytest.param({"version": "0009"}, id="of-another-version"),
         pytest.param({"operating_point": {"rule": "thresholds", "thresholds": [0.25, 0.5]}}, id="at-other-thresholds"),
         pytest.param({"operating_point": {"rule": "argmax", "thresholds": [0.25, 0.25]}}, id="by-another-rule"),
+        pytest.param({"operating_point": None}, id="nobody-says-how"),
     ],
 )
 def test_scores_beside_another_model_that_hold_no_more_are_not_given(change: dict[str, Any], make_bundle: MakeBundle):
