@@ -126,8 +126,11 @@ def compare(
         today: by version, scores that were measured for this (:func:`unetseg.measured_now.measured_today`).
 
     Raises:
-        UsageError: one of them was not evaluated, or they were scored on different scans or with different flips.
+        UsageError: both are one version, one of them was not evaluated, or they were scored on different scans or with
+            different flips.
     """
+    if a.version == b.version:
+        raise UsageError(f"compare: both are version {a.version}; name two, of those that unetseg models list shows")
     before, after = _on_same_scans(a, b, today or {})
     rows = [_rows(item) for item in (before, after)]
     used = ((a, before), (b, after))

@@ -76,6 +76,8 @@ def find_mask_sets(scans: Path, masks: Path, refs: Sequence[ScanRef]) -> list[Ma
     if masks.is_file():
         return [_mask_file(scans, masks, refs)]
     sets = _sets_in(scans, masks, refs, "") or _sets_below(scans, masks, refs)
+    if not sets and not _mask_names(scans, masks, refs):
+        raise UsageError(f"{masks}: no masks there, since it holds no image files but scans; look at the path")
     if not sets:
         raise UsageError(f"{masks}: no mask pairs with a scan: {_why_none(scans, masks, refs)}")
     return sets
@@ -91,7 +93,7 @@ def _why_none(scans: Path, masks: Path, refs: Sequence[ScanRef]) -> str:
         )
     return (
         f"a mask's name must hold its scan's name, but scans are named like {ids[0]!r} and masks like "
-        f"{next(iter(names), 'none')!r}; rename them"
+        f"{names[0]!r}; rename them"
     )
 
 

@@ -65,9 +65,16 @@ def test_scores_of_the_records_are_subtracted_and_what_is_not_measurable_stays_s
     assert scores["pupil"]["specificity"].before == 1.0
 
 
+def test_a_version_is_not_compared_with_itself(make_bundle: MakeBundle):
+    with pytest.raises(
+        UsageError, match=r"compare: both are version 0001; name two, of those that unetseg models list"
+    ):
+        compare(make_bundle("0001"), make_bundle("0001"), CONFIG)
+
+
 def test_distances_in_other_units_are_not_compared(make_bundle: MakeBundle):
     micrometres, pixels = make_bundle("0001"), make_bundle("0002", change={"unit": "pixels"})
-    assert "hausdorff95" in compare(micrometres, micrometres, CONFIG).columns
+    assert "hausdorff95" in compare(micrometres, make_bundle("0003"), CONFIG).columns
     assert "hausdorff95" not in compare(micrometres, pixels, CONFIG).columns
     assert "surface_dice" in compare(micrometres, pixels, CONFIG).columns
 

@@ -324,6 +324,17 @@ def test_nothing_pairs_shows_both_names(scans, tmp_path):
         inspect(scans, tmp_path / "m")
 
 
+@pytest.mark.parametrize("beside", ["", "notes.txt"])
+def test_a_folder_without_masks_is_told_of_as_that(scans, tmp_path, beside):
+    (tmp_path / "m").mkdir()
+    if beside:
+        (tmp_path / "m" / beside).write_text("no image")
+    with pytest.raises(
+        UsageError, match=r"m: no masks there, since it holds no image files but scans; look at the path"
+    ):
+        inspect(scans, tmp_path / "m")
+
+
 def test_files_of_a_channel_each_are_told_from_misnamed_ones(tmp_path):
     for name in ("cell_000_0000", "cell_000_0001", "cell_001_0000", "cell_001_0001"):  # as nnU-Net names them
         write(tmp_path / "s" / f"{name}.png", block(0, 200))

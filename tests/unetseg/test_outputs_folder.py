@@ -10,7 +10,7 @@ from unetseg.config import ClassSource, GuideSource, PredictConfig, ScanSource, 
 from unetseg.errors import UsageError
 from unetseg.nightly import nightly
 from unetseg.outputs_folder import check_outputs_folder
-from unetseg.places import PROJECT_FILE
+from unetseg.places import OUTPUTS_BEGUN, OUTPUTS_COUNTED, PROJECT_FILE
 from unetseg.predict import predict
 from unetseg.predict_estimate import estimate
 from unetseg.project import Project, override
@@ -87,6 +87,18 @@ def test_outputs_need_a_folder_and_not_a_file(tmp_path: Path):
     (tmp_path / "todo.txt").touch()
     with pytest.raises(UsageError, match=r"todo\.txt: the outputs need a folder, and this is a file"):
         check_outputs_folder(tmp_path / "todo.txt", tmp_path / "scans")
+
+
+@pytest.mark.parametrize("marker", [OUTPUTS_COUNTED, OUTPUTS_BEGUN])
+def test_swapped_folders_are_told_of(tmp_path: Path, marker: str):
+    for name in ("scans/a.png", f"outputs/{marker}", f"more/{marker}"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    check_outputs_folder(tmp_path / "outputs", tmp_path / "scans")
+    with pytest.raises(UsageError, match=rf"{tmp_path}/outputs: .* are the two folders swapped\?"):
+        check_outputs_folder(tmp_path / "scans", tmp_path / "outputs")
+    for other in ("new", "more"):  # outputs may be segmented as well, where no files of others are in the way
+        check_outputs_folder(tmp_path / other, tmp_path / "outputs")
 
 
 def test_predict_and_its_dry_run_refuse_them_and_write_nothing(trained: Project):
