@@ -336,6 +336,7 @@ def test_models_that_were_scored_on_other_scans_are_scored_on_todays_and_keep_th
     trained: Project, scored: list[tuple[str, str]]
 ):
     bundle = load_bundle(trained.models / "0001")
+    twin = load_bundle(shutil.copytree(bundle.folder, trained.models / "0002"))
     assert measured_today(trained, [bundle]) == {}
     path = bundle.folder / "evaluation" / "evaluation.json"
     own = read_json(path)
@@ -349,7 +350,7 @@ def test_models_that_were_scored_on_other_scans_are_scored_on_todays_and_keep_th
     assert (found["unit"], found["settings"]) == (own["unit"], {"surface_tolerance": 2.0})
     assert found["test_fingerprint"] == own["test_fingerprint"]
     assert told[0].startswith("model 0001, test ")
-    compared = compare(other, bundle, trained.settings.evaluate, today={"0001": found})
+    compared = compare(other, twin, trained.settings.evaluate, today={"0001": found})
     assert compared.differences["macro"]["f1"].difference == 0
 
 
