@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unetseg.config import GuideSource, Sources
 from unetseg.errors import UsageError
-from unetseg.places import OUTPUTS_BEGUN, OUTPUTS_COUNTED, PROJECT_FILE, PROJECT_PLACES
+from unetseg.places import PROJECT_FILE, PROJECT_PLACES, has_outputs
 from unetseg.project import Project
 from unetseg.storage import is_below, locate
 
@@ -33,7 +33,7 @@ def check_outputs_folder(out: Path, folder: Path, project: Project | None = None
         raise UsageError(f"{out}: the outputs need a folder of their own, outside that of the scans ({folder})")
     if out.is_file():
         raise UsageError(f"{out}: the outputs need a folder, and this is a file; name another")
-    if _has_outputs(folder) and out.exists() and any(out.iterdir()) and not _has_outputs(out):
+    if has_outputs(folder) and out.exists() and any(out.iterdir()) and not has_outputs(out):
         raise UsageError(
             f"{folder}: these are outputs of unetseg predict, and {out} holds other files; are the two folders "
             "swapped? to segment outputs after all, name a new folder for theirs"
@@ -51,10 +51,6 @@ def check_outputs_folder(out: Path, folder: Path, project: Project | None = None
     for name, made in _MADE_BY_UNETSEG.items():
         if (out / name).exists():
             raise UsageError(f"{out}: the outputs need a folder of their own, and this is {made}; name another")
-
-
-def _has_outputs(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (OUTPUTS_COUNTED, OUTPUTS_BEGUN))
 
 
 def _taken_from(out: Path, sources: Sources) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "RECORDS",
     "RUNS",
     "commit_marker",
+    "has_outputs",
     "own_paths",
 ]
 
@@ -59,6 +60,11 @@ def commit_marker(out: Path, scan: str) -> Path:
     return out / RECORDS / f"{scan}.json"
 
 
+def has_outputs(folder: Path) -> bool:
+    """Whether a prediction has written into a folder."""
+    return any((folder / name).exists() for name in (OUTPUTS_COUNTED, OUTPUTS_BEGUN))
+
+
 def own_paths(root: Path) -> Callable[[str], bool]:
     """Tells of image files below a folder, by paths with '/' between names, whether unetseg wrote them.
 
@@ -83,8 +89,7 @@ def own_paths(root: Path) -> Callable[[str], bool]:
         """Of a folder and those above it, the ones that hold outputs."""
         if not folder:
             return ()
-        here = any((root / folder / name).exists() for name in (OUTPUTS_COUNTED, OUTPUTS_BEGUN))
-        return (*outputs_at(folder.rpartition("/")[0]), *([folder] if here else ()))
+        return (*outputs_at(folder.rpartition("/")[0]), *([folder] if has_outputs(root / folder) else ()))
 
     def is_place(path: str) -> bool:
         folder, _, name = path.rpartition("/")
