@@ -66,7 +66,8 @@ def evaluate_on(
         raise UsageError(f"evaluate: model {bundle.version} has no thresholds yet; first, without --on: {first}")
     if not (str(scans) and str(masks)):
         raise UsageError(f"evaluate: scans need masks to be scored, got {str(scans)!r} and {str(masks)!r}; give both")
-    sources = sources_of(project.sources, locate(scans), locate(masks), locate(guides) if str(guides) else None)
+    resize, where_guides = project.settings.ingest.resize_masks, locate(guides) if str(guides) else None
+    sources = sources_of(project.sources, locate(scans), locate(masks), where_guides, resize_masks=resize)
     other = _project_of(project, bundle, sources, _folder_name(name, locate(scans)))
     ingested = ingest(other, progress=progress, only_split="test")
     dataset, config, run = open_dataset(other.dataset), project.settings.evaluate, project.settings.predict
@@ -94,7 +95,8 @@ def evaluate_on(
 def _project_of(project: Project, bundle: Bundle, sources: Sources, name: str) -> Project:
     """A project beside the models, whose scans are prepared as those that the model was trained on."""
     trained, here = bundle.info.settings.ingest, project.settings.ingest
-    rules = replace(trained, workers=here.workers, max_failed_fraction=here.max_failed_fraction)
+    ours = {name: getattr(here, name) for name in ("workers", "max_failed_fraction", "resize_masks")}
+    rules = replace(trained, **ours)
     return Project(project.evaluations / name, sources, replace(project.settings, ingest=rules))
 
 

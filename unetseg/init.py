@@ -48,7 +48,7 @@ def init(
         raise UsageError(f"--project {project}: must be a folder, but is a file; name another")
     settings = override(Settings(), overrides)
     _check_places(project, [scans, *filter(None, (masks, guides))])
-    findings = inspect(scans, masks, guides)
+    findings = inspect(scans, masks, guides, resize_masks=settings.ingest.resize_masks)
     if masks is None:
         beside = masks_beside(scans, project=project, options=_options(guides, overrides))
         findings = replace(findings, warnings=(*findings.warnings, *beside))

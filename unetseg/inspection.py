@@ -70,13 +70,14 @@ class _Report:
         self.rows.append((subject, found))
 
 
-def inspect(scans: Path, masks: Path | None, guides: Path | None = None) -> Findings:
+def inspect(scans: Path, masks: Path | None, guides: Path | None = None, *, resize_masks: bool = False) -> Findings:
     """Work out pairing, mask encoding, classes, channels, pixel size and groups.
 
     Args:
         scans: Folder of scans, or one multi-page file.
         masks: Folder of masks (or of one folder per class), or one multi-page file; None: only scans.
         guides: Folder of guides, or of one folder per guide.
+        resize_masks: Whether masks of another size are brought to their scan's.
 
     Raises:
         UsageError: when there are no scans, nothing pairs, or the masks cannot be told from scans.
@@ -93,7 +94,7 @@ def inspect(scans: Path, masks: Path | None, guides: Path | None = None) -> Find
     _describe_globs(*globs, report)
     channels, group = _channels(headers, report), _group(list(headers), report)
     source = ScanSource(str(scans), *globs, channels=channels, group=group)
-    classes = () if masks is None else _classes(scans, masks, list(headers), report)
+    classes = () if masks is None else _classes(scans, masks, list(headers), report, resize=resize_masks)
     if masks is None:
         report.row("masks", "none given: for prediction only")
     elif not group:
@@ -212,12 +213,14 @@ def _set_group(rule: str) -> str:
 # --------------------------------------------------------------------------- masks
 
 
-def _classes(scans: Path, masks: Path, refs: Sequence[ScanRef], report: _Report) -> tuple[ClassSource, ...]:
+def _classes(
+    scans: Path, masks: Path, refs: Sequence[ScanRef], report: _Report, *, resize: bool
+) -> tuple[ClassSource, ...]:
     sets = find_mask_sets(scans, masks, refs)
     found: list[ClassSource] = []
     for mask_set in sets:
         try:
-            kind = _recognised(mask_set, refs, report)
+            kind = _recognised(MaskSample(mask_set, refs, resize=resize), mask_set, report)
         except (BadFileError, UsageError) as error:
             if len(sets) == 1:
                 raise UsageError(str(error)) from error
@@ -232,9 +235,8 @@ def _classes(scans: Path, masks: Path, refs: Sequence[ScanRef], report: _Report)
     return tuple(found)
 
 
-def _recognised(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report) -> FoundMasks:
+def _recognised(sample: MaskSample, mask_set: MaskSet, report: _Report) -> FoundMasks:
     """What a sample of masks means; masks that cannot be read are left to ingest's quarantine."""
-    sample = MaskSample(mask_set, refs)
     if mask_set.objects:
         kind = recognise_objects(sample.masks(), mask_set.folders)
         kind = replace(kind, classes=(replace(kind.classes[0], share=sample.object_share()),))

@@ -28,7 +28,7 @@ from unetseg.planes import ScanHeader
 from unetseg.readers import ScanRef
 from unetseg.words import counted
 
-__all__ = ["Layer", "MaskFrame", "check_page_count", "open_file", "open_objects"]
+__all__ = ["Layer", "MaskFrame", "check_page_count", "check_size", "open_file", "open_objects"]
 
 Fields = NDArray[Any]
 
@@ -250,17 +250,28 @@ def _open_mask(path: Path, page: int | None, frame: MaskFrame) -> Iterator[OpenP
     """Open a mask that has the size of its scan, or may be brought to it."""
     limit = max(_LEAST_BYTES, frame.shape[0] * frame.shape[1] * _BYTES_PER_PIXEL)
     with open_plane(path, page, max_bytes=limit) as plane:
-        _check_shape(path, plane.header, frame)
+        check_size(path, plane.header, frame.ref, frame.shape, resize=frame.resize)
         yield plane
 
 
-def _check_shape(path: Path, header: ScanHeader, frame: MaskFrame) -> None:
-    """Sizes must be equal, or at least proportions where masks are resized."""
-    found, (height, width) = (header.height, header.width), frame.shape
-    if found == frame.shape:
+def check_size(path: Path, header: ScanHeader, ref: ScanRef, shape: tuple[int, int], *, resize: bool) -> None:
+    """Refuse a mask of another size than its scan; where masks are resized, only one of other proportions.
+
+    Args:
+        path: The mask file.
+        header: What it says of itself.
+        ref: The scan.
+        shape: Its ``(H, W)``.
+        resize: Whether a mask of another size is brought to the scan's.
+
+    Raises:
+        BadFileError: when it cannot be the scan's.
+    """
+    found, (height, width) = (header.height, header.width), shape
+    if found == shape:
         return
-    sizes = f"scan {frame.ref.id}: mask {path} has {found[0]}x{found[1]} pixels, the scan {height}x{width}"
-    if not frame.resize:
+    sizes = f"scan {ref.id}: mask {path} has {found[0]}x{found[1]} pixels, the scan {height}x{width}"
+    if not resize:
         raise BadFileError(
             f"{sizes}; make them equal, or set ingest.resize_masks=true where masks were drawn on smaller copies"
         )

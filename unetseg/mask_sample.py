@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unetseg.config import ClassSource
 from unetseg.errors import BadFileError, UsageError
 from unetseg.formats import plane_count, read_plane
-from unetseg.mask_layers import check_page_count
+from unetseg.mask_layers import check_page_count, check_size
 from unetseg.mask_sets import MaskSet
 from unetseg.masks import find_mask, find_objects, read_masks
 from unetseg.readers import ScanRef, read_header
@@ -40,13 +40,14 @@ class MaskSample:
     Args:
         mask_set: Where the masks are.
         refs: The scans, among them those that are paired.
+        resize: Whether masks of another size are brought to the scan's.
 
     Attributes:
         errors: Why masks read so far cannot be used.
     """
 
-    def __init__(self, mask_set: MaskSet, refs: Sequence[ScanRef]) -> None:
-        self._set = mask_set
+    def __init__(self, mask_set: MaskSet, refs: Sequence[ScanRef], *, resize: bool = False) -> None:
+        self._set, self._resize = mask_set, resize
         by_id = {ref.id: ref for ref in refs}
         self._refs = [by_id[scan_id] for scan_id in spread(mask_set.paired, _SCANS_SAMPLED)]
         self.errors: list[str] = []
@@ -58,7 +59,7 @@ class MaskSample:
             class_page: Which page of each scan's file; None where a file holds one image per scan.
 
         Raises:
-            UsageError: when no mask can be read and has the size of its scan.
+            UsageError: when no mask can be read and fits its scan.
         """
         found, fitting, errors = [], 0, []
         for ref in self._refs:
@@ -66,7 +67,8 @@ class MaskSample:
                 for path, page in self._files(ref, class_page):
                     header, pixels = read_plane(path, page, max_bytes=GIGABYTES_SAMPLED * 1e9)
                     found.append((path, pixels))
-                    _check_fit(path, (header.height, header.width), ref)
+                    scan = read_header(ref)
+                    check_size(path, header, ref, (scan.height, scan.width), resize=self._resize)
                     fitting += 1
             except BadFileError as error:
                 errors.append(str(error))
@@ -94,7 +96,7 @@ class MaskSample:
         for ref in spread(self._refs, _UNIONS_SAMPLED):
             try:
                 header = read_header(ref)
-                mask = read_masks(ref, [source], (header.height, header.width))
+                mask = read_masks(ref, [source], (header.height, header.width), resize=self._resize)
             except BadFileError as error:
                 self.errors.append(str(error))
                 continue
@@ -107,11 +109,3 @@ class MaskSample:
         path, page = find_mask(self._set.source, ref.id)
         check_page_count(path, page, ref)
         return [(path, page if class_page is None else class_page)]
-
-
-def _check_fit(path: Path, shape: tuple[int, int], ref: ScanRef) -> None:
-    scan = read_header(ref)
-    if shape != (scan.height, scan.width):
-        raise BadFileError(
-            f"{path}: is {shape[0]} x {shape[1]}, its scan {scan.height} x {scan.width}; make them equal"
-        )

@@ -26,7 +26,7 @@ from unetseg.mask_sets import MaskSet
 from unetseg.masks import class_names, mask_files, read_masks
 from unetseg.readers import ScanRef, list_scans, read_header
 from unetseg.recognise import UNNAMED, FoundMasks, recognise_masks
-from unetseg.storage import is_remote, locate
+from unetseg.storage import is_remote
 
 __all__ = ["sources_of"]
 
@@ -38,7 +38,9 @@ _MASKS_SAMPLED = 8  # of each class: fewer than init looks at, since the project
 _Source = TypeVar("_Source", bound=GuideSource)
 
 
-def sources_of(known: Sources, scans: Path, masks: Path, guides: Path | None = None) -> Sources:
+def sources_of(
+    known: Sources, scans: Path, masks: Path, guides: Path | None = None, *, resize_masks: bool = False
+) -> Sources:
     """Describe other scans with masks by the classes, channels and guides of a project.
 
     Args:
@@ -46,6 +48,7 @@ def sources_of(known: Sources, scans: Path, masks: Path, guides: Path | None = N
         scans: folder of scans, or one multi-page file.
         masks: folder of masks, laid out as the project's or in any way that ``unetseg init`` knows.
         guides: folder with one sub-folder per guide, where the project has guides.
+        resize_masks: whether masks of another size are brought to their scan's.
 
     Raises:
         UsageError: no scan has a mask, the classes have other names, or guides are missing.
@@ -58,7 +61,8 @@ def sources_of(known: Sources, scans: Path, masks: Path, guides: Path | None = N
     refs, _ = list_scans(moved.scans)
     paired = [[ref for ref in refs if _has_mask(source, ref.id)] for source in moved.classes]
     if not any(paired):
-        return _looked_at(known, moved, masks)
+        found = inspect(scans, masks, resize_masks=resize_masks).sources
+        return _named_as_known(known, moved, found, masks)
     alone = len(moved.classes) == 1
     drawn = (_as_drawn(source, found, alone=alone) for source, found in zip(moved.classes, paired, strict=True))
     return replace(moved, classes=tuple(drawn))
@@ -116,7 +120,7 @@ def _as_drawn(source: ClassSource, paired: Sequence[ScanRef], *, alone: bool) ->
 
 def _recognised(source: ClassSource, refs: Sequence[ScanRef]) -> FoundMasks | None:
     """What the masks look like; None where they cannot be read, of which ingest tells."""
-    sample = MaskSample(MaskSet(source, "", tuple(ref.id for ref in refs)), refs)
+    sample = MaskSample(MaskSet(source, "", tuple(ref.id for ref in refs)), refs, resize=True)  # ingest may refuse it
     try:
         return recognise_masks(sample.masks(), [source.name])
     except (BadFileError, UsageError):
@@ -134,14 +138,13 @@ def _mask(source: ClassSource, ref: ScanRef) -> NDArray[np.int8]:
     """The mask; without any pixel where it cannot be read."""
     try:
         header = read_header(ref)
-        return read_masks(ref, [source], (header.height, header.width))
+        return read_masks(ref, [source], (header.height, header.width), resize=True)
     except BadFileError:
         return np.zeros(0, np.int8)
 
 
-def _looked_at(known: Sources, moved: Sources, masks: Path) -> Sources:
-    """What an inspection finds, with the classes in the project's order."""
-    found = inspect(locate(moved.scans.path), masks).sources
+def _named_as_known(known: Sources, moved: Sources, found: Sources, masks: Path) -> Sources:
+    """What an inspection found, with the classes in the project's order."""
     wanted = class_names(known.classes)
     classes = _named(found.classes, wanted, masks)
     names = class_names(classes)

@@ -71,6 +71,16 @@ def test_a_broken_scan_is_set_aside_and_the_others_are_scored(trained: Project, 
     assert result.scores["iris"]["support"] == len(list((others / "scans").iterdir())) - 1
 
 
+def test_masks_drawn_on_larger_copies_score_as_those_they_copy(trained: Project, others: Path):
+    expected = evaluate_on(trained, others / "scans", others / "masks").scores
+    for mask in (others / "masks").glob("*/*.tif"):
+        tifffile.imwrite(mask, tifffile.imread(mask).repeat(2, axis=0).repeat(2, axis=1))
+    with pytest.raises(DataError, match=r"set ingest\.resize_masks=true"):
+        evaluate_on(trained, others / "scans", others / "masks", name="large")
+    told = replace(trained, settings=override(trained.settings, ["ingest.resize_masks=true"]))
+    assert evaluate_on(told, others / "scans", others / "masks", name="large").scores == expected
+
+
 def test_scans_without_masks_are_told(trained: Project, others: Path):
     alone = sorted((others / "scans").iterdir())[0]
     for mask in (others / "masks").glob(f"*/{alone.name}"):

@@ -349,8 +349,20 @@ def test_files_of_a_channel_each_are_told_from_misnamed_ones(tmp_path):
 def test_masks_of_another_size_are_refused(scans, tmp_path):
     for number in NUMBERS:
         write(tmp_path / "m" / f"{number}.png", np.zeros((16, 16), np.uint8))
-    with pytest.raises(UsageError, match="16 x 16, its scan 32 x 32"):
+    with pytest.raises(UsageError, match=r"16x16 pixels, the scan 32x32; .* set ingest\.resize_masks=true"):
         inspect(scans, tmp_path / "m")
+
+
+def test_masks_that_are_resized_are_recognised(scans, tmp_path):
+    for number in NUMBERS:
+        write(tmp_path / "m" / f"{number}.png", block(number)[::2, ::2])
+    found = inspect(scans, tmp_path / "m", resize_masks=True)
+    assert [source.encoding for source in found.sources.classes] == ["binary"]
+    assert not found.warnings
+    for number in NUMBERS:
+        write(tmp_path / "m" / f"{number}.png", block(number)[::2])
+    with pytest.raises(UsageError, match="it has other proportions"):
+        inspect(scans, tmp_path / "m", resize_masks=True)
 
 
 def test_missing_folders(scans, tmp_path):
