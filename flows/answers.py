@@ -146,6 +146,7 @@ def say_scores(console: Console, title: str, scores: dict[str, dict[str, Any]]) 
     names = ("recall", "precision", "f1", "dice", "iou", "average_precision", "threshold", "support")
     rows = [[row, *(number(values.get(name)) for name in names)] for row, values in scores.items()]
     console.table(title, ["class", *(name.replace("_", " ") for name in names)], rows)
+    console.say("micro: classes pooled; macro: their mean; weighted: their mean by inverse frequency")
 
 
 def number(value: float | None) -> str:

@@ -15,7 +15,7 @@ import click
 
 from flows.answers import finish, say_nightly, say_plan, say_predict
 from flows.cli_models import models
-from flows.cli_options import JSON, PROJECT, SET, way_to_set
+from flows.cli_options import JSON, PROJECT, SET, way_out
 from flows.cli_predictions import predictions
 from flows.cli_stages import STAGES
 from flows.console import Console, end_if_unread, import_keras_quietly, log_to_stderr
@@ -32,7 +32,10 @@ class _Group(click.Group):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         context.meta["unetseg.json"] = "--json" in args
-        return super().parse_args(context, args)
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(error.format_message() + way_out(error), context) from error
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -53,7 +56,7 @@ class _Group(click.Group):
             self._answer(context, str(error), status)
             context.exit(status)
         except click.UsageError as error:
-            hint = way_to_set(error)
+            hint = way_out(error)
             message = error.format_message() + hint
             self._answer(context, message, WRONG_USAGE)
             if hint:

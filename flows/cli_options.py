@@ -11,7 +11,7 @@ import click
 from unetseg.errors import UnetsegError
 from unetseg.words import without_login
 
-__all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage", "way_to_set"]
+__all__ = ["CLUSTER", "JSON", "MODEL", "PROCESSES", "PROJECT", "RESOURCE", "SET", "run_stage", "way_out"]
 
 PROJECT = click.option("--project", default=".", show_default="this folder", help="Folder of the project.")
 
@@ -81,10 +81,16 @@ def _check_server() -> None:
         ) from None
 
 
-def way_to_set(error: click.UsageError) -> str:
-    """For an option that is the name of a setting, such as ``--epochs``: how it is given. Empty for others."""
+def way_out(error: click.UsageError) -> str:
+    """What helps where an option is not known: how a setting such as ``--epochs`` is given, and where ``--project`` is.
+
+    Empty for others.
+    """
     if not isinstance(error, click.NoSuchOption) or error.ctx is None:
         return ""
+    if error.option_name == "--project":
+        of_group = isinstance(error.ctx.command, click.Group)
+        return " It is given after the command." if of_group else " This is about all projects of the machine."
     if not any(option.name == "overrides" for option in error.ctx.command.params):
         return ""
     from unetseg.project import settings_named

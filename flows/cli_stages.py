@@ -35,6 +35,7 @@ def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool
 
     result = run_stage("ingest", call, project=project, cluster=cluster, overrides=overrides)
     say_ingest(console, result)
+    console.say(f"next: {in_project('unetseg nightly', project)}")
     finish(console, result, bad=result.aside)
 
 
@@ -43,7 +44,10 @@ def ingest(project: str, overrides: tuple[str, ...], cluster: str, as_json: bool
 @SET
 @JSON
 def train(project: str, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Train a new model on the dataset."""
+    """Train a new model, also where nothing changed.
+
+    A training that was killed goes on. `unetseg nightly` trains only where data or settings are others.
+    """
     console = Console(as_json=as_json)
 
     def call() -> Any:  # noqa: ANN401
@@ -82,7 +86,7 @@ def evaluate(
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Choose thresholds of a model, score it on the test split."""
+    """Choose thresholds of the latest model, and score it."""
     console = Console(as_json=as_json)
     other = {"scans": scans, "masks": masks, "guides": guides, "name": name}
     elsewhere = any(other.values())
@@ -101,7 +105,25 @@ def evaluate(
     flow, more = ("evaluate_on", other) if elsewhere else ("evaluate", {})
     result = run_stage(flow, call, project=project, model=model, **more, overrides=overrides)
     say_evaluation(console, result)
+    if not elsewhere:
+        _say_what_to_do_with(console, result.version, project)
     finish(console, result, bad=result.quarantined)
+
+
+def _say_what_to_do_with(console: Console, version: str, project: str) -> None:
+    """What follows an evaluation: use the model where it is production, else make it that, once it was looked at."""
+    from unetseg.project import load_project
+    from unetseg.registry import read_aliases
+
+    production = read_aliases(load_project(project).models).production
+    following = f"unetseg models promote {version}"
+    if production == version:
+        following = "unetseg predict FOLDER OUT"
+    elif production:
+        console.say(
+            f"{production} is production; both: {in_project(f'unetseg models compare {production} {version}', project)}"
+        )
+    console.say(f"next: {in_project(following, project)}")
 
 
 @click.command()
@@ -116,9 +138,9 @@ def evaluate(
 )
 @JSON
 def thresholds(project: str, model: str, criteria: tuple[str, ...], as_json: bool) -> None:
-    """Choose thresholds anew from a model's stored curves.
+    """Choose thresholds of production anew, from its curves.
 
-    The network does not run.
+    The network does not run. --model names another version, such as the latest.
     """
     console = Console(as_json=as_json)
 
@@ -130,6 +152,7 @@ def thresholds(project: str, model: str, criteria: tuple[str, ...], as_json: boo
 
     result = run_stage("thresholds", call, project=project, model=model, criteria=criteria)
     say_evaluation(console, result)
+    _say_what_to_do_with(console, result.version, project)
     finish(console, result)
 
 

@@ -167,8 +167,7 @@ def recognise_pages(pages: Sequence[Sequence[tuple[Path, NDArray[Any]]]]) -> Fou
                 f"white, but page {number} holds {found.encoding}: {found.why}; split the file, one per scan"
             )
         classes.append(FoundClass(f"class{number}", (str(number),), found.classes[0].share))
-    names = f"class0 to class{len(pages) - 1}"
-    warning = f"the pages of a mask have no names: rename the classes {names} in unetseg.yaml before you train"
+    warning = _without_names("pages", classes)
     return FoundMasks("pages", tuple(classes), f"{len(pages)} binary pages for each scan", (warning,))
 
 
@@ -245,7 +244,8 @@ def _numbers(samples: Sequence[_Sample], path: Path, folders: Sequence[str]) -> 
             "save them without interpolation as PNG"
         )
     classes = tuple(FoundClass(f"class_{value}", (str(value),), counts[value] / counts.total()) for value in values)
-    return FoundMasks("labels", classes, f"{len(values)} values besides 0", tuple(_doubts(values)))
+    warnings = (*_doubts(values), _without_names("values", classes))
+    return FoundMasks("labels", classes, f"{len(values)} values besides 0", warnings)
 
 
 def _why_binary(samples: Sequence[_Sample], counts: Counter[int], solid: Counter[int], path: Path) -> str | None:
@@ -288,6 +288,12 @@ def _doubts(values: Sequence[int]) -> list[str]:
 
 
 # --------------------------------------------------------------------------- naming
+
+
+def _without_names(what: str, classes: Sequence[FoundClass]) -> str:
+    """That classes are called after numbers, while renaming them costs no training yet."""
+    ends = f"{classes[0].name} to {classes[-1].name}"
+    return f"the {what} of a mask have no names: rename the classes {ends} in unetseg.yaml before you train"
 
 
 UNNAMED: Final = ("foreground", "object")

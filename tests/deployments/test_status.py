@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 
+from deployments.cli import main
 from deployments.status import say_status
 from flows.console import Console
 
@@ -19,6 +21,14 @@ def west(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         time.tzset()
         yield
     time.tzset()
+
+
+def test_a_project_is_told_not_to_be_asked_for():
+    result = CliRunner().invoke(main, ["status", "--project", "eyes"])
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        2,
+        "Error: No such option '--project'. This is about all projects of the machine.",
+    )
 
 
 @pytest.mark.usefixtures("west")

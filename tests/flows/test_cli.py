@@ -57,6 +57,33 @@ def test_what_to_type_next_can_be_copied_where_names_have_spaces(eyes: Path, tmp
     assert shlex.split(missing.partition("such as ")[2].partition(";")[0]) == [str(folder)]
 
 
+def test_an_evaluation_says_what_follows_it(trained: Project):
+    project, folder = ("--project", trained.folder), f" --project {trained.folder}"
+    said = unetseg("evaluate", *project).output.splitlines()
+    assert said[-1] == f"next: unetseg predict FOLDER OUT{folder}"
+    shutil.copytree(trained.models / "0001", trained.models / "0002")
+    said = unetseg("thresholds", *project, "--model", "latest", "--set", "iris=fixed:0.25").output.splitlines()
+    assert said[-2] == f"0001 is production; both: unetseg models compare 0001 0002{folder}"
+    assert said[-1] == f"next: unetseg models promote 0002{folder}"
+    (trained.models / "aliases.json").unlink()
+    assert "production; both" not in unetseg("evaluate", *project).output
+
+
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        (("--project", "p", "nightly"), "It is given after the command."),
+        (("models", "--project", "p", "list"), "It is given after the command."),
+        (("train", "--epochs", "5"), "It is a setting: --set train.epochs=..."),
+        (("train", "--colour", "red"), "'--colour'."),
+    ],
+)
+def test_an_option_that_is_not_known_is_told_with_the_way_out(words: tuple[str, ...], way_out: str):
+    result = unetseg(*words)
+    assert result.exit_code == 2
+    assert result.stderr.strip().endswith(way_out)
+
+
 def test_without_masks_no_training_is_proposed(eyes: Path, tmp_path: Path):
     said = unetseg("init", eyes / "scans", "--project", tmp_path).output
     assert "nightly" not in said
@@ -116,8 +143,9 @@ def test_ingest_says_what_classes_there_are_what_overlaps_and_where_the_page_is(
     assert sum(line.startswith("train: ") for line in lines) == 1
     assert sum(line.split() == ["class", "scans", "with", "without", "pixels", "share"] for line in lines) == 2
     assert ["pupil", "100.00%", "100.00%", "100.00%"] in [line.split() for line in lines]  # within iris and sclera
-    assert lines[-1] == f"data check: {trained.folder / 'data_check.html'}"
-    assert Path(lines[-1].removeprefix("data check: ")).exists()
+    assert lines[-2] == f"data check: {trained.folder / 'data_check.html'}"
+    assert Path(lines[-2].removeprefix("data check: ")).exists()
+    assert lines[-1] == f"next: unetseg nightly --project {trained.folder}"
 
 
 def test_ingest_names_ten_scans_to_look_at_and_counts_the_others(capsys: pytest.CaptureFixture[str]):

@@ -105,7 +105,11 @@ def test_the_same_few_values_are_labels(scans, tmp_path):
 def test_one_class_per_scan_is_labels(scans, tmp_path):
     for number in NUMBERS:
         write(tmp_path / "m" / f"{number}.png", block(number, 1 + number % 2))
-    assert [source.values for source in inspect(scans, tmp_path / "m").sources.classes] == [("1",), ("2",)]
+    found = inspect(scans, tmp_path / "m")
+    assert [source.values for source in found.sources.classes] == [("1",), ("2",)]
+    assert found.warnings == (
+        "the values of a mask have no names: rename the classes class_1 to class_2 in unetseg.yaml before you train",
+    )
 
 
 def test_numbered_objects_are_one_class_named_after_the_folder_above(tmp_path):
