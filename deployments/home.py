@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any, Literal
 
 from unetseg.errors import UsageError
 from unetseg.json_files import read_json, write_json
 from unetseg.storage import is_remote
 
-__all__ = ["HOME", "Home", "Process", "Record", "State", "find_home", "open_home"]
+__all__ = ["HOME", "Home", "Process", "Record", "State", "as_option", "find_home", "open_home"]
 
 HOME = "UNETSEG_HOME"
 """The environment variable that names the folder."""
@@ -160,6 +161,11 @@ def find_home(given: str) -> Home:
     if is_remote(path):
         raise UsageError(f"--home {path}: must be a folder of this machine, since a database lives there")
     return Home(Path(path).expanduser().absolute())
+
+
+def as_option(home: Home) -> str:
+    """What a command needs to find this home again."""
+    return "" if home == find_home("") else f" --home {quote(str(home.folder))}"
 
 
 def open_home(home: Home) -> None:

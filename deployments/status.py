@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deployments import pools, projects, runs
 from deployments.deploying import deployments
-from deployments.home import Home, Record
+from deployments.home import Home, Record, as_option
 from deployments.processes import belonging_to, is_alive
 from deployments.schedules import scheduled
 from deployments.server import answers, client
@@ -27,7 +28,7 @@ _WORDS = {
     "stopping": "stopping",
     "silent": "the server does not answer; unetseg up tries to start it again",
     "unwatched": "unetseg up was killed, what it started runs on; unetseg up puts it right, unetseg down ends it",
-    "down": "nothing runs; start it with: unetseg up",
+    "down": "nothing runs",
 }
 
 
@@ -51,6 +52,8 @@ def look(home: Home) -> dict[str, Any]:
 def say_status(console: Console, found: Mapping[str, Any]) -> None:
     """The same in words."""
     console.say(f"{_WORDS[found['state']]}  (home: {found['home']})")
+    if found["state"] == "down":
+        console.say(f"start it with: unetseg up{as_option(Home(Path(found['home'])))}")
     if "server" not in found:
         return
     console.say(f"server    {found['server']}")

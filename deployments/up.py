@@ -15,7 +15,7 @@ from importlib.metadata import version
 from deployments import automations
 from deployments.deploying import deploy, said_first
 from deployments.gpus import gpus
-from deployments.home import Home, Record, find_home
+from deployments.home import Home, Record, as_option
 from deployments.machine import Machine, stop_all
 from deployments.processes import belonging_to, is_alive, tail
 from deployments.schedules import Nights
@@ -121,7 +121,7 @@ def server_of(home: Home) -> str:
 def _run(home: Home, wish: Wish, say: Say) -> None:
     def ready(url: str) -> None:
         say(_addresses(home, wish, url))
-        say("stop all: Ctrl-C here, or unetseg down" + _option(home))
+        say("stop all: Ctrl-C here, or unetseg down" + as_option(home))
 
     machine = Machine(
         home, port=wish.port, projects=wish.projects, nights=wish.nights, nights_of=wish.nights_of, say=say
@@ -143,7 +143,7 @@ def _start_detached(home: Home, wish: Wish, say: Say) -> None:
     if record is None:
         raise UnetsegError(f"it ended with status {process.returncode}. It said:\n{tail(log)}")
     say(_addresses(home, wish, record.url))
-    say(f"stop all: unetseg down{_option(home)}")
+    say(f"stop all: unetseg down{as_option(home)}")
 
 
 def _wait_for(home: Home, process: subprocess.Popen[bytes]) -> Record | None:
@@ -196,7 +196,7 @@ def _nights(on: bool | None, option: str) -> str:
 
 
 def _addresses(home: Home, wish: Wish, url: str) -> str:
-    option, count = _option(home), len(gpus())
+    option, count = as_option(home), len(gpus())
     lines = [
         f"Prefect UI  {url}",
         *(f"project     {name}  {folder}" for name, folder in wish.projects.items()),
@@ -210,11 +210,6 @@ def _addresses(home: Home, wish: Wish, url: str) -> str:
         f"look: unetseg status{option}",
     ]
     return "\n".join(lines)
-
-
-def _option(home: Home) -> str:
-    """What a command needs to find this home again."""
-    return "" if home == find_home("") else f" --home {home.folder}"
 
 
 # --------------------------------------------------------------------------- down

@@ -65,7 +65,9 @@ def say_aside(console: Console, night: Any) -> list[BadFile]:  # noqa: ANN401
     stages = [("", night.ingest, "page"), (" of the prediction", night.predicted, "gallery")]
     found = [(of, result.aside, getattr(result, page)) for of, result, page in stages if result and result.aside]
     for of, bad, page in found:
-        files = f"{counted(len(bad), 'file')} in quarantine{of} (exit status {WITH_QUARANTINE})"
+        number = len({file.path for file in bad})
+        pages = "" if number == len(bad) else f" ({counted(len(bad), 'page')})"
+        files = f"{counted(number, 'file')}{pages} in quarantine{of} (exit status {WITH_QUARANTINE})"
         console.say(f"finished, with {files}; reasons: {page}")
     return [file for _, bad, _ in found for file in bad]
 

@@ -40,7 +40,7 @@ def dry_run_predict(  # noqa: PLR0913 (options by keyword)
     from unetseg.predict_estimate import estimate
 
     found = estimate(scans, out, bundle=bundle, config=config, cluster=cluster, project=project, overwrite=overwrite)
-    stacks = f" ({found.stacks} of them stacks of {found.pages} pages)" if found.stacks else ""
+    stacks = f" ({found.stacks} of them stacks, with {found.pages} pages together)" if found.stacks else ""
     whose = " for this process, which hands the work to the cluster" if cluster else ""
     console.say(
         f"{found.scans} scans{stacks}, {found.pixels / 1e6:.1f} megapixels, {found.up_to_date} of them up to date; "

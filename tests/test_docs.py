@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import click
 import numpy as np
@@ -140,6 +141,15 @@ def test_examples_of_the_project_file_are_valid(path: Path) -> None:
 def test_python_of_a_page_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run_python(path)
+
+
+def test_the_prediction_from_python_gives_an_output_of_each_scan(
+    trained_folder: Path, eyes: Path, tmp_path: Path
+) -> None:
+    segment = cast("Callable[..., list[str]]", run_python(ROOT / "docs" / "faq.md")["segment"])
+    names = segment(str(eyes / "scans"), str(tmp_path / "out"), str(trained_folder / "models" / "0001"))
+    assert names == ["iris", "pupil", "sclera"]
+    assert len(list((tmp_path / "out").glob("*.probabilities.ome.zarr"))) == 16
 
 
 def test_each_mask_encoding_means_what_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

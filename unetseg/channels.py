@@ -70,7 +70,7 @@ def channel_numbers(found: int, channels: int, facts: ChannelFacts, path: Path) 
     if kept != channels:
         raise BadFileError(
             f"{path}: has {found} channels where {channels} are expected; convert the file, or name {found} channels "
-            "in scans.channels"
+            "in scans.channels and train on such scans"
         )
     return tuple(range(channels))
 

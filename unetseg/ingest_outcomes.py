@@ -12,7 +12,7 @@ from unetseg.errors import BadFileError, DataError, UsageError
 from unetseg.ingest_rules import UnlabelledError
 from unetseg.ingest_scan import IngestedScan
 from unetseg.readers import BadFile, ScanRef
-from unetseg.words import counted
+from unetseg.words import counted, too_many
 
 __all__ = ["Outcome", "Outcomes"]
 
@@ -85,6 +85,5 @@ class Outcomes:
                 reasons.append(why_unlabelled())
             what = f"no scan of {total} can be used"
             if len(self.bad) > limit * total:
-                allowed = f"ingest.max_failed_fraction = {limit} allows"
-                what = f"{len(self.bad)} of {total} scans cannot be used, more than {allowed}"
+                what = too_many(len(self.bad), total, "ingest.max_failed_fraction", limit)
             raise DataError(f"ingest: {what}; {'; '.join(reasons)}")

@@ -222,7 +222,8 @@ def _conclude(project: Project, ingested: IngestResult, decision: GateResult, *,
     sentence = f"{outcome} {decision.version if decision.promoted else production or 'nothing'}: {decision.reason}"
     if unchanged:
         outcome = "unchanged"
-        sentence = f"unchanged since {decision.version}: nothing to train"
+        stays = "" if production in (None, decision.version) else f", {production} stays production"
+        sentence = f"unchanged since {decision.version}: nothing to train{stays}"
     evaluation = bundle.evaluation or {}
     return NightlyResult(
         outcome=outcome,

@@ -17,6 +17,7 @@ from unetseg.class_settings import by_class
 from unetseg.config import EvaluateConfig, Settings, to_plain
 from unetseg.curve_files import load_curves
 from unetseg.dataset import Dataset, open_dataset
+from unetseg.decisions import decision_rule
 from unetseg.errors import BundleError, DataError, UsageError
 from unetseg.evaluate import EvaluateResult, publish
 from unetseg.evaluation_files import EVALUATION_SCHEMA, curve_file
@@ -76,7 +77,10 @@ def set_thresholds(project: Project, criteria: Sequence[str], *, model: str = "p
         "intervals": {},
         "scans": [],
         "production": None,
-        "warnings": [*_warnings(before, config, changed), _left_out(config, project.settings.evaluate, thresholds)],
+        "warnings": [
+            *_warnings(before, config, changed),
+            _left_out(bundle, config, project.settings.evaluate, thresholds),
+        ],
     }
     curves = {"validation": validation, "test": test}
     return publish(folder, bundle, _scored_dataset(project, before), record, curves, [], made_of=before)
@@ -175,7 +179,9 @@ def _kept(warnings: Sequence[str], changed: Iterable[str], support: Container[st
     return [text for text in warnings if not gone.match(text)]
 
 
-def _left_out(config: EvaluateConfig, project: EvaluateConfig, thresholds: Mapping[str, Mapping[str, Any]]) -> str:
+def _left_out(
+    bundle: Bundle, config: EvaluateConfig, project: EvaluateConfig, thresholds: Mapping[str, Mapping[str, Any]]
+) -> str:
     """What is not known, and the setting by which the project's evaluations come to the same thresholds."""
     same = replace(project, class_criteria=config.class_criteria)
     if config.average == "class" and all(getattr(same, name) == getattr(config, name) for name in _CHOOSE_BY):
@@ -183,9 +189,11 @@ def _left_out(config: EvaluateConfig, project: EvaluateConfig, thresholds: Mappi
     else:  # the other classes would be chosen in another way, or together, so that one that is given moves the rest
         wanted = tuple(f"{name}=fixed:{_digits(row['value'])}" for name, row in thresholds.items())
         means = "exactly these thresholds then (models of other nights would take them too)"
+    most_probable = decision_rule(project, bundle.info.settings.model) == "argmax"
+    decide = "evaluate.decision to thresholds and " if most_probable else ""
     return (
         f"{_LEFT_OUT}: Dice, IoU and distances of scans and all intervals are left out until unetseg evaluate measures "
-        f"them; to keep {means}, set evaluate.class_criteria to {', '.join(wanted)}"
+        f"them; to keep {means}, set {decide}evaluate.class_criteria to {', '.join(wanted)}"
     )
 
 

@@ -48,6 +48,7 @@ from unetseg.predict_workers import workers_for
 from unetseg.prediction_notes import remember
 from unetseg.scan_ranks import rank_scans, write_scans
 from unetseg.storage import remove_if_there
+from unetseg.words import too_many
 
 __all__ = ["PredictResult", "check_failures", "finish", "occupied", "open_prediction", "predict", "segment_batch"]
 
@@ -149,7 +150,5 @@ def check_failures(result: PredictResult, config: PredictConfig) -> None:
     if bad and len(bad) == total:
         raise DataError(f"predict: no scan of {total} can be used; {bad[0]}")
     if len(bad) > config.max_failed_fraction * total:
-        raise DataError(
-            f"predict: {len(bad)} of {total} scans cannot be used, more than predict.max_failed_fraction = "
-            f"{config.max_failed_fraction} allows; {bad[0]}"
-        )
+        what = too_many(len(bad), total, "predict.max_failed_fraction", config.max_failed_fraction)
+        raise DataError(f"predict: {what}; {bad[0]}")

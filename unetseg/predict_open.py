@@ -145,6 +145,14 @@ def doubts(model: Bundle, config: PredictConfig) -> tuple[str, ...]:
     )
 
 
+def _why_they_may(model: Bundle) -> str:
+    """Why classes may overlap, and what would exclude it."""
+    if model.info.settings.model.head == "softmax":
+        again = f"unetseg evaluate --model {model.version} --set evaluate.decision=argmax"
+        return f", since it was evaluated with evaluate.decision=thresholds; use planes, or run {again}"
+    return "; use planes, or train with model.head=softmax"
+
+
 def _check_settings(model: Bundle, config: PredictConfig) -> None:
     if model.info.guides and not config.guides:
         raise UsageError(
@@ -153,8 +161,8 @@ def _check_settings(model: Bundle, config: PredictConfig) -> None:
         )
     if config.masks == "labels" and len(model.info.classes) > 1 and model.decision.rule != "argmax":
         raise UsageError(
-            f"predict.masks: labels gives each pixel one class, but the classes of model {model.version} may overlap; "
-            "use planes, or train with model.head=softmax"
+            f"predict.masks: labels gives each pixel one class, but the classes of model {model.version} may overlap"
+            f"{_why_they_may(model)}"
         )
     if config.masks == "labels" and len(model.info.classes) > 1 and config.fill_holes:
         raise UsageError(

@@ -292,7 +292,7 @@ def _doubts(values: Sequence[int]) -> list[str]:
 
 def _without_names(what: str, classes: Sequence[FoundClass]) -> str:
     """That classes are called after numbers, while renaming them costs no training yet."""
-    ends = f"{classes[0].name} to {classes[-1].name}"
+    ends = f"{classes[0].name}{' and ' if len(classes) == 2 else ' to '}{classes[-1].name}"
     return f"the {what} of a mask have no names: rename the classes {ends} in unetseg.yaml before you train"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
 
-__all__ = ["counted", "first_of", "in_project", "percent", "size_in_words", "without_login"]
+__all__ = ["counted", "first_of", "in_project", "percent", "size_in_words", "too_many", "without_login"]
 
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"), (1, "bytes"))
 
@@ -72,6 +72,18 @@ def size_in_words(size: int) -> str:
     """
     value, unit = next((size / step, unit) for step, unit in _UNITS if size >= step or step == 1)
     return f"{value:.3g} {unit}"
+
+
+def too_many(bad: int, total: int, setting: str, limit: float) -> str:
+    """That more scans were set aside than a setting allows, and which value would.
+
+    >>> too_many(12, 108, "ingest.max_failed_fraction", 0.1)
+    '12 of 108 scans cannot be used, more than ingest.max_failed_fraction = 0.1 allows; mend them, or set it to 0.12'
+    """
+    enough = next(share / 100 for share in range(101) if bad <= share / 100 * total)
+    return (
+        f"{bad} of {total} scans cannot be used, more than {setting} = {limit} allows; mend them, or set it to {enough}"
+    )
 
 
 def without_login(text: str) -> str:

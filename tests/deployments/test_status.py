@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from deployments.cli import main
-from deployments.status import say_status
+from deployments.home import find_home
+from deployments.status import look, say_status
 from flows.console import Console
 
 
@@ -29,6 +31,15 @@ def test_a_project_is_told_not_to_be_asked_for():
         2,
         "Error: No such option '--project'. This is about all projects of the machine.",
     )
+
+
+def test_the_command_that_starts_it_names_a_home_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for named, option in (("my home", f" --home '{tmp_path}/my home'"), ("usual", "")):
+        monkeypatch.setenv("UNETSEG_HOME", str(tmp_path / "usual"))
+        say_status(Console(as_json=False), look(find_home(str(tmp_path / named))))
+        assert capsys.readouterr().out.splitlines()[1] == f"start it with: unetseg up{option}"
 
 
 @pytest.mark.usefixtures("west")

@@ -184,7 +184,8 @@ def test_down_ends_the_run_in_progress_says_so_and_frees_its_place(machine: Mach
     injected("`unetseg down` in mid-run")
     assert belonging_to(machine.home) == []
     assert machine.unetseg("down").strip() == "nothing runs"
-    assert machine.unetseg("status", status=1).startswith("nothing runs")
+    down = machine.unetseg("status", status=1).splitlines()
+    assert (down[0].startswith("nothing runs"), down[1].startswith("start it with: unetseg up")) == (True, True)
     machine.up()
     state = machine.state(run)
     assert state["type"] == "CANCELLED"

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from flows.answers import say_comparison, say_predict
+from flows.answers import say_aside, say_comparison, say_predict
 from flows.console import Console
 from unetseg.bootstrap import Difference
 from unetseg.comparison import ScoreChange
 from unetseg.predict import PredictResult
+from unetseg.readers import BadFile
 from unetseg.scan_ranks import Advice
 
 
@@ -23,6 +24,14 @@ def result(look_first: tuple[Advice, ...], annotate_next: tuple[Advice, ...]) ->
         ranking=out / "scans.parquet", look_first=look_first, annotate_next=annotate_next,
         gallery=out / "gallery.html", seconds=1.0,
     )  # fmt: skip
+
+
+def test_pages_of_one_file_are_told_as_one_file(capsys: pytest.CaptureFixture[str]):
+    bad = (*[BadFile("a.nii.gz", "torn")] * 12, BadFile("b.png", "no PNG"))
+    night = SimpleNamespace(ingest=SimpleNamespace(aside=bad, page="data_check.html"), predicted=None)
+    assert say_aside(Console(as_json=False), night) == list(bad)
+    told = "finished, with 2 files (13 pages) in quarantine (exit status 3); reasons: data_check.html\n"
+    assert capsys.readouterr().out == told
 
 
 def test_a_prediction_names_scans_to_look_at_and_to_annotate(capsys: pytest.CaptureFixture[str]):

@@ -28,6 +28,7 @@ from unetseg.ingest import ingest
 from unetseg.init import init
 from unetseg.json_files import read_json
 from unetseg.measured_now import measured_today
+from unetseg.operating_point import set_thresholds
 from unetseg.project import Project, override
 from unetseg.records import write_record
 from unetseg.scores import FP, TP
@@ -212,10 +213,24 @@ def segmented(project: Project, eyes: Path, bundle: Bundle, **settings: Any) -> 
     return np.stack(found, axis=-3)
 
 
-def test_exclusive_classes_may_have_thresholds_if_they_are_asked_for(exclusive: Project):
+def test_exclusive_classes_may_have_thresholds_if_they_are_asked_for(exclusive: Project, eyes: Path):
     asked = replace(exclusive, settings=override(exclusive.settings, ["evaluate.decision=thresholds"]))
     assert evaluate(asked, model="2").scores["iris"]["threshold"] is not None
-    assert load_bundle(exclusive.models / "0002").decision.rule == "thresholds"
+    bundle = load_bundle(exclusive.models / "0002")
+    assert bundle.decision.rule == "thresholds"
+    with pytest.raises(UsageError, match=r"run unetseg evaluate --model 0002 --set evaluate\.decision=argmax$"):
+        segmented(exclusive, eyes, bundle, masks="labels")
+
+
+def test_thresholds_of_exclusive_classes_stay_where_both_settings_that_are_told_are_set(exclusive: Project):
+    asked = replace(exclusive, settings=override(exclusive.settings, ["evaluate.decision=thresholds"]))
+    evaluate(asked, model="2")
+    found = set_thresholds(exclusive, ["iris=fixed:0.25"], model="2")
+    told = "set evaluate.decision to thresholds and evaluate.class_criteria to iris=fixed:0.25"
+    assert found.warnings[-1].endswith(told)
+    kept = ["evaluate.decision=thresholds", "evaluate.class_criteria=iris=fixed:0.25"]
+    again = evaluate(replace(exclusive, settings=override(exclusive.settings, kept)), model="2")
+    assert again.thresholds == found.thresholds
 
 
 def test_classes_that_overlap_are_never_decided_by_the_highest(trained: Project):

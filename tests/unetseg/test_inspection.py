@@ -108,7 +108,7 @@ def test_one_class_per_scan_is_labels(scans, tmp_path):
     found = inspect(scans, tmp_path / "m")
     assert [source.values for source in found.sources.classes] == [("1",), ("2",)]
     assert found.warnings == (
-        "the values of a mask have no names: rename the classes class_1 to class_2 in unetseg.yaml before you train",
+        "the values of a mask have no names: rename the classes class_1 and class_2 in unetseg.yaml before you train",
     )
 
 

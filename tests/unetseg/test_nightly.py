@@ -205,7 +205,8 @@ def test_the_nights_do_not_undo_a_rollback(trained: Project, changed: tuple[str,
     result = nightly(project, Steps(train=forbidden, evaluate=forbidden))
     assert (result.outcome, result.version, result.production) == ("kept", "0002", "0001")
     assert result.sentence.startswith("kept 0001: 0002 was rolled back by ")
-    assert nightly(project, Steps(train=forbidden, evaluate=forbidden, gate=forbidden)).outcome == "unchanged"
+    again = nightly(project, Steps(train=forbidden, evaluate=forbidden, gate=forbidden))
+    assert again.sentence == "unchanged since 0002: nothing to train, 0001 stays production"
 
 
 def test_a_damaged_decision_does_not_end_the_nights(trained: Project, caplog: pytest.LogCaptureFixture):
