@@ -205,7 +205,7 @@ def _addresses(home: Home, wish: Wish, url: str) -> str:
         "",
         "start a run: in the UI, under Deployments; or, in another terminal:",
         f"  export PREFECT_API_URL={url}/api",
-        *(f"  prefect deployment run nightly/{name}" for name in wish.projects),
+        *(f"  prefect deployment run nightly/{name} --watch" for name in wish.projects),
         _nights(wish.nights.on, option),
         f"look: unetseg status{option}",
     ]

@@ -26,6 +26,9 @@ __all__ = ["main"]
 
 FAILED, WRONG_USAGE = 1, 2
 
+_GO_ON = ("demo", "ingest", "train", "nightly", "predict")
+"""Commands that lose nothing when they are ended."""
+
 
 class _Group(click.Group):
     """Turns the library's errors into one line and an exit status, and into JSON where that was asked for."""
@@ -51,10 +54,14 @@ class _Group(click.Group):
             return super().invoke(context)
         except (UnetsegError, OSError) as error:
             end_if_unread(error)
-            status = WRONG_USAGE if isinstance(error, UsageError) else FAILED
-            click.echo(f"error: {error}", err=True)
-            self._answer(context, str(error), status)
+            status, message = WRONG_USAGE if isinstance(error, UsageError) else FAILED, _in_words(error)
+            click.echo(f"error: {message}", err=True)
+            self._answer(context, message, status)
             context.exit(status)
+        except KeyboardInterrupt:
+            if context.invoked_subcommand in _GO_ON:
+                click.echo("\nended by you; the same command goes on where it was", err=True)
+            raise
         except click.UsageError as error:
             hint = way_out(error)
             message = error.format_message() + hint
@@ -66,6 +73,15 @@ class _Group(click.Group):
     @staticmethod
     def _answer(context: click.Context, message: str, status: int) -> None:
         Console(as_json=context.meta["unetseg.json"]).finish({"error": message, "status": status})
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong; the system names a file of which nobody knows that it must be written."""
+    if not isinstance(error, PermissionError) or not error.filename:
+        return str(error)
+    return (
+        f"{error.filename}: permission denied; the folder of a project, and one of outputs, must be yours to write into"
+    )
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -59,6 +59,8 @@ def list_(project: str, model: str, as_json: bool) -> None:
             words = ["unetseg", "predictions", "forget", item.about.out, "--scans", item.about.folder]
             forget = in_project(shlex.join(words), project)
             console.say(f"{_named(item)}: {item.problem}{f'; to forget it: {forget}' if item.folder_gone else ''}")
+    if any(item.gone for item in found):
+        console.say("outputs of scans that are gone stay until you delete them")
     answer = {"predictions": [_plain(item) for item in found], "redo": _say_wanting(console, loaded, found)}
     finish(console, answer, bad=notes.unreadable, unreadable_notes=notes.unreadable)
 

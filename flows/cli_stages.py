@@ -115,10 +115,12 @@ def _say_what_to_do_with(console: Console, version: str, project: str) -> None:
     from unetseg.project import load_project
     from unetseg.registry import read_aliases
 
-    production = read_aliases(load_project(project).models).production
+    loaded = load_project(project)
+    production = read_aliases(loaded.models).production
     following = f"unetseg models promote {version}"
     if production == version:
-        following = "unetseg predict FOLDER OUT"
+        guides = " --set predict.guides=GUIDES" if loaded.sources.guides and not loaded.prediction.guides else ""
+        following = f"unetseg predict FOLDER OUT{guides}"
     elif production:
         console.say(
             f"{production} is production; both: {in_project(f'unetseg models compare {production} {version}', project)}"

@@ -301,7 +301,7 @@ def _describe_pairs(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report)
 
 
 def _guides(scans: Path, guides: Path, refs: Sequence[ScanRef], report: _Report) -> tuple[GuideSource, ...]:
-    sets = find_mask_sets(scans, guides, refs)
+    sets = find_mask_sets(scans, guides, refs, called="guides")
     if any(item.objects for item in sets):
         raise UsageError(f"{guides}: several guide files for one scan; give one file per scan")
     found = tuple(replace(item.source, name=valid_name(item.prefix or item.folders[0])) for item in sets)

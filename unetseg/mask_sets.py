@@ -60,26 +60,27 @@ class MaskSet:
         )
 
 
-def find_mask_sets(scans: Path, masks: Path, refs: Sequence[ScanRef]) -> list[MaskSet]:
+def find_mask_sets(scans: Path, masks: Path, refs: Sequence[ScanRef], *, called: str = "masks") -> list[MaskSet]:
     """Mask files directly in the folder, or else in one folder per class.
 
     Args:
         scans: Folder of scans, or one multi-page file.
         masks: Folder of masks, or one file.
         refs: The scans.
+        called: What the folder is for, in errors.
 
     Raises:
         UsageError: when there are no masks, or none pairs with a scan.
     """
     if not masks.exists():
-        raise UsageError(f"{masks}: folder of masks not found; check the path")
+        raise UsageError(f"{masks}: folder of {called} not found; check the path")
     if masks.is_file():
         return [_mask_file(scans, masks, refs)]
     sets = _sets_in(scans, masks, refs, "") or _sets_below(scans, masks, refs)
     if not sets and not _mask_names(scans, masks, refs):
-        raise UsageError(f"{masks}: no masks there, since it holds no image files but scans; look at the path")
+        raise UsageError(f"{masks}: no {called} there, since it holds no image files but scans; look at the path")
     if not sets:
-        raise UsageError(f"{masks}: no mask pairs with a scan: {_why_none(scans, masks, refs)}")
+        raise UsageError(f"{masks}: none of the {called} pairs with a scan: {_why_none(scans, masks, refs)}")
     return sets
 
 

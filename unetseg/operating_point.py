@@ -31,6 +31,7 @@ from unetseg.words import in_project
 
 __all__ = ["set_thresholds"]
 
+_SETTING = re.compile(r"evaluate\.\w+=")
 _LEFT_OUT = "these thresholds were chosen from stored curves"
 _CHOOSE_BY = ("criterion", "average", "beta", "target", "fixed_threshold")
 """Settings by which a class without a criterion of its own gets its threshold."""
@@ -114,6 +115,11 @@ def _evaluate_first(bundle: Bundle, project: Path, more: str = "") -> str:
 
 def _checked(criteria: Sequence[str]) -> tuple[str, ...]:
     """The criteria one by one, each of a form that there is."""
+    if settings := [text for text in criteria if _SETTING.match(text)]:
+        raise UsageError(
+            f"thresholds: --set takes CLASS=CRITERION, such as iris=f_beta:2, got {settings[0]!r}; a setting goes to "
+            f"unetseg evaluate --set {settings[0]}"
+        )
     asked = override(Settings(), [f"evaluate.class_criteria={','.join(criteria)}"]).evaluate.class_criteria
     if not asked:
         raise UsageError("thresholds: no class is named; give --set CLASS=CRITERION, such as iris=fixed:0.3")

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from os.path import commonpath
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetseg.config import ClassSource, GuideSource, Sources
+from unetseg.config import ClassSource, Sources
 from unetseg.errors import BadFileError, MissingMaskError, UsageError
+from unetseg.guide_folders import guides_below
 from unetseg.inspection import inspect
 from unetseg.mask_sample import MaskSample, spread
 from unetseg.mask_sets import MaskSet
@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 _SEEN = ("binary", "instances")  # encodings of one class, which need no values from a person
 _MASKS_SAMPLED = 8  # of each class: fewer than init looks at, since the project's rules are right as a rule
-
-_Source = TypeVar("_Source", bound=GuideSource)
 
 
 def sources_of(
@@ -55,9 +53,12 @@ def sources_of(
     """
     if known.guides and guides is None:
         names = ", ".join(guide.name for guide in known.guides)
-        raise UsageError(f"--guides: the model needs the guides {names}; give the folder that holds them")
+        raise UsageError(
+            f"--guides: the model needs the guides {names}; give the folder that holds one sub-folder per guide"
+        )
     given = replace(known.scans, path=str(scans), pattern="**/*", exclude="", table="")
-    moved = Sources(given, _moved(known.classes, masks), _moved(known.guides, guides) if guides else ())
+    beside = guides_below(guides, known.guides, given="--guides") if guides else ()
+    moved = Sources(given, _moved(known.classes, masks), beside)
     refs, _ = list_scans(moved.scans)
     paired = [[ref for ref in refs if _has_mask(source, ref.id)] for source in moved.classes]
     if not any(paired):
@@ -68,7 +69,7 @@ def sources_of(
     return replace(moved, classes=tuple(drawn))
 
 
-def _moved(sources: Sequence[_Source], root: Path) -> tuple[_Source, ...]:
+def _moved(sources: Sequence[ClassSource], root: Path) -> tuple[ClassSource, ...]:
     """The same sources below another folder."""
     before = _root([source.path for source in sources])
     return tuple(replace(source, path=str(_below(source.path, before, root))) for source in sources)

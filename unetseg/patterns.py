@@ -44,8 +44,9 @@ def find_mask(source: GuideSource, scan_id: str) -> tuple[Path, int | None]:
     if not found and stack:
         found, page = _matches(root, source.pattern, stack[1]), int(stack[2])
     if not found:
+        what = f"mask for {source.name}" if isinstance(source, ClassSource) else f"guide {source.name}"
         raise MissingMaskError(
-            f"scan {scan_id}: no mask for {source.name}: looked for {root / source.pattern}; add it, or remove the scan"
+            f"scan {scan_id}: no {what}: looked for {root / source.pattern}; add it, or remove the scan"
         )
     if len(found) > 1:
         names = ", ".join(str(path.relative_to(root)) for path in found[:3])

@@ -11,6 +11,7 @@ from unetseg.config import GuideSource, PredictConfig, to_plain
 from unetseg.decisions import Decision
 from unetseg.engine_choice import settled
 from unetseg.engines import Engine, engine_for
+from unetseg.guide_folders import guides_below
 from unetseg.scratch import claim_folder, is_shared, scratch_folder
 from unetseg.segment import Segmenter
 from unetseg.storage import file_hash, locate, text_hash
@@ -94,7 +95,7 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
         config: the settings.
     """
     config = replace(settled(config, model.folder), tile=tile_side(model.info, config.tile))
-    guides = tuple(GuideSource(name=name, path=str(locate(config.guides) / name)) for name in model.info.guides)
+    known = [GuideSource(name=name, path=config.guides) for name in model.info.guides]
     return Job(
         bundle=model.folder.absolute(),
         info=model.info,
@@ -102,7 +103,7 @@ def make_job(model: Bundle, out: Path, config: PredictConfig) -> Job:
         out=out.absolute(),
         scratch=scratch_folder(out.absolute(), config.scratch),
         shared=is_shared(out, config.scratch),
-        guides=guides,
+        guides=guides_below(locate(config.guides), known, given="predict.guides") if known else (),
         config=config,
         signature=_signature(model, config),
         digest=model.digest,

@@ -157,7 +157,7 @@ def _check_settings(model: Bundle, config: PredictConfig) -> None:
     if model.info.guides and not config.guides:
         raise UsageError(
             f"predict.guides: model {model.version} needs the guides {', '.join(model.info.guides)}; give the folder "
-            "that holds one sub-folder per guide"
+            "that holds one sub-folder per guide: --set predict.guides=FOLDER"
         )
     if config.masks == "labels" and len(model.info.classes) > 1 and model.decision.rule != "argmax":
         raise UsageError(

@@ -13,6 +13,7 @@ Schema version 2. Version 1 had one note of each OUT, of the folder that was pre
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,8 @@ __all__ = ["Notes", "Remembered", "forget", "read_notes", "remember"]
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
+
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 _DIGITS = 16  # of a hash in a name
 
@@ -83,6 +86,8 @@ def remember(
 ) -> None:
     """Note where outputs are, in place of what was noted of the same scans and outputs.
 
+    Where the project may only be read, it cannot, which is warned of.
+
     Args:
         project: its folder, local or in an object store.
         folder: of the scans.
@@ -99,6 +104,15 @@ def remember(
         began=utc(),
         counts=counts or {},
     )
+    try:
+        _write_note(project, about, counts)
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        logger.warning("%s: may not be written, so the project does not remember %s", project, about.out)
+
+
+def _write_note(project: Path, about: Remembered, counts: Mapping[str, int] | None) -> None:
     path = _place(project, about)
     before = read_json(path) if counts is not None and path.exists() else {}
     write_json(path, {"schema_version": SCHEMA_VERSION, **to_plain(about), **_began(before)})

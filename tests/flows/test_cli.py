@@ -84,6 +84,28 @@ def test_an_option_that_is_not_known_is_told_with_the_way_out(words: tuple[str, 
     assert result.stderr.strip().endswith(way_out)
 
 
+@pytest.mark.parametrize(("command", "told"), [("ingest", True), ("evaluate", False)])
+def test_who_ends_a_command_is_told_whether_it_goes_on(
+    command: str, told: bool, trained: Project, monkeypatch: pytest.MonkeyPatch
+):
+    def end(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"unetseg.{command}.{command}", end)
+    result = unetseg(command, "--project", trained.folder)
+    assert result.exit_code == 1
+    assert ("ended by you; the same command goes on where it was" in result.stderr) == told
+
+
+def test_what_may_not_be_written_is_told_with_what_must_be(trained: Project, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(trained.folder / "runs" / ".lock"))
+
+    monkeypatch.setattr("unetseg.ingest.ingest", refuse)
+    result = unetseg("ingest", "--project", trained.folder)
+    assert (result.exit_code, "runs/.lock: permission denied; the folder of a project" in result.stderr) == (1, True)
+
+
 def test_without_masks_no_training_is_proposed(eyes: Path, tmp_path: Path):
     said = unetseg("init", eyes / "scans", "--project", tmp_path).output
     assert "nightly" not in said

@@ -14,9 +14,11 @@ from unetseg.config import PredictConfig
 from unetseg.dataset import open_dataset
 from unetseg.engines import open_engine
 from unetseg.errors import UsageError
+from unetseg.evaluate_on import evaluate_on
 from unetseg.init import init
 from unetseg.nightly import nightly
 from unetseg.predict import predict
+from unetseg.predict_estimate import estimate
 from unetseg.project import load_project
 
 
@@ -69,6 +71,29 @@ def test_prediction_without_the_guides_is_wrong_usage(guided: Path, eyes: Path, 
         predict(eyes / "scans", tmp_path / "out", bundle=bundle, config=PredictConfig())
 
 
+@pytest.mark.parametrize("given", ["guides/eye_region", "nowhere"])
+def test_a_folder_that_is_not_the_one_of_all_guides_is_told_of_before_any_scan(
+    given: str, guided: Path, eyes: Path, tmp_path: Path
+):
+    bundle, config = load_project(guided).models / "0001", PredictConfig(guides=str(eyes / given))
+    for run in (predict, estimate):
+        with pytest.raises(UsageError, match=r"^predict\.guides: .* holds no folder eye_region, reflections; give the"):
+            run(eyes / "scans", tmp_path / "out", bundle=bundle, config=config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_scans_are_scored_with_guides_that_lie_as_those_of_predict(guided: Path, eyes: Path, tmp_path: Path):
+    project = load_project(guided)
+    test = [scan.id for scan in open_dataset(project.dataset).scans("test")]
+    for part in ("scans", "masks/iris", "masks/pupil", "masks/sclera", "guides/eye_region", "guides/reflections"):
+        (tmp_path / part).mkdir(parents=True)
+        for name in test:
+            shutil.copy(eyes / part / f"{name}.tif", tmp_path / part)
+    folders = [tmp_path / part for part in ("scans", "masks")]
+    found = evaluate_on(project, *folders, guides=tmp_path / "guides", model="0001")
+    assert found.scores == load_bundle(project.models / "0001").evaluation["scores"]
+
+
 def test_scans_without_a_guide_are_quarantined_by_ingest(guided: Path, eyes: Path, tmp_path: Path):
     from unetseg.ingest import ingest
 
@@ -79,7 +104,7 @@ def test_scans_without_a_guide_are_quarantined_by_ingest(guided: Path, eyes: Pat
     moved = tuple(replace(guide, path=str(guides / guide.name)) for guide in project.sources.guides)
     result = ingest(replace(project, folder=tmp_path / "p", sources=replace(project.sources, guides=moved)))
     assert [Path(item.path).name for item in result.quarantined] == ["s01_1.tif"]
-    assert "eye_region" in result.quarantined[0].reason
+    assert result.quarantined[0].reason.startswith("scan s01_1: no guide eye_region: looked for ")
 
 
 def test_the_bundle_names_its_guides(guided: Path):

@@ -207,7 +207,7 @@ def test_a_scan_whose_guide_is_missing_is_set_aside(lab):
         lab.write(f"lids/{name}.tif", lab.mask(np.random.default_rng(0)))
     lab.source(guides=(GuideSource("lid", str(lab.folder / "lids")),))
     result = lab.run(max_failed_fraction=0.5)
-    assert "no mask for lid" in reasons(result)["a.tif"]
+    assert "no guide lid" in reasons(result)["a.tif"]
     assert result.done == 4
 
 

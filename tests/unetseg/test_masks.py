@@ -119,7 +119,7 @@ def test_other_files_are_not_taken(tmp_path, pattern, scan_id, file):
     path.parent.mkdir(exist_ok=True)
     path.touch()
     with pytest.raises(BadFileError, match=r"no mask for iris: looked for .*\{id"):
-        find_mask(GuideSource("iris", str(tmp_path), pattern), scan_id)
+        find_mask(ClassSource("iris", str(tmp_path), pattern), scan_id)
 
 
 @pytest.mark.parametrize("age", [0, 3600], ids=["changed just now", "changed an hour ago"])
@@ -130,7 +130,7 @@ def test_a_mask_that_is_added_or_removed_is_seen(tmp_path, age):
         os.utime(tmp_path, (at, at))
 
     ticks = iter(range(3))
-    source = GuideSource("iris", str(tmp_path))
+    source = ClassSource("iris", str(tmp_path))
     change((tmp_path / "ab.png").touch)
     assert find_mask(source, "ab") == (tmp_path / "ab.png", None)
     change((tmp_path / "cd.TIF").touch)

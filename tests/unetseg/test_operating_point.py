@@ -126,6 +126,7 @@ def test_a_model_that_was_never_evaluated_gets_none_and_the_command_is_told(trai
         *(pytest.param([text], "no class is named", id=repr(text)) for text in ("", ",", " ")),
         pytest.param(["lens=dice"], "lens", id="unknown_class"),
         pytest.param(["iris=best"], "must be CLASS=CRITERION", id="unknown_criterion"),
+        pytest.param(["evaluate.beta=2"], r"a setting goes to unetseg evaluate --set evaluate\.beta=2$", id="setting"),
     ],
 )
 def test_wrong_criteria_change_nothing(trained: Project, criteria: list[str], message: str):

@@ -84,8 +84,11 @@ def test_guides_are_asked_for_where_the_model_has_them(known: Sources, tmp_path:
     guided = replace(known, guides=(GuideSource("limbus", str(tmp_path / "old/guides/limbus")),))
     with pytest.raises(UsageError, match="--guides: the model needs the guides limbus"):
         sources_of(guided, tmp_path / "old/scans", tmp_path / "old/masks")
+    with pytest.raises(UsageError, match=r"--guides: .*/g holds no folder limbus; give the folder that holds one sub-"):
+        sources_of(guided, tmp_path / "old/scans", tmp_path / "old/masks", tmp_path / "g")
+    (tmp_path / "g/limbus").mkdir(parents=True)
     found = sources_of(guided, tmp_path / "old/scans", tmp_path / "old/masks", tmp_path / "g")
-    assert found.guides[0].path == str(tmp_path / "g")
+    assert found.guides[0].path == str(tmp_path / "g/limbus")
 
 
 # --------------------------------------------------------------------------- one class

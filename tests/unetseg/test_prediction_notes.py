@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from unetseg import prediction_notes
 from unetseg.bundle import load_bundle
 from unetseg.config import PredictConfig
 from unetseg.errors import UsageError
@@ -43,6 +46,23 @@ def test_a_prediction_is_remembered_with_model_settings_and_counts(trained: Proj
     assert found.digest == load_bundle(trained.models / "0001").digest
     assert found.settings == PredictConfig(format="tiff", workers=2)
     assert found.counts == {"done": 0, "skipped": 3, "quarantined": 0, "failed": 0}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_project_that_may_only_be_read_predicts_all_the_same(
+    number: int, trained: Project, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+):
+    refused = [number]
+
+    def refuse(path: Path, *_: object) -> None:
+        raise OSError(refused[-1], os.strerror(refused[-1]), str(path))
+
+    monkeypatch.setattr(prediction_notes, "write_json", refuse)
+    assert run(trained, scans, tmp_path / "out").done == 3
+    assert f"the project does not remember {tmp_path / 'out'}" in caplog.text
+    refused.append(errno.ENOSPC)
+    with pytest.raises(OSError, match="space"):
+        run(trained, scans, tmp_path / "other")
 
 
 def test_a_prediction_without_a_project_is_remembered_nowhere(trained: Project, scans: Path, tmp_path: Path):
