@@ -212,6 +212,27 @@ def test_masks_among_the_scans_of_a_folder_given_once_are_told_of(tmp_path):
     assert not any("look like masks" in text for text in twice.warnings)
 
 
+def test_masks_in_a_folder_beside_the_scans_are_told_of_with_both_folders(tmp_path):
+    for number, name in enumerate(IDS):  # as nnU-Net has them
+        write(tmp_path / "nn/imagesTr" / f"{name}_0000.png", scan(number))
+        write(tmp_path / "nn/labelsTr" / f"{name}.png", block(0))
+    write(tmp_path / "nn/imagesTs" / "new_0000.png", scan(0))
+    (told,) = init(tmp_path / "nn", None, project=tmp_path / "p").warnings
+    said, _, command = told.partition("; is this what you mean? ")
+    assert (
+        said == f"{tmp_path / 'nn'} holds folders of scans and of masks, imagesTr and labelsTr: all are taken for scans"
+    )
+    both = [str(tmp_path / "nn" / name) for name in ("imagesTr", "labelsTr")]
+    assert shlex.split(command) == ["unetseg", "init", *both, "--overwrite", "--project", str(tmp_path / "p")]
+
+
+def test_folders_of_scans_alone_are_not_asked_about(tmp_path):
+    for place in ("day", "night", "segments of the coast"):
+        for number, name in enumerate(IDS):
+            write(tmp_path / "d" / place / f"{name}.png", scan(number))
+    assert not any("folders of scans" in text for text in init(tmp_path / "d", None, project=tmp_path / "p").warnings)
+
+
 @pytest.mark.parametrize("names", [IDS, [f"{name}_dapi" for name in IDS]], ids=["others", "second channel"])
 def test_scans_among_scans_are_not_taken_for_masks(tmp_path, names):
     for number, name in enumerate(dict.fromkeys([*IDS, *names])):
