@@ -35,7 +35,7 @@ def record_of(planes, scan_id="s", **values):
         "group": scan_id,
         "shape": planes.image.shape[:2],
         "chunk": 16,
-        "image": Part((SourceFile("/a/s.tif", 3, 1_700_000_000_123_456_789, "ab"),), "rule", "content"),
+        "image": Part((SourceFile("/a/s.tif", 3, 1_700_000_000_123_456_789, "ab"),), "rule", "content", ("LPS",)),
         "masks": Part((SourceFile("/m/s.tif", 4, 1_700_000_000_123_456_789, "cd"),), "rule", "content"),
         "guides": Part(),
         "scales": (ChannelScale(0.1, 2.5),) * planes.image.shape[-1],
@@ -138,6 +138,17 @@ def test_an_index_of_a_version_that_did_not_list_scans_without_masks_is_read(tmp
     assert plain.pop("unlabelled") == ["a", "z"]
     (tmp_path / "index.json").write_text(json.dumps(plain))
     assert Index.load(tmp_path) == replace(full_index(), unlabelled=())
+
+
+def test_an_index_of_a_version_that_did_not_know_how_volumes_lie_is_read(tmp_path):
+    full_index().save(tmp_path)
+    plain = json.loads((tmp_path / "index.json").read_text())
+    for scan in plain["scans"]:
+        assert [scan[part].pop("orientations") for part in ("image", "masks", "guides")] == [["LPS"], [], []]
+    (tmp_path / "index.json").write_text(json.dumps(plain))
+    index = Index.load(tmp_path)
+    assert [scan.image.orientations for scan in index.scans.values()] == [(), ()]
+    assert index.fingerprint == full_index().fingerprint
 
 
 def test_a_scan_that_lost_its_masks_is_not_among_those_that_vanished():
