@@ -104,7 +104,7 @@ def _renew(
 ) -> IngestedScan:
     """Compare contents, and store what differs."""
     chunk = project.settings.ingest.chunk
-    parts = {name: _described(want) for name, want in wanted.items()}
+    parts = _described(wanted)
     folder = _folder(project, unit.ref)
     changed = {
         name
@@ -118,10 +118,15 @@ def _renew(
     return IngestedScan(_store(project, unit, known, parts, changed), stored=True)
 
 
-def _described(want: WantedPart) -> Part:
-    """A part as it should be, of which nothing is stored yet."""
-    sources, orientations = tuple(map(describe_file, want.paths)), tuple(map(orientation, want.paths))
-    return Part(sources, want.rule, orientations=orientations if any(orientations) else ())
+def _described(wanted: Mapping[str, WantedPart]) -> dict[str, Part]:
+    """The parts as they should be, of which nothing is stored yet."""
+    parts = {name: Part(tuple(map(describe_file, want.paths)), want.rule) for name, want in wanted.items()}
+    # A scan is not opened for it where there is nothing to compare it with.
+    if not any(map(orientation, (*wanted["masks"].paths, *wanted["guides"].paths))):
+        return parts
+    return {
+        name: replace(part, orientations=tuple(map(orientation, wanted[name].paths))) for name, part in parts.items()
+    }
 
 
 def _with_parts(record: ScanRecord, parts: Mapping[str, Part]) -> ScanRecord:

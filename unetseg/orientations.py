@@ -63,6 +63,6 @@ def turned_sentence(kind: str, paths: Iterable[str], codes: str, scan: str, *, r
     names = first_of(("/".join(Path(path).parts[-2:]) for path in paths), _NAMED, rest=rest)
     found = f"{kind} stored as {codes}, its scan as {scan} (expected: alike): {names}"
     return (
-        f"{found}; voxels are taken as they are stored, so that the {kind} may lie mirrored or turned on the scan; if it "
-        "does, reorient both alike, such as with nibabel.as_closest_canonical"
+        f"{found}; voxels are taken as they are stored, so that the {kind} may lie mirrored or turned on the scan; if "
+        "it does, reorient both alike, such as with nibabel.as_closest_canonical"
     )

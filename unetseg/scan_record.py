@@ -21,8 +21,8 @@ class Part:
         sources: the files.
         rule: hash of the settings that the stored values depend on, and of which file serves what.
         content: hash of the stored values.
-        orientations: axis codes of each source, empty for one that says none; empty where none does, and in what
-            earlier versions stored.
+        orientations: axis codes of each source, empty for one that says none. None at all where no mask or guide of
+            the scan says any, and in what earlier versions stored.
     """
 
     sources: tuple[SourceFile, ...] = ()

@@ -182,6 +182,16 @@ def test_masks_with_an_identity_affine_on_other_scans_are_told_once(ward):
     assert ward.warnings() == [told("mask", "RAS", "LPS", f"{THREE} and 1 more of those looked at")]
 
 
+def test_scans_whose_masks_say_nothing_are_not_asked(ward, monkeypatch):
+    for path in list(ward.masks.iterdir()):
+        path.unlink()
+    for seed, name in enumerate(NAMES):
+        for page in range(3):
+            Image.fromarray(label(seed)[..., page].T * 255).save(ward.masks / f"{name}.p{page:04d}.png")
+    monkeypatch.setattr(formats, "_orientation", lambda *_: pytest.fail("was opened"))
+    assert ward.suspicions() == []
+
+
 @pytest.mark.parametrize("which", ["scans", "masks"])
 def test_without_codes_nothing_is_said(ward, which):
     for path in getattr(ward, which).iterdir():
