@@ -29,7 +29,8 @@ __all__ = [
     "save_quarantine",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_ALIKE = (2,)  # they only lack how volumes lie in space
 _OLDER = (1,)
 _TORN = ".torn"  # file that is there while the index may not describe the pixels
 
@@ -171,7 +172,7 @@ def _check_schema(folder: Path, found: object) -> None:
         raise DataError(
             f"{folder}: schema version {found}, from an earlier unetseg; run ingest, which keeps the splits"
         )
-    if found != SCHEMA_VERSION:
+    if found not in (*_ALIKE, SCHEMA_VERSION):
         raise DataError(
             f"{folder}: schema version {found}, this version of unetseg reads {SCHEMA_VERSION}; update unetseg, or "
             "delete the folder and run ingest again (the splits are then decided anew)"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from unetseg.embedded import check_picture
 from unetseg.errors import BadFileError
+from unetseg.orientations import axis_codes
 from unetseg.photometric import inverted
 from unetseg.planes import Format, ScanHeader
 
@@ -24,10 +25,12 @@ _DEFLATED = "1.2.840.10008.1.2.1.99"  # transfer syntax: the whole file in one z
 _ELEMENT_BYTES = 12  # before the frames: tag, kind and length
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom turns YBR into RGB
+_TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM counts to the left and to the back
 _TAGS = [  # all that is looked at; the rest of a header may be large
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation",
     "PhotometricInterpretation", "NumberOfFrames", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "ImageOrientationPatient",
 ]  # fmt: skip
 
 
@@ -112,6 +115,13 @@ class _Dicom:
                 return (y, x) if 0 < y < math.inf and 0 < x < math.inf else None
         return None
 
+    def orientation(self) -> str:
+        """Axis codes of the first frame; where it says how it lies, so do the others, but for their place."""
+        for group in self._groups(0, "PlaneOrientationSequence"):
+            if cosines := group.get("ImageOrientationPatient"):
+                return axis_codes((np.reshape(cosines, (2, 3)).astype(float) * _TO_RAS).T)
+        return ""
+
     def _groups(self, page: int, name: str) -> Iterator[Any]:
         """Where a frame's attributes may stand: for it alone, for all frames, in the file itself."""
         per_frame = self.data.get("PerFrameFunctionalGroupsSequence") or []
@@ -137,4 +147,9 @@ def _open(path: Path) -> Iterator[_Dicom]:
     yield _Dicom(path, pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS))
 
 
-DICOM = Format("DICOM", (".dcm", ".dicom", ".ima"), lambda head: head[128:132] == b"DICM", _open)
+def _orientation(path: Path) -> str:
+    with _open(path) as frames:
+        return frames.orientation()
+
+
+DICOM = Format("DICOM", (".dcm", ".dicom", ".ima"), lambda head: head[128:132] == b"DICM", _open, _orientation)

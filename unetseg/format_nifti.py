@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.errors import BadFileError
+from unetseg.orientations import axis_codes
 from unetseg.planes import Format, RowReader, ScanHeader, check_size
 
 __all__ = ["NIFTI"]
@@ -97,6 +98,13 @@ class _Nifti:
         """Bytes up to the last pixel, before compression."""
         return int(self.head.get_data_offset() + math.prod(self.shape) * self.head.get_data_dtype().itemsize)
 
+    def orientation(self) -> str:
+        """Axis codes; empty where both codes in the header say that nothing is known."""
+        if not (self.head["sform_code"] > 0 or self.head["qform_code"] > 0):
+            return ""
+        axes = 3 if self.shape[2] > 1 else 2
+        return axis_codes(self.head.get_best_affine()[:3, :axes])
+
     def check_length(self, capacity: int) -> None:
         """Pixels must lie within the bytes that the file can hold."""
         if self.head.get_data_offset() < 0 or self.end > capacity:
@@ -169,4 +177,9 @@ def _starts(head: bytes) -> bool:
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
-NIFTI = Format("NIfTI", (".nii.gz", ".nii"), _starts, _open)
+def _orientation(path: Path) -> str:
+    with _open(path) as planes:
+        return planes.orientation()
+
+
+NIFTI = Format("NIfTI", (".nii.gz", ".nii"), _starts, _open, _orientation)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from unetseg.planes import (
     reading,
     stored_bytes,
 )
-from unetseg.storage import local_copy
+from unetseg.storage import local_copy, state
 from unetseg.tiff import TIFF
 from unetseg.zarr_collections import check_one_image
 
@@ -47,6 +47,7 @@ __all__ = [
     "WHOLE",
     "OpenPlane",
     "open_plane",
+    "orientation",
     "plane_count",
     "plane_header",
     "read_plane",
@@ -62,6 +63,7 @@ MOST_COMPRESSED = 20_000
 """Bytes that one stored byte of a large plane may stand for: blank tiles of 1024 pixels reach 14,000 with zstd."""
 
 _LEAST_STORED = 1_000_000  # bytes; what smaller files claim is weighed as theirs: blank tiles need not be stored at all
+_SAY_ORIENTATION = tuple(suffix for form in FORMATS if form.orientation for suffix in form.suffixes)
 _HEAD_BYTES = 4096  # the first header of a gzipped file is within these
 
 
@@ -90,6 +92,29 @@ def plane_header(path: Path, page: int | None = None) -> ScanHeader:
     """
     with _open(path) as planes, reading(path):
         return checked_header(path, planes.header(_number(path, page, planes.count)))
+
+
+def orientation(path: Path) -> str:
+    """Axis codes of a volume, such as ``LPS``; empty where the file does not say how its voxels lie.
+
+    A file that was asked in this process and is as it was is not opened again; one whose name ends otherwise than those
+    of formats that say it is not opened at all. A file that cannot be read says nothing: reading its pixels tells why.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    return _orientation(path, *state(path)) if path.name.lower().endswith(_SAY_ORIENTATION) else ""
+
+
+@lru_cache(maxsize=4096)
+def _orientation(path: Path, size: int, modified: int) -> str:
+    """The axis codes of a file as it is at that size and time, which only tell versions apart."""
+    try:
+        with local_copy(path) as local, reading(path):
+            form = _format(local)
+            return form.orientation(local) if form.orientation else ""
+    except BadFileError:
+        return ""
 
 
 def read_plane(path: Path, page: int | None = None, *, max_bytes: float) -> tuple[ScanHeader, NDArray[Any]]:

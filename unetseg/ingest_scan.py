@@ -19,6 +19,7 @@ from unetseg.bit_fields import count_fields, unpack_guides
 from unetseg.config import IngestConfig
 from unetseg.dataset import GUIDES, IMAGE, MASKS
 from unetseg.dataset_index import empty_index, mark_torn
+from unetseg.formats import orientation
 from unetseg.ingest_rules import WantedPart, wanted_parts
 from unetseg.json_files import read_json
 from unetseg.masks import class_names, open_guides, open_masks
@@ -103,7 +104,7 @@ def _renew(
 ) -> IngestedScan:
     """Compare contents, and store what differs."""
     chunk = project.settings.ingest.chunk
-    parts = {name: Part(tuple(map(describe_file, want.paths)), want.rule) for name, want in wanted.items()}
+    parts = _described(wanted)
     folder = _folder(project, unit.ref)
     changed = {
         name
@@ -115,6 +116,17 @@ def _renew(
     if unit.listed:
         mark_torn(project.dataset)
     return IngestedScan(_store(project, unit, known, parts, changed), stored=True)
+
+
+def _described(wanted: Mapping[str, WantedPart]) -> dict[str, Part]:
+    """The parts as they should be, of which nothing is stored yet."""
+    parts = {name: Part(tuple(map(describe_file, want.paths)), want.rule) for name, want in wanted.items()}
+    # A scan is not opened for it where there is nothing to compare it with.
+    if not any(map(orientation, (*wanted["masks"].paths, *wanted["guides"].paths))):
+        return parts
+    return {
+        name: replace(part, orientations=tuple(map(orientation, wanted[name].paths))) for name, part in parts.items()
+    }
 
 
 def _with_parts(record: ScanRecord, parts: Mapping[str, Part]) -> ScanRecord:

@@ -23,6 +23,7 @@ from unetseg.mask_sample import GIGABYTES_SAMPLED, MaskSample, spread
 from unetseg.mask_sets import MaskSet, find_mask_sets
 from unetseg.masks import BACKGROUND, IGNORE, class_names
 from unetseg.one_folder import scan_globs
+from unetseg.orientations import turned_sentence
 from unetseg.pairing import find_group_rule, numbered_rule, stack_rule
 from unetseg.planes import ScanHeader
 from unetseg.readers import BadFile, ScanRef, list_scans, read_header, read_scan
@@ -229,6 +230,7 @@ def _classes(
             continue
         found += _class_sources(mask_set, kind, report)
         _describe_pairs(mask_set, refs, report)
+        _warn_of_turned("mask", mask_set, refs, report)
     if not found:
         raise UsageError(f"{masks}: no folder in it holds masks; give the folder of masks, or of one folder per class")
     class_names(found)
@@ -300,6 +302,11 @@ def _describe_pairs(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report)
         )
 
 
+def _warn_of_turned(kind: str, mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report) -> None:
+    for (codes, scan), paths in MaskSample(mask_set, refs).turned().items():
+        report.warnings.append(turned_sentence(kind, paths, codes, scan, rest=" and {} more of those looked at"))
+
+
 def _guides(scans: Path, guides: Path, refs: Sequence[ScanRef], report: _Report) -> tuple[GuideSource, ...]:
     sets = find_mask_sets(scans, guides, refs, called="guides")
     if any(item.objects for item in sets):
@@ -311,6 +318,7 @@ def _guides(scans: Path, guides: Path, refs: Sequence[ScanRef], report: _Report)
             report.warnings.append(
                 f"guide {guide.name} is missing for {counted(len(refs) - len(mask_set.paired), 'scan')}"
             )
+        _warn_of_turned("guide", mask_set, refs, report)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from unetseg.config import ClassSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.formats import plane_count, read_plane
+from unetseg.formats import orientation, plane_count, read_plane
 from unetseg.mask_layers import check_page_count, check_size
 from unetseg.mask_sets import MaskSet
 from unetseg.masks import find_mask, find_objects, read_masks
+from unetseg.orientations import lie_alike
 from unetseg.readers import ScanRef, read_header
 
 __all__ = ["GIGABYTES_SAMPLED", "MaskSample", "spread"]
@@ -102,6 +104,18 @@ class MaskSample:
                 continue
             marked, pixels = marked + int(np.count_nonzero(mask)), pixels + mask.size
         return marked / pixels if pixels else 0.0
+
+    def turned(self) -> dict[tuple[str, str], list[str]]:
+        """Files that lie otherwise in space than their scan, by the axis codes of both."""
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        for ref in self._refs:
+            if not (own := orientation(ref.path)):
+                continue
+            with suppress(BadFileError):  # reported when pixels are read
+                for path, _ in self._files(ref, None):
+                    if not lie_alike(codes := orientation(path), own):
+                        found.setdefault((codes, own), {})[str(path)] = None
+        return {codes: list(paths) for codes, paths in found.items()}
 
     def _files(self, ref: ScanRef, class_page: int | None) -> list[tuple[Path, int | None]]:
         if self._set.objects:

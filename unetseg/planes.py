@@ -106,12 +106,15 @@ class Format:
         suffixes: How names of such files end, in small letters; the longest first of those that end alike.
         starts: Whether a file with these first bytes (4096 of them, fewer in a short file) is of this format.
         open: The planes of such a file.
+        orientation: Axis codes of such a file (`unetseg.orientations.axis_codes`), from its header; None for formats
+            that do not say how their pixels lie in space.
     """
 
     name: str
     suffixes: tuple[str, ...]
     starts: Callable[[bytes], bool]
     open: Callable[[Path], AbstractContextManager[Planes]]
+    orientation: Callable[[Path], str] | None = None
 
 
 @contextmanager

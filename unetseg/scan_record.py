@@ -21,16 +21,20 @@ class Part:
         sources: the files.
         rule: hash of the settings that the stored values depend on, and of which file serves what.
         content: hash of the stored values.
+        orientations: axis codes of each source, empty for one that says none. None at all where no mask or guide of
+            the scan says any, and in what earlier versions stored.
     """
 
     sources: tuple[SourceFile, ...] = ()
     rule: str = ""
     content: str = ""
+    orientations: tuple[str, ...] = ()
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Part:
         """Build a part from its JSON form."""
-        return cls(**plain | {"sources": tuple(SourceFile(**item) for item in plain["sources"])})
+        sources = tuple(SourceFile(**item) for item in plain["sources"])
+        return cls(**plain | {"sources": sources, "orientations": tuple(plain.get("orientations", ()))})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.class_statistics import CountedScan, PixelCounts, count_pixels
+from unetseg.orientations import lie_alike, turned_sentence
+from unetseg.scan_record import Part
 from unetseg.words import percent
 
 __all__ = ["FEWEST_SCANS", "USUAL_SHARE", "SuspectScan", "find_suspicions", "usual_range"]
@@ -50,6 +52,9 @@ class SuspectScan(CountedScan, Protocol):
         id: the scan's id.
         content: hash of the stored pixels of the image; empty: unknown.
         soft_masks: classes whose mask was grey or anti-aliased and was cut at half.
+        image: what it was made from, and how that lies in space.
+        masks: the same of its masks.
+        guides: the same of its guides.
     """
 
     @property
@@ -58,6 +63,12 @@ class SuspectScan(CountedScan, Protocol):
     def content(self) -> str: ...  # noqa: D102 (above)
     @property
     def soft_masks(self) -> tuple[str, ...]: ...  # noqa: D102 (above)
+    @property
+    def image(self) -> Part: ...  # noqa: D102 (above)
+    @property
+    def masks(self) -> Part: ...  # noqa: D102 (above)
+    @property
+    def guides(self) -> Part: ...  # noqa: D102 (above)
 
 
 def find_suspicions(records: Iterable[SuspectScan], classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -68,13 +79,17 @@ def find_suspicions(records: Iterable[SuspectScan], classes: Sequence[str]) -> d
         classes: names of the K classes, in the order of the bits.
 
     Returns:
-        Sentences by scan id, in order of the ids; scans about which there is nothing to say are left out.
+        Sentences by scan id; scans about which there is nothing to say are left out. First come those with a sentence
+        about whole volumes, whose many empty pages must not hide it; all in order of the ids.
     """
     scans = sorted((record for record in records if not record.vanished), key=lambda record: record.id)
     found = defaultdict(list)
+    for scan_id, sentence in _turned(scans):
+        found[scan_id].append(sentence)
+    first = set(found)
     for scan_id, sentence in _all_rules(scans, classes):
         found[scan_id].append(sentence)
-    return {scan_id: tuple(found[scan_id]) for scan_id in sorted(found)}
+    return {name: tuple(found[name]) for name in sorted(found, key=lambda name: (name not in first, name))}
 
 
 def _all_rules(scans: Sequence[SuspectScan], classes: Sequence[str]) -> Found:
@@ -87,6 +102,27 @@ def _all_rules(scans: Sequence[SuspectScan], classes: Sequence[str]) -> Found:
             yield from rule(ids, counts, k, name)
     yield from _cut_at_half(scans)
     yield from _twins(scans)
+
+
+# --------------------------------------------------------------------------- volumes
+
+
+def _turned(scans: Sequence[SuspectScan]) -> Found:
+    """Masks and guides that lie otherwise in space than their scan; said once of all that do so in the same way."""
+    found: dict[tuple[str, str, str], dict[str, list[SuspectScan]]] = defaultdict(lambda: defaultdict(list))
+    for scan in scans:
+        own = "".join(scan.image.orientations)  # of one file
+        for kind, part in (("mask", scan.masks), ("guide", scan.guides)):
+            for file, codes in zip(part.sources, part.orientations, strict=False):  # none where no file says any
+                if not lie_alike(codes, own):
+                    found[kind, codes, own][file.path].append(scan)
+    for (kind, codes, own), files in found.items():
+        yield max(next(iter(files.values())), key=_marked).id, turned_sentence(kind, files, codes, own)
+
+
+def _marked(scan: SuspectScan) -> int:
+    """Pixels with any class: the page of a volume where one sees best how they lie."""
+    return sum(pixels for field, pixels in scan.combinations if field)
 
 
 # --------------------------------------------------------------------------- masks

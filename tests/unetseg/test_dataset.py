@@ -35,7 +35,7 @@ def record_of(planes, scan_id="s", **values):
         "group": scan_id,
         "shape": planes.image.shape[:2],
         "chunk": 16,
-        "image": Part((SourceFile("/a/s.tif", 3, 1_700_000_000_123_456_789, "ab"),), "rule", "content"),
+        "image": Part((SourceFile("/a/s.tif", 3, 1_700_000_000_123_456_789, "ab"),), "rule", "content", ("LPS",)),
         "masks": Part((SourceFile("/m/s.tif", 4, 1_700_000_000_123_456_789, "cd"),), "rule", "content"),
         "guides": Part(),
         "scales": (ChannelScale(0.1, 2.5),) * planes.image.shape[-1],
@@ -140,6 +140,17 @@ def test_an_index_of_a_version_that_did_not_list_scans_without_masks_is_read(tmp
     assert Index.load(tmp_path) == replace(full_index(), unlabelled=())
 
 
+def test_an_index_of_a_version_that_did_not_know_how_volumes_lie_is_read(tmp_path):
+    full_index().save(tmp_path)
+    plain = json.loads((tmp_path / "index.json").read_text())
+    for scan in plain["scans"]:
+        assert [scan[part].pop("orientations") for part in ("image", "masks", "guides")] == [["LPS"], [], []]
+    (tmp_path / "index.json").write_text(json.dumps(plain | {"schema_version": 2}))
+    index = Index.load(tmp_path)
+    assert [scan.image.orientations for scan in index.scans.values()] == [(), ()]
+    assert index.fingerprint == full_index().fingerprint
+
+
 def test_a_scan_that_lost_its_masks_is_not_among_those_that_vanished():
     scans = full_index().scans | {"gone": replace(full_index().scans["a"], id="gone")}
     index = replace(full_index(), scans=scans)
@@ -149,7 +160,7 @@ def test_a_scan_that_lost_its_masks_is_not_among_those_that_vanished():
 def test_the_root_is_a_zarr_group_that_says_what_is_in_it(tmp_path):
     full_index().save(tmp_path)
     header = zarr.open_group(tmp_path, mode="r").attrs["unetseg"]
-    assert header["schema_version"] == 2
+    assert header["schema_version"] == 3
     assert (header["classes"], header["guides"], header["channels"]) == (["iris", "pupil"], ["lid"], ["red", "green"])
     assert header["ingest"]["normalisation"] == "zscore"
     assert json.loads((tmp_path / "index.json").read_text())["fingerprint"] == full_index().fingerprint
@@ -222,7 +233,7 @@ def test_where_there_is_no_dataset_ingest_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 7'), "schema version 7, .* reads 2"),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 7'), "schema version 7, .* reads 3"),
         (lambda text: text[:-20], r"index\.json: damaged \(DamagedFileError\); delete index.json and run ingest"),
         (lambda text: "{}", r"damaged \(KeyError\)"),
         (lambda text: text.replace('"sha256"', '"sha"'), r"damaged \(TypeError\)"),

@@ -27,7 +27,7 @@ from pydicom.uid import (
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError
-from unetseg.formats import plane_count, plane_header, read_plane
+from unetseg.formats import orientation, plane_count, plane_header, read_plane
 from unetseg.planes import ScanHeader
 from unetseg.readers import list_scans, read_scan
 
@@ -150,6 +150,29 @@ def test_bilevel_frames(tmp_path):
     path = dicom(tmp_path / "a.dcm", bits, frames=2, BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=packed)
     for page in range(2):
         np.testing.assert_array_equal(pixels_of(path, page)[..., 0], bits[page])
+
+
+@pytest.mark.parametrize(
+    ("cosines", "expected"),
+    [
+        pytest.param([1, 0, 0, 0, 1, 0], "LP", id="axial"),  # columns to the left of the patient, rows to the back
+        pytest.param([-1, 0, 0, 0, 1, 0], "RP", id="mirrored"),
+        pytest.param([0, 1, 0, 0, 0, -1], "PI", id="sagittal"),
+        pytest.param([0.9, 0, 0.1, 0, -0.9, 0.1], "LA", id="oblique"),
+        pytest.param(None, "", id="not-said"),
+        pytest.param([1, 0, 0], "", id="broken"),
+    ],
+)
+def test_how_a_frame_lies(tmp_path, cosines, expected):
+    assert orientation(dicom(tmp_path / "a.dcm", GREY16, ImageOrientationPatient=cosines)) == expected
+
+
+def test_how_frames_lie_is_found_where_it_is_said_of_all(tmp_path):
+    plane, shared = Dataset(), Dataset()
+    plane.ImageOrientationPatient = [1, 0, 0, 0, -1, 0]
+    shared.PlaneOrientationSequence = [plane]
+    stack = RANDOM.integers(0, 999, (2, 4, 5), np.uint16)
+    assert orientation(dicom(tmp_path / "a.dcm", stack, 2, SharedFunctionalGroupsSequence=[shared])) == "LA"
 
 
 @pytest.mark.parametrize(

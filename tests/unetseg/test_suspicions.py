@@ -6,11 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unetseg.scan_record import Part
+from unetseg.sources import SourceFile
 from unetseg.suspicions import find_suspicions
 
 NAMES = ("iris", "pupil")
 PIXELS = 10_000
 IGNORED = 1 << len(NAMES)
+NO_FILE = Part()
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,9 @@ class Record:
     content: str = ""
     soft_masks: tuple[str, ...] = ()
     vanished: bool = False
+    image: Part = NO_FILE
+    masks: Part = NO_FILE
+    guides: Part = NO_FILE
 
 
 def scan(name, iris=2000, pupil=500, **values):
@@ -195,6 +201,65 @@ def test_twins_that_have_no_split_yet_are_told_without_one():
 
 def test_scans_of_unknown_content_are_no_twins():
     assert find_suspicions([scan("a"), scan("b")], NAMES) == {}
+
+
+# --------------------------------------------------------------------------- volumes
+
+
+def lying(*files):
+    """A part made from files that say how they lie, given as path and axis codes."""
+    return Part(tuple(SourceFile(path, 1, 1, "") for path, _ in files), orientations=tuple(codes for _, codes in files))
+
+
+def turned(kind, codes, own, names):
+    return (
+        f"{kind} stored as {codes}, its scan as {own} (expected: alike): {names}; voxels are taken as they are stored, "
+        f"so that the {kind} may lie mirrored or turned on the scan; if it does, reorient both alike, such as with "
+        "nibabel.as_closest_canonical"
+    )
+
+
+def test_masks_that_lie_otherwise_are_told_once_for_all_that_do_so_alike():
+    scans = [
+        scan(f"v{i}", image=lying((f"/s/v{i}.nii", "RAS")), masks=lying((f"/d/m/v{i}.nii", "LAS"))) for i in range(5)
+    ]
+    scans.append(scan("w", image=lying(("/s/w.nii", "LPS")), masks=lying(("/d/m/w.nii", "RAS"))))
+    assert find_suspicions(scans, NAMES) == {
+        "v0": (turned("mask", "LAS", "RAS", "m/v0.nii, m/v1.nii, m/v2.nii and 2 more"),),
+        "w": (turned("mask", "RAS", "LPS", "m/w.nii"),),
+    }
+
+
+def test_each_file_of_a_scan_is_compared_and_guides_are_told_as_such():
+    masks = lying(("/m/iris/v.nii", "RAS"), ("/m/pupil/v.png", ""), ("/m/lid/v.nii", "RPS"))
+    found = find_suspicions(
+        [scan("v", image=lying(("/s/v.nii", "RAS")), masks=masks, guides=lying(("/g/v.nii", "ARS")))], NAMES
+    )
+    assert found == {"v": (turned("mask", "RPS", "RAS", "lid/v.nii"), turned("guide", "ARS", "RAS", "g/v.nii"))}
+
+
+@pytest.mark.parametrize(
+    ("own", "mask"),
+    [
+        pytest.param(lying(("s", "LPS")), lying(("m", "LPS")), id="alike"),
+        pytest.param(lying(("s", "LPS")), lying(("m", "LP")), id="plane-of-a-volume"),
+        pytest.param(lying(("s", "LPS")), lying(("m", "")), id="mask-says-nothing"),
+        pytest.param(lying(("s", "")), lying(("m", "RAS")), id="scan-says-nothing"),
+        pytest.param(Part(), lying(("m", "RAS")), id="scan-was-not-asked"),
+        pytest.param(lying(("s", "RAS")), Part((SourceFile("m", 1, 1, ""),)), id="mask-was-not-asked"),
+    ],
+)
+def test_nothing_is_said_of_masks_that_lie_alike_as_far_as_is_known(own, mask):
+    assert find_suspicions([scan("v", image=own, masks=mask)], NAMES) == {}
+
+
+def test_of_a_volume_the_page_with_the_largest_mask_is_shown_before_its_empty_pages():
+    parts = {"image": lying(("/s/v.nii", "RAS")), "masks": lying(("/m/v.nii", "LAS"))}
+    pages = [scan(f"v.p000{i}", iris=area, pupil=0, **parts) for i, area in enumerate((0, 50, 80, 80, 0))]
+    found = find_suspicions([*usual(19), *pages], NAMES)
+    assert list(found)[:3] == ["v.p0002", "v.p0000", "v.p0001"]
+    assert found["v.p0002"][0] == turned("mask", "LAS", "RAS", "m/v.nii")
+    assert not [name for name in found if name != "v.p0002" and "stored as" in " ".join(found[name])]
 
 
 # --------------------------------------------------------------------------- all rules
