@@ -220,11 +220,14 @@ def sizes(out: Path, form: str, kind: Kind) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("form", sorted(FORMATS))
-def test_outputs_of_a_stack_that_says_nothing_of_distances_claim_none(
-    trained: Project, scans: Path, tmp_path: Path, form: str
+@pytest.mark.parametrize("known", [{}, {"y": 0.5, "x": 0.25}], ids=["nothing", "pixel-size"])
+def test_outputs_of_a_stack_that_does_not_say_how_far_its_pages_are_apart_claim_nothing(
+    trained: Project, scans: Path, pages: np.ndarray, tmp_path: Path, form: str, known: dict[str, float]
 ):
+    about = {"axes": "ZYX", **{f"PhysicalSize{axis.upper()}": size for axis, size in known.items()}}
+    tifffile.imwrite(scans / "vol.tif", pages, photometric="minisblack", ome=True, metadata=about)
     run(trained, scans, tmp_path / "out", replace(ALL, format=form))
-    assert [sizes(tmp_path / "out", form, kind) for kind in (MASKS, OBJECTS, PROBABILITIES)] == [{}, {}, {}]
+    assert [sizes(tmp_path / "out", form, kind) for kind in (MASKS, OBJECTS, PROBABILITIES)] == [known] * 3
 
 
 @pytest.mark.parametrize("form", sorted(FORMATS))
