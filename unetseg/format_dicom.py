@@ -26,10 +26,11 @@ _ELEMENT_BYTES = 12  # before the frames: tag, kind and length
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")  # pydicom turns YBR into RGB
 _TO_RAS = np.array([-1.0, -1.0, 1.0])  # DICOM counts to the left and to the back
+_UNEVEN = 0.05  # of the mean step: positions are rounded; frames of other times are further off
 _TAGS = [  # all that is looked at; the rest of a header may be large
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation",
-    "PhotometricInterpretation", "NumberOfFrames", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "PhotometricInterpretation", "NumberOfFrames", "PixelSpacing", "SpacingBetweenSlices", "RescaleSlope",
+    "RescaleIntercept", "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
     "ImageOrientationPatient",
 ]  # fmt: skip
 
@@ -109,18 +110,41 @@ class _Dicom:
 
     def _pixel_size(self, page: int) -> tuple[float, float] | None:
         """Micrometres ``(y, x)`` from the millimetres between rows and between columns."""
-        for group in self._groups(page, "PixelMeasuresSequence"):
-            if spacing := group.get("PixelSpacing"):
-                y, x = (1e3 * float(size) for size in spacing)
-                return (y, x) if 0 < y < math.inf and 0 < x < math.inf else None
-        return None
+        spacing = self._value(page, "PixelMeasuresSequence", "PixelSpacing")
+        if not spacing:
+            return None
+        y, x = (1e3 * float(size) for size in spacing)
+        return (y, x) if 0 < y < math.inf and 0 < x < math.inf else None
+
+    def page_distance(self) -> float | None:
+        """From where the frames are, as it is that which the standard relies on; else as the file says it.
+
+        Slice Thickness says how thick a slice is: slices overlap, or have gaps between them (PS3.3 C.7.6.16.2.1).
+        """
+        steps = self._steps()
+        if steps is None:
+            spacing = self._value(0, "PixelMeasuresSequence", "SpacingBetweenSlices")
+            return 1e3 * float(spacing) if spacing else None
+        mean = float(steps.mean())
+        return 1e3 * abs(mean) if np.allclose(steps, mean, rtol=_UNEVEN, atol=0) else None
+
+    def _steps(self) -> NDArray[np.float64] | None:
+        """Millimetres from each frame to the next along the normal of the first; None where one has no place."""
+        sides = self._value(0, "PlaneOrientationSequence", "ImageOrientationPatient")
+        corners = [self._value(page, "PlanePositionSequence", "ImagePositionPatient") for page in range(self.count)]
+        if not sides or not all(corners):
+            return None
+        row, column = np.array(sides, np.float64).reshape(2, 3)
+        return np.diff(np.array(corners, np.float64) @ np.cross(row, column))
+
+    def _value(self, page: int, sequence: str, name: str) -> Any:  # noqa: ANN401 (what pydicom makes of it)
+        """The first that there is of a frame's attribute in a sequence."""
+        return next((value for group in self._groups(page, sequence) if (value := group.get(name))), None)
 
     def orientation(self) -> str:
         """Axis codes of the first frame; where it says how it lies, so do the others, but for their place."""
-        for group in self._groups(0, "PlaneOrientationSequence"):
-            if cosines := group.get("ImageOrientationPatient"):
-                return axis_codes((np.reshape(cosines, (2, 3)).astype(float) * _TO_RAS).T)
-        return ""
+        cosines = self._value(0, "PlaneOrientationSequence", "ImageOrientationPatient")
+        return axis_codes((np.reshape(cosines, (2, 3)).astype(float) * _TO_RAS).T) if cosines else ""
 
     def _groups(self, page: int, name: str) -> Iterator[Any]:
         """Where a frame's attributes may stand: for it alone, for all frames, in the file itself."""

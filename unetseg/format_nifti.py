@@ -33,6 +33,7 @@ _HEADER_BYTES = 540  # of NIfTI-2, the longer one
 _VOLUMES = 2  # inflated ones kept on the disk: threads may still read the one before
 _BLOCK = 1 << 20  # bytes inflated at once
 _LOCK = Lock()
+_DIGITS = 7  # of sizes: headers have them in single precision, in which 0.8 is 0.800000011920929
 _MICROMETRES = {"meter": 1e6, "mm": 1e3, "micron": 1.0}
 
 
@@ -112,9 +113,17 @@ class _Nifti:
 
     def _pixel_size(self) -> tuple[float, float] | None:
         """Micrometres ``(y, x)``; None where the unit of length is unknown."""
-        unit = _MICROMETRES.get(self.head.get_xyzt_units()[0], 0.0)
-        x, y = (unit * float(size) for size in self.head.get_zooms()[:2])
+        x, y = self._sizes()[:2]
         return (y, x) if 0 < y < math.inf and 0 < x < math.inf else None
+
+    def page_distance(self) -> float | None:
+        """That of slices; the planes of several volumes count times too."""
+        return self._sizes()[2] if self.count == self.shape[2] > 1 else None
+
+    def _sizes(self) -> list[float]:
+        """Micrometres along each axis, x first; 0 where the unit of length is unknown."""
+        unit = _MICROMETRES.get(self.head.get_xyzt_units()[0], 0.0)
+        return [float(f"{unit * float(size):.{_DIGITS}g}") for size in self.head.get_zooms()]
 
 
 class _Rows:

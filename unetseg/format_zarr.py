@@ -87,6 +87,10 @@ class _Zarr:
     def by_rows(self, page: int) -> RowReader | None:
         return _Rows(self, page)
 
+    def page_distance(self) -> float | None:
+        alone = "z" in self.axes and self.array.shape[self.axes.index("z")] == self.count
+        return _size(self.image, self.axes, "z") if alone else None
+
     def rows(self, page: int, start: int, stop: int) -> NDArray[Any]:
         """The pixels ``(stop - start, W, C)`` of some rows of one plane."""
         at = dict(
@@ -250,17 +254,20 @@ def _labels(image: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _pixel_size(image: dict[str, Any], axes: str) -> tuple[float, float] | None:
-    """Micrometres ``(y, x)``: the scales of the level and of all levels; None without a unit of length."""
+    """Micrometres ``(y, x)``; None without a unit of length."""
+    y, x = (_size(image, axes, letter) for letter in "yx")
+    return (y, x) if 0 < y < math.inf and 0 < x < math.inf else None
+
+
+def _size(image: dict[str, Any], axes: str, letter: str) -> float:
+    """Micrometres along an axis: the scales of the level and of all levels; 0 without a unit of length."""
     if not all(isinstance(axis, dict) for axis in image.get("axes", [""])):
-        return None
+        return 0.0
     scales = [*image["datasets"][0].get("coordinateTransformations", []), *image.get("coordinateTransformations", [])]
     factors = [item["scale"] for item in scales if item.get("type") == "scale"]
-    sizes = []
-    for letter in "yx":
-        number = axes.index(letter)
-        unit = _MICROMETRES.get(image["axes"][number].get("unit", ""), 0.0) if factors else 0.0
-        sizes.append(unit * math.prod(float(factor[number]) for factor in factors))
-    return (sizes[0], sizes[1]) if all(0 < size < math.inf for size in sizes) else None
+    number = axes.index(letter)
+    unit = _MICROMETRES.get(image["axes"][number].get("unit", ""), 0.0) if factors else 0.0
+    return unit * math.prod(float(factor[number]) for factor in factors)
 
 
 ZARR = Format("Zarr", (".ome.zarr", ZARR_SUFFIX), lambda head: False, _open)

@@ -8,6 +8,7 @@ A new format is a module with a `Format`, and a line in the table below.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from unetseg.planes import (
     Format,
     Planes,
     PlanesByRows,
+    PlanesInDepth,
     RowReader,
     ScanHeader,
     check_size,
@@ -48,6 +50,7 @@ __all__ = [
     "OpenPlane",
     "open_plane",
     "orientation",
+    "page_distance",
     "plane_count",
     "plane_header",
     "read_plane",
@@ -115,6 +118,23 @@ def _orientation(path: Path, size: int, modified: int) -> str:
             return form.orientation(local) if form.orientation else ""
     except BadFileError:
         return ""
+
+
+def page_distance(path: Path) -> float | None:
+    """How far the planes of a file are apart, in micrometres; None where it does not say.
+
+    Raises:
+        BadFileError: when the file cannot be opened.
+    """
+    with _open(path) as planes:
+        if not isinstance(planes, PlanesInDepth) or planes.count == 1:
+            return None
+        try:
+            with reading(path):
+                found = planes.page_distance()
+        except BadFileError:  # nobody needs it to segment a stack, so it must not set one aside
+            return None
+    return found if found is not None and 0 < found < math.inf else None
 
 
 def read_plane(path: Path, page: int | None = None, *, max_bytes: float) -> tuple[ScanHeader, NDArray[Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["COLOURS", "PixelSize", "fields_metadata", "image_metadata", "objects_metadata"]
+__all__ = ["COLOURS", "PixelSize", "VoxelSize", "axis_sizes", "fields_metadata", "image_metadata", "objects_metadata"]
 
 VERSION = "0.5"
 
@@ -19,11 +19,24 @@ COLOURS = ("E69F00", "56B4E9", "CC79A7", "009E73", "F0E442", "0072B2", "D55E00",
 PixelSize = tuple[float, float] | None
 """``(y, x)`` in micrometres, or None."""
 
+VoxelSize = PixelSize | tuple[float, float | None, float | None]
+"""The same, or of a stack that says how far its pages are apart ``(z, y, x)``."""
+
+
+def axis_sizes(size: VoxelSize) -> dict[str, float]:
+    """Micrometres along each axis that has a known size, by its letter.
+
+    >>> axis_sizes((3.0, 0.5, 0.25))
+    {'z': 3.0, 'y': 0.5, 'x': 0.25}
+    """
+    sides = size or ()
+    return {axis: side for axis, side in zip("zyx"[3 - len(sides) :], sides, strict=True) if side is not None}
+
 
 def image_metadata(
     name: str,
     channels: Sequence[str],
-    pixel_size: PixelSize,
+    pixel_size: VoxelSize,
     *,
     window: tuple[float, float],
     levels: int = 1,
@@ -34,7 +47,7 @@ def image_metadata(
     Args:
         name: of the image.
         channels: names, in order.
-        pixel_size: ``(y, x)`` in micrometres, or None.
+        pixel_size: ``(y, x)`` in micrometres, of a stack also ``(z, y, x)``; or None.
         window: intensities that a viewer shows as black and as full colour.
         levels: resolutions in the arrays ``0``, ``1`` ..., each half as wide as the one before.
         axes: a letter for each axis: ``cyx``, or ``czyx`` for a stack.
@@ -60,7 +73,7 @@ def fields_metadata(
     name: str,
     meanings: Mapping[int, Sequence[int]],
     names: Sequence[str],
-    pixel_size: PixelSize,
+    pixel_size: VoxelSize,
     *,
     source: str = "../../",
     levels: int = 1,
@@ -72,7 +85,7 @@ def fields_metadata(
         name: of the label image.
         meanings: for each value but 0, the numbers of the classes that it stands for; none: "ignore".
         names: of the classes.
-        pixel_size: ``(y, x)`` in micrometres, or None.
+        pixel_size: ``(y, x)`` in micrometres, of a stack also ``(z, y, x)``; or None.
         source: where the image is that it labels, seen from here; empty where that is elsewhere.
         levels: as for `image_metadata`.
         axes: ``yx``, or ``zyx`` for a stack.
@@ -89,7 +102,7 @@ def fields_metadata(
 
 
 def objects_metadata(
-    name: str, classes: Sequence[str], pixel_size: PixelSize, *, levels: int = 1, axes: str = "cyx"
+    name: str, classes: Sequence[str], pixel_size: VoxelSize, *, levels: int = 1, axes: str = "cyx"
 ) -> dict[str, Any]:
     """The ``ome`` attribute of a label image with one plane per class, whose objects are numbered from 1.
 
@@ -97,7 +110,7 @@ def objects_metadata(
         name: of the label image.
         classes: names, in order; a label image has no channels that could carry them, so they are among the free
             metadata of the multiscale image.
-        pixel_size: ``(y, x)`` in micrometres, or None.
+        pixel_size: ``(y, x)`` in micrometres, of a stack also ``(z, y, x)``; or None.
         levels: as for `image_metadata`.
         axes: ``cyx``, or ``czyx`` for a stack.
     """
@@ -114,11 +127,12 @@ def _mixed(members: Sequence[int]) -> list[int]:
     return [sum(part[i] for part in parts) // len(parts) for i in range(3)]
 
 
-def _multiscale(name: str, axes: str, pixel_size: PixelSize, levels: int) -> dict[str, Any]:
+def _multiscale(name: str, axes: str, pixel_size: VoxelSize, levels: int) -> dict[str, Any]:
+    sizes = axis_sizes(pixel_size)
     image: dict[str, Any] = {
         "name": name,
-        "axes": [_axis(axis, pixel_size) for axis in axes],
-        "datasets": [_dataset(level, axes, pixel_size) for level in range(levels)],
+        "axes": [_axis(axis, sizes) for axis in axes],
+        "datasets": [_dataset(level, axes, sizes) for level in range(levels)],
     }
     if levels > 1:
         about = "each pixel is the largest of the 2 x 2 pixels of the level below (unetseg.pyramid)"
@@ -126,21 +140,19 @@ def _multiscale(name: str, axes: str, pixel_size: PixelSize, levels: int) -> dic
     return image
 
 
-def _axis(axis: str, pixel_size: PixelSize) -> dict[str, Any]:
+def _axis(axis: str, sizes: Mapping[str, float]) -> dict[str, Any]:
     if axis == "c":
         return {"name": axis, "type": "channel"}
-    unit = {"unit": "micrometer"} if pixel_size and axis != "z" else {}  # how far pages are apart is not known
+    unit = {"unit": "micrometer"} if axis in sizes else {}
     return {"name": axis, "type": "space", **unit}
 
 
-def _dataset(level: int, axes: str, pixel_size: PixelSize) -> dict[str, Any]:
+def _dataset(level: int, axes: str, sizes: Mapping[str, float]) -> dict[str, Any]:
     """One level: the size of its pixels, and where the centre of its first one is, from that of level 0."""
-    sizes, factor = pixel_size or (1.0, 1.0), float(2**level)
-    leading = len(axes) - 2
-    scale = [1.0] * leading + [size * factor for size in sizes]
-    transformations: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    steps = [(sizes.get(axis, 1.0), float(2**level if axis in "yx" else 1)) for axis in axes]
+    transformations: list[dict[str, Any]] = [{"type": "scale", "scale": [size * factor for size, factor in steps]}]
     if level:
-        shift = [0.0] * leading + [size * (factor - 1) / 2 for size in sizes]
+        shift = [size * (factor - 1) / 2 for size, factor in steps]
         transformations.append({"type": "translation", "translation": shift})
     return {"path": str(level), "coordinateTransformations": transformations}
 

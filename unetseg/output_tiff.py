@@ -17,7 +17,7 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from unetseg.ome import PixelSize
+from unetseg.ome import PixelSize, VoxelSize, axis_sizes
 from unetseg.output_kinds import MASKS, Kind, Planes, check_pages
 from unetseg.output_layout import Layout, Part
 from unetseg.pyramid import add_levels, level_count, pick_level, reduced_levels, thinned
@@ -54,7 +54,7 @@ class Tiff:
         _write(path, [reduced_levels(kind.stored(planes))], names, pixel_size, kind, axis="")
 
     def write_stack(
-        self, path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: PixelSize, *, kind: Kind = MASKS
+        self, path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: VoxelSize, *, kind: Kind = MASKS
     ) -> None:
         """See `unetseg.outputs.Format`."""
         check_pages(pages, names)
@@ -83,7 +83,7 @@ class Tiff:
         name: str,
         shape: tuple[int, int, int],
         names: Sequence[str],
-        pixel_size: PixelSize,
+        pixel_size: VoxelSize,
         *,
         kind: Kind = MASKS,
         rows: int = 0,
@@ -136,7 +136,7 @@ def _write(
     path: Path,
     pages: Sequence[Sequence[Planes]],
     names: Sequence[str],
-    pixel_size: PixelSize,
+    pixel_size: VoxelSize,
     kind: Kind,
     *,
     axis: str,
@@ -147,7 +147,7 @@ def _write(
         path: of the file.
         pages: of each page, its levels.
         names: of the classes.
-        pixel_size: ``(y, x)`` in micrometres, or None.
+        pixel_size: ``(y, x)`` in micrometres, of a stack also ``(z, y, x)``; or None.
         kind: of the values.
         axis: of the pages; none where there is only one.
     """
@@ -171,7 +171,7 @@ def _fill(
     file: Path | BytesIO,
     shapes: Sequence[tuple[int, ...]],
     about: dict[str, Any],
-    pixel_size: PixelSize,
+    pixel_size: VoxelSize,
     dtype: np.dtype[Any],
     tiles: Callable[[int, Sides], Iterator[NDArray[Any]] | Iterator[bytes]],
     *,
@@ -183,7 +183,7 @@ def _fill(
         file: to write to.
         shapes: of the planes of each level, ``(K, H, W)``.
         about: what becomes OME-XML.
-        pixel_size: ``(y, x)`` in micrometres, or None.
+        pixel_size: ``(y, x)`` in micrometres, of a stack also ``(z, y, x)``; or None.
         dtype: of the values.
         tiles: gives those of a level, cut to so many rows and columns; bytes are taken for compressed ones.
         pages: of a stack; 0: it is none.
@@ -227,7 +227,7 @@ def _tiles(pages: Sequence[Planes], gain: np.generic, tile: tuple[int, ...]) -> 
                     yield (rows[:, left : left + tile[1]] * gain).astype(gain.dtype, copy=False)
 
 
-def _metadata(name: str, axes: str, names: Sequence[str], pixel_size: PixelSize, kind: Kind) -> dict[str, Any]:
+def _metadata(name: str, axes: str, names: Sequence[str], pixel_size: VoxelSize, kind: Kind) -> dict[str, Any]:
     """What becomes OME-XML."""
     # A name that is not random: the same scan becomes the same file.
     metadata: dict[str, Any] = {"axes": axes, "UUID": f"urn:uuid:{uuid5(NAMESPACE_URL, name)}"}
@@ -236,18 +236,18 @@ def _metadata(name: str, axes: str, names: Sequence[str], pixel_size: PixelSize,
         metadata["MapAnnotation"] = {"Namespace": _CLASSES, **numbered}
     else:
         metadata["Channel"] = {"Name": list(names)}
-    if pixel_size:
-        metadata |= {"PhysicalSizeY": pixel_size[0], "PhysicalSizeX": pixel_size[1]}
-        metadata |= {"PhysicalSizeYUnit": "µm", "PhysicalSizeXUnit": "µm"}
+    for axis, size in axis_sizes(pixel_size).items():
+        metadata |= {f"PhysicalSize{axis.upper()}": size, f"PhysicalSize{axis.upper()}Unit": "µm"}
     return metadata
 
 
-def _resolution(pixel_size: PixelSize) -> dict[str, Any]:
+def _resolution(pixel_size: VoxelSize) -> dict[str, Any]:
     """The pixel size for those that do not read OME-XML."""
-    if not pixel_size:
+    sizes = axis_sizes(pixel_size)
+    if not {"y", "x"} <= sizes.keys():
         return {}
     return {
-        "resolution": tuple(_MICROMETRES_PER_CM / size for size in pixel_size[::-1]),
+        "resolution": tuple(_MICROMETRES_PER_CM / sizes[axis] for axis in "xy"),
         "resolutionunit": "CENTIMETER",
     }
 

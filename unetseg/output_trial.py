@@ -40,7 +40,7 @@ class _Shape:
 
     Attributes:
         sides: height and width in pixels.
-        pixel_size: ``(y, x)`` in micrometres, or None.
+        pixel_size: ``(y, x)`` in micrometres, or None; that pages say how far they are apart takes a few bytes more.
         rows: of the bands in which it is written; 0: it is not.
         pages: of a stack; 0: it is none.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetseg.json_files import read_json
-from unetseg.ome import PixelSize, fields_metadata, image_metadata, objects_metadata
+from unetseg.ome import PixelSize, VoxelSize, fields_metadata, image_metadata, objects_metadata
 from unetseg.output_kinds import MASKS, Kind, Planes, check_pages
 from unetseg.output_layout import Layout, Part
 from unetseg.pyramid import add_levels, level_count, next_level, pick_level, thinned
@@ -52,7 +52,7 @@ class OmeZarr:
         _write(path, [planes], names, pixel_size, kind, axis="")
 
     def write_stack(
-        self, path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: PixelSize, *, kind: Kind = MASKS
+        self, path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: VoxelSize, *, kind: Kind = MASKS
     ) -> None:
         """See `unetseg.outputs.Format`."""
         _write(path, pages, names, pixel_size, kind, axis="z")
@@ -78,7 +78,7 @@ class OmeZarr:
         name: str,
         shape: tuple[int, int, int],
         names: Sequence[str],
-        pixel_size: PixelSize,
+        pixel_size: VoxelSize,
         *,
         kind: Kind = MASKS,
         rows: int = 0,
@@ -98,7 +98,7 @@ class OmeZarr:
 
 
 def _write(
-    path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: PixelSize, kind: Kind, *, axis: str
+    path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: VoxelSize, kind: Kind, *, axis: str
 ) -> None:
     """Write pages, band by band."""
     check_pages(pages, names)
@@ -158,7 +158,7 @@ def describe_image(
     folder: Path,
     name: str,
     names: Sequence[str],
-    pixel_size: PixelSize,
+    pixel_size: VoxelSize,
     kind: Kind,
     *,
     array: StoredArray | None = None,
@@ -170,7 +170,7 @@ def describe_image(
         folder: of the image.
         name: of the image.
         names: of the classes.
-        pixel_size: ``(y, x)`` in micrometres, or None.
+        pixel_size: ``(y, x)`` in micrometres, of a stack also ``(z, y, x)``; or None.
         kind: of the values.
         array: that array, where it is open: to open one takes a millisecond.
         known: what the array holds, where that is in memory.
@@ -183,7 +183,7 @@ def describe_image(
 
 
 def _described(
-    name: str, names: Sequence[str], pixel_size: PixelSize, kind: Kind, levels: int, axes: str
+    name: str, names: Sequence[str], pixel_size: VoxelSize, kind: Kind, levels: int, axes: str
 ) -> dict[str, Any]:
     """The ``ome`` attribute."""
     if kind.white:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from unetseg.ome import PixelSize
+from unetseg.ome import PixelSize, VoxelSize
 from unetseg.output_kinds import LABELS, MASKS, OBJECTS, PROBABILITIES, Kind, Planes
 from unetseg.output_layout import Layout
 from unetseg.output_tiff import Tiff
@@ -47,9 +47,16 @@ class Format(Protocol):
         ...
 
     def write_stack(
-        self, path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: PixelSize, *, kind: Kind = MASKS
+        self, path: Path, pages: Sequence[Planes], names: Sequence[str], pixel_size: VoxelSize, *, kind: Kind = MASKS
     ) -> None:
         """Write the pages of a stack as one file with a z axis; else as `write`, which takes the pages' planes.
+
+        Args:
+            path: of the file, with this format's suffix.
+            pages: the planes ``(K, H, W)`` of each.
+            names: of the classes.
+            pixel_size: as of `write`, or with how far the pages are apart in front, ``(z, y, x)``.
+            kind: what the values mean.
 
         Raises:
             UsageError: as `write`; or there is no page, or pages differ in shape.
@@ -88,7 +95,7 @@ class Format(Protocol):
         name: str,
         shape: tuple[int, int, int],
         names: Sequence[str],
-        pixel_size: PixelSize,
+        pixel_size: VoxelSize,
         *,
         kind: Kind = MASKS,
         rows: int = 0,
@@ -100,7 +107,7 @@ class Format(Protocol):
             name: of the scan.
             shape: of the planes, ``(K, H, W)``.
             names: of the classes.
-            pixel_size: ``(y, x)`` in micrometres, or None.
+            pixel_size: ``(y, x)`` in micrometres, of a stack also ``(z, y, x)``; or None.
             kind: what the values mean.
             rows: of the bands in which it is written (`unetseg.output_bands`); 0: it is not.
             pages: of a stack; 0: it is none.

@@ -21,6 +21,7 @@ __all__ = [
     "Format",
     "Planes",
     "PlanesByRows",
+    "PlanesInDepth",
     "RowReader",
     "ScanHeader",
     "check_size",
@@ -95,6 +96,17 @@ class PlanesByRows(Planes, Protocol):
 
     def by_rows(self, page: int) -> RowReader | None:
         """What reads plane `page`; None where this one can only be decoded as a whole."""
+
+
+@runtime_checkable
+class PlanesInDepth(Planes, Protocol):
+    """The planes of a format that may say how far they are apart; other formats need no code for it."""
+
+    def page_distance(self) -> float | None:
+        """Micrometres from the centre of one plane to that of the next; None where planes count times as well.
+
+        What is no distance (0, negative, no number) may be given back, and raised what is broken: it counts as None.
+        """
 
 
 @dataclass(frozen=True)

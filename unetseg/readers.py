@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError, NoScansError, UsageError
-from unetseg.formats import OpenPlane, open_plane, plane_count, plane_header, read_plane
+from unetseg.formats import OpenPlane, open_plane, page_distance, plane_count, plane_header, read_plane
 from unetseg.listing import SUFFIXES, image_files, is_image_folder, is_wanted, name_of
 from unetseg.planes import ScanHeader
 from unetseg.scan_lists import is_scan_list, listed_scans
@@ -37,6 +37,7 @@ __all__ = [
     "name_of",
     "open_scan",
     "read_header",
+    "read_page_distance",
     "read_scan",
 ]
 
@@ -135,6 +136,15 @@ def read_header(ref: ScanRef) -> ScanHeader:
         BadFileError: when the header cannot be read.
     """
     return plane_header(ref.path, ref.page)
+
+
+def read_page_distance(stack: ScanRef) -> float | None:
+    """How far the pages of a stack are apart, in micrometres; None where its file does not say.
+
+    Raises:
+        BadFileError: when the file cannot be opened.
+    """
+    return page_distance(stack.path)
 
 
 def read_scan(ref: ScanRef, *, max_gigabytes: float) -> Scan:

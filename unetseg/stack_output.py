@@ -20,13 +20,15 @@ from typing import Any, Literal
 
 from unetseg.errors import DataError
 from unetseg.object_table import ObjectRow
+from unetseg.ome import VoxelSize
 from unetseg.outputs import FORMATS, Kind
 from unetseg.pixel_size import Size
 from unetseg.predict_job import Job
 from unetseg.predict_marker import Marker, Segmented
 from unetseg.predict_scan import output_kinds, output_name, output_names
-from unetseg.readers import ScanRef, read_header
+from unetseg.readers import ScanRef, read_header, read_page_distance
 from unetseg.sources import SourceFile
+from unetseg.storage import local_copy
 
 __all__ = ["Stack", "finish_stack", "marker_of", "page_job", "stacks_of", "up_to_date"]
 
@@ -130,7 +132,7 @@ def _check_unchanged(stack: Stack, sources: Sequence[SourceFile], records: Seque
 
 
 def _write_stack(job: Job, pages: Job, stack: Stack, sizes: Sequence[tuple[int, int]]) -> Iterator[str]:
-    size = _pixel_size(stack.pages[0])
+    size = _voxel_size(stack)
     for kind in output_kinds(job.config):
         name = output_name(job.config, stack.ref, kind)
         planes = [_PagePlanes.of(pages, ref, kind, sizes[0]) for ref in stack.pages]
@@ -145,6 +147,13 @@ def _write_pages(job: Job, pages: Job, stack: Stack, sizes: Sequence[tuple[int, 
             planes = _PagePlanes.of(pages, ref, kind, sides)
             FORMATS[job.config.format].write(job.out / name, planes, job.info.classes, _pixel_size(ref), kind=kind)
             yield name
+
+
+def _voxel_size(stack: Stack) -> VoxelSize:
+    """That of the pages, with how far they are apart where the file says so."""
+    with local_copy(stack.ref.path):  # one for both
+        size, distance = _pixel_size(stack.pages[0]), read_page_distance(stack.ref)
+    return (distance, *(size or (None, None))) if distance else size
 
 
 def _pixel_size(ref: ScanRef) -> Size | None:

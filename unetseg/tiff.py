@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from unetseg.errors import BadFileError
 from unetseg.photometric import cmyk_to_rgb, inverted
 from unetseg.planes import Format, RowReader, ScanHeader, check_size
 from unetseg.tiff_rows import Raster, Segments, count_segments, holds_pictures, segment_size
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 __all__ = ["TIFF"]
 
@@ -73,6 +76,10 @@ class _Tiff:
     def by_rows(self, page: int) -> RowReader | None:
         series, number = self._planes[page]
         return series.by_rows(number)
+
+    def page_distance(self) -> float | None:
+        series = self._planes[0][0]
+        return series.page_distance() if series.depth == self.count else None
 
 
 def _kind(series: Any) -> tuple[object, ...]:  # noqa: ANN401 (tifffile has no types)
@@ -131,16 +138,34 @@ class _Series:
 
     def _channel_names(self) -> tuple[str, ...]:
         """As OME metadata names the channels of the image that the planes are of."""
+        image = self._ome_image()
+        return () if image is None else tuple(item.get("Name", "") for item in image.findall("{*}Pixels/{*}Channel"))
+
+    def _ome_image(self) -> Element | None:
+        """OME metadata of the image that the planes are of."""
         from xml.etree import ElementTree
 
         try:
             images = ElementTree.fromstring(self.file.ome_metadata).findall("{*}Image")
         except ElementTree.ParseError:
-            return ()
+            return None
         # The images of a file are its series, in the same order.
         number = next((number for number, item in enumerate(self.file.series) if self.series in item.levels), 0)
-        image = images[number] if number < len(images) else None
-        return () if image is None else tuple(item.get("Name", "") for item in image.findall("{*}Pixels/{*}Channel"))
+        return images[number] if number < len(images) else None
+
+    @property
+    def depth(self) -> int:
+        """How many planes lie one below the other; pages of ImageJ that nothing else is said of do."""
+        lengths = dict(zip(self.series.axes, self.series.shape, strict=True))
+        return int(lengths.get("Z") or (lengths.get("I", 1) if self.file.is_imagej else 1))
+
+    def page_distance(self) -> float | None:
+        """Micrometres, from OME or ImageJ."""
+        if self.file.is_ome:
+            image = self._ome_image()
+            pixels = None if image is None else image.find("{*}Pixels")
+            return None if pixels is None else _ome_distance(pixels)
+        return _imagej_distance(self.file.imagej_metadata or {}) if self.file.is_imagej else None
 
     def pixels(self, page: int, max_bytes: float) -> NDArray[Any]:
         parts = [self._page(int(number), max_bytes) for number in self.pages[page]]
@@ -296,8 +321,7 @@ def _tiff_pixel_size(file: Any, frame: Any) -> tuple[float, float] | None:  # no
         return _plausible(*(_ome_size(file.ome_metadata or "", axis) for axis in "YX"))
     per_unit = [_ratio(frame.tags.get(tag)) for tag in _RESOLUTION]
     if file.is_imagej:
-        unit = str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ")
-        return _plausible(*(_MICROMETRES.get(unit, 0.0) * size for size in per_unit))
+        return _plausible(*(_imagej_unit(file.imagej_metadata or {}, "unit") * size for size in per_unit))
     if int(frame.resolutionunit or 0) != 3:  # 3: centimetre
         return None
     if any(math.isclose(2.54 / size, dpi, rel_tol=0.005) for size in per_unit if size for dpi in _SCREEN_DPI):
@@ -309,6 +333,21 @@ def _ome_size(metadata: str, axis: str) -> float:
     size = re.search(rf'PhysicalSize{axis}="([0-9.eE+-]+)"', metadata)
     unit = re.search(rf'PhysicalSize{axis}Unit="([^"]+)"', metadata)
     return float(size[1]) * _MICROMETRES.get(unit[1] if unit else "µm", 0.0) if size else 0.0
+
+
+def _ome_distance(pixels: Element) -> float:
+    unit = _MICROMETRES.get(pixels.get("PhysicalSizeZUnit", "µm"), 0.0)
+    return unit * float(pixels.get("PhysicalSizeZ", 0))
+
+
+def _imagej_distance(metadata: Mapping[str, Any]) -> float:
+    unit = _imagej_unit(metadata, "zunit" if "zunit" in metadata else "unit")  # it is told where it differs
+    return unit * float(metadata.get("spacing", 0))
+
+
+def _imagej_unit(metadata: Mapping[str, Any], name: str) -> float:
+    """Micrometres of a unit; 0 for what is none of length."""
+    return _MICROMETRES.get(str(metadata.get(name, "")).replace("\\u00B5", "µ"), 0.0)
 
 
 def _ratio(tag: Any) -> float:  # noqa: ANN401 (tifffile has no types)

@@ -27,7 +27,7 @@ from pydicom.uid import (
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError
-from unetseg.formats import orientation, plane_count, plane_header, read_plane
+from unetseg.formats import orientation, page_distance, plane_count, plane_header, read_plane
 from unetseg.planes import ScanHeader
 from unetseg.readers import list_scans, read_scan
 
@@ -142,6 +142,71 @@ def test_each_frame_has_its_own_rescaling_and_spacing(tmp_path):
     for page, slope in enumerate((2, 3)):
         np.testing.assert_array_equal(pixels_of(path, page)[..., 0], stack[page] * np.float32(slope) + 1)
         assert plane_header(path, page).pixel_size == (1000 * slope, 250)
+
+
+FRAMES = RANDOM.integers(0, 999, (3, 4, 5), np.uint16)
+OBLIQUE = [1, 0, 0, 0, 0.6, 0.8]  # of rows and columns; their normal is (0, -0.8, 0.6)
+
+
+def item(**attributes):
+    """What a sequence holds."""
+    data = Dataset()
+    for name, value in attributes.items():
+        setattr(data, name, value)
+    return data
+
+
+def placed(positions, **more):
+    """Attributes of a file whose frames are so many millimetres along the normal of `OBLIQUE`."""
+    corners = [[7 + 0.5 * at, -0.8 * at, 0.6 * at] for at in positions]  # it counts for nothing that they are shifted
+    frames = [item(PlanePositionSequence=[item(ImagePositionPatient=corner)]) for corner in corners]
+    shared = item(PlaneOrientationSequence=[item(ImageOrientationPatient=OBLIQUE)], **more)
+    return {"PerFrameFunctionalGroupsSequence": frames, "SharedFunctionalGroupsSequence": [shared]}
+
+
+def measures(**attributes):
+    return {"PixelMeasuresSequence": [item(PixelSpacing=[0.5, 0.25], **attributes)]}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        pytest.param({"SpacingBetweenSlices": "3.3"}, 3300.0, id="in the file"),
+        pytest.param(
+            {"SharedFunctionalGroupsSequence": [item(**measures(SpacingBetweenSlices=3))]}, 3000.0, id="of all frames"
+        ),
+        pytest.param(
+            {"PerFrameFunctionalGroupsSequence": [item(**measures(SpacingBetweenSlices=3))] * 3}, 3000.0, id="of each"
+        ),
+        pytest.param(placed([0, 2.5, 5]), 2500.0, id="by positions"),
+        pytest.param(placed([5, 2.5, 0]), 2500.0, id="by positions from behind"),
+        pytest.param(placed([0, 2.49, 5]), 2500.0, id="by rounded positions"),
+        pytest.param(placed([0, 2.5, 5], **measures(SpacingBetweenSlices=9)), 2500.0, id="positions count"),
+        pytest.param(placed([0, 2.5, 7.5], **measures(SpacingBetweenSlices=2.5)), None, id="one is missing"),
+        pytest.param(placed([4, 4, 4], **measures(SpacingBetweenSlices=2.5)), None, id="times"),
+        pytest.param(placed([0, 2.5], **measures(SpacingBetweenSlices=3)), 3000.0, id="one without a position"),
+        pytest.param({"SharedFunctionalGroupsSequence": [item(**measures(SliceThickness=3))]}, None, id="thickness"),
+        pytest.param({"SpacingBetweenSlices": 0}, None, id="zero"),
+        pytest.param({"SpacingBetweenSlices": -3}, None, id="negative"),
+        pytest.param({"SpacingBetweenSlices": None}, None, id="empty"),
+        pytest.param({}, None, id="nothing"),
+    ],
+)
+def test_how_far_frames_are_apart(tmp_path, attributes, expected):
+    path = dicom(tmp_path / "a.dcm", FRAMES, frames=3, **attributes)
+    assert plane_count(path) == 3
+    assert page_distance(path) == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_distance_that_is_no_number_hinders_nobody(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FRAMES, frames=3, SpacingBetweenSlices="1234")
+    path.write_bytes(path.read_bytes().replace(b"1234", b"1,23"))
+    assert page_distance(path) is None
+    np.testing.assert_array_equal(pixels_of(path, 1)[..., 0], FRAMES[1])
+
+
+def test_a_single_frame_is_apart_from_nothing(tmp_path):
+    assert page_distance(dicom(tmp_path / "a.dcm", GREY16, SpacingBetweenSlices=3)) is None
 
 
 def test_bilevel_frames(tmp_path):

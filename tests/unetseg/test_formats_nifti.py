@@ -11,7 +11,7 @@ import pytest
 from unetseg import format_nifti
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError
-from unetseg.formats import plane_count, plane_header, read_plane
+from unetseg.formats import page_distance, plane_count, plane_header, read_plane
 from unetseg.planes import ScanHeader
 from unetseg.readers import list_scans, name_of, read_scan
 
@@ -116,6 +116,34 @@ def test_colours(tmp_path, names):
 def test_pixel_size(tmp_path, units, expected):
     path = nifti(tmp_path / "a.nii", VOLUME, units=units, zooms=(0.5, 0.25, 3))
     assert plane_header(path, 0).pixel_size == expected
+
+
+def test_sizes_are_those_that_were_meant_not_the_noise_of_single_precision(tmp_path):
+    path = nifti(tmp_path / "a.nii", VOLUME, zooms=(0.8, 0.7, 3.3))
+    assert float(np.float32(0.8)) * 1e3 != 800
+    assert plane_header(path, 0).pixel_size == (700.0, 800.0)
+    assert page_distance(path) == 3300.0
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("units", "expected"), [("mm", 3e3), ("micron", 3.0), ("meter", 3e6), ("unknown", None)])
+def test_slices_are_apart_by_the_third_size(tmp_path, suffix, version, units, expected):
+    path = nifti(tmp_path / f"a{suffix}", VOLUME, version, units=units, zooms=(0.5, 0.25, 3))
+    assert page_distance(path) == expected
+
+
+@pytest.mark.parametrize("size", [0, -3, np.nan, np.inf], ids=str)
+def test_what_is_no_distance_between_slices_is_none(tmp_path, size):
+    path = nifti(tmp_path / "a.nii", VOLUME)
+    assert page_distance(path) == 1000
+    assert page_distance(changed(path, 76 + 3 * 4, np.array([size], "<f4").tobytes())) is None  # pixdim[3]
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 1, 3), (4, 5, 3, 2)], ids=str)
+def test_slices_of_one_volume_alone_have_a_distance(tmp_path, shape):
+    path = nifti(tmp_path / "a.nii", np.zeros(shape, np.uint8), zooms=(1,) * len(shape))
+    assert page_distance(path) is None
 
 
 def test_complex_is_refused(tmp_path):

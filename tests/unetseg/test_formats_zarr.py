@@ -11,7 +11,7 @@ from ome_zarr.format import FormatV04, FormatV05
 from unetseg import format_zarr, formats
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError
-from unetseg.formats import open_plane, plane_count, plane_header, read_plane
+from unetseg.formats import open_plane, page_distance, plane_count, plane_header, read_plane
 from unetseg.planes import ScanHeader
 from unetseg.readers import list_scans, read_scan
 from unetseg.zarr_arrays import write_group
@@ -77,6 +77,39 @@ def test_an_image_of_two_axes(tmp_path, form):
 def test_pixel_size_is_metric_or_none(tmp_path, form, units, scale, expected):
     path = write_ome(tmp_path / "a.zarr", FIVE[0, :, 0], "cyx", form, units=units, scale=scale)
     assert plane_header(path).pixel_size == (None if expected is None else pytest.approx(expected))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("units", "depth", "expected"),
+    [
+        ({"z": "micrometer"}, 3, 3.0),
+        ({"z": "millimeter", "y": "micrometer", "x": "micrometer"}, 3, 3000.0),
+        ({"y": "micrometer", "x": "micrometer"}, 3, None),
+        ({"z": "parsec"}, 3, None),
+        ({"z": "micrometer"}, 0, None),
+        ({"z": "micrometer"}, -3, None),
+    ],
+    ids=str,
+)
+def test_planes_are_apart_by_the_scale_of_z(tmp_path, form, units, depth, expected):
+    path = write_ome(tmp_path / "a.zarr", FIVE[0], "czyx", form, units=units, scale=[1, depth, 0.5, 0.25])
+    assert plane_count(path) == 4
+    assert page_distance(path) == expected
+
+
+@BOTH
+@pytest.mark.parametrize(("times", "expected"), [(1, 3.0), (2, None)])
+def test_planes_that_count_times_as_well_have_no_distance(tmp_path, form, times, expected):
+    units = dict.fromkeys("zyx", "micrometer")
+    path = write_ome(tmp_path / "a.zarr", FIVE[:times], "tczyx", form, units=units, scale=[1, 1, 3, 0.5, 0.25])
+    assert page_distance(path) == expected
+
+
+def test_planes_of_an_array_without_metadata_have_no_distance(tmp_path):
+    path = write_plain(tmp_path / "a.zarr", FIVE[0, 0], dimension_names=["z", "y", "x"])
+    assert plane_count(path) == 4
+    assert page_distance(path) is None
 
 
 @BOTH

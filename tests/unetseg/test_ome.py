@@ -34,6 +34,22 @@ def test_an_image_is_valid_ome_zarr(tmp_path, pixel_size):
     assert multiscale.datasets[0].coordinateTransformations[0].scale == [1.0, *(pixel_size or (1.0, 1.0))]
 
 
+@pytest.mark.parametrize(
+    ("size", "units", "scale"),
+    [
+        ((3.0, 0.5, 0.25), [None, "micrometer", "micrometer", "micrometer"], [1.0, 3.0, 0.5, 0.25]),
+        ((3.0, None, None), [None, "micrometer", None, None], [1.0, 3.0, 1.0, 1.0]),
+        ((0.5, 0.25), [None, None, "micrometer", "micrometer"], [1.0, 1.0, 0.5, 0.25]),
+    ],
+    ids=["all", "depth alone", "no depth"],
+)
+def test_an_axis_has_the_unit_and_scale_that_are_known_of_it(tmp_path, size, units, scale):
+    ome = image_metadata("a name", ["grey"], size, window=(0.0, 1.0), axes="czyx")
+    write_array(write_group(tmp_path / "g", {"ome": ome}) / "0", np.ones((1, 9, 8), np.uint8))
+    assert [axis.get("unit") for axis in ome["multiscales"][0]["axes"]] == units
+    assert ome["multiscales"][0]["datasets"][0]["coordinateTransformations"] == [{"type": "scale", "scale": scale}]
+
+
 def test_a_reader_finds_pixels_channels_colours_and_contrast(tmp_path):
     planes = np.arange(3 * 9 * 8).reshape(3, 9, 8).astype(np.uint8)
     write_image(tmp_path / "g", planes, ["grey", "green", "iris"])

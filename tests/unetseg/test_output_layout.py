@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from unetseg.disk_usage import Disk
+from unetseg.ome import VoxelSize
 from unetseg.output_bands import Bands
 from unetseg.output_layout import Layout, Part
 from unetseg.outputs import FORMATS, LABELS, MASKS, OBJECTS, PROBABILITIES, Kind
@@ -41,6 +42,7 @@ def reckoned(layout: Layout, *, blank: bool) -> tuple[int, int, int]:
         pytest.param((1500, 2600), 0, (0.5, 0.25), id="levels"),
         pytest.param((512, 512), 3, None, id="stack"),
         pytest.param((70, 1100), 2, (1.0, 1.0), id="stack-with-levels"),
+        pytest.param((70, 1100), 2, (3000.0, 0.5, 0.25), id="stack-that-knows-its-depth"),
     ],
 )
 def test_an_output_takes_what_its_layout_says(
@@ -48,7 +50,7 @@ def test_an_output_takes_what_its_layout_says(
     kind: Kind,
     sides: tuple[int, int],
     pages: int,
-    pixel_size: tuple[float, float] | None,
+    pixel_size: VoxelSize,
     tmp_path: Path,
 ):
     store = FORMATS[form]

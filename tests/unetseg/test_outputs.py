@@ -13,6 +13,7 @@ from ome_zarr_models.v05 import Image, ImageLabel
 
 from unetseg.config import PredictConfig
 from unetseg.errors import UsageError
+from unetseg.formats import page_distance, plane_header
 from unetseg.ome import COLOURS
 from unetseg.outputs import FORMATS, LABELS, MASKS, OBJECTS, PROBABILITIES
 
@@ -363,9 +364,9 @@ def test_a_tiff_of_more_than_four_gigabytes_is_a_big_tiff(tmp_path, monkeypatch)
 # --------------------------------------------------------------------------- stacks
 
 
-def write_stack(form, folder, pages, kind=MASKS):
+def write_stack(form, folder, pages, kind=MASKS, size=(0.5, 0.25)):
     path = folder / f"a{FORMATS[form].suffix}"
-    FORMATS[form].write_stack(path, pages, NAMES[: pages[0].shape[0]], (0.5, 0.25), kind=kind)
+    FORMATS[form].write_stack(path, pages, NAMES[: pages[0].shape[0]], size, kind=kind)
     return path
 
 
@@ -397,6 +398,53 @@ def test_stacks_have_the_axes_that_readers_expect(tmp_path):
         assert tiff.series[0].axes == "ZCYX"
         np.testing.assert_array_equal(tiff.series[0].asarray(), np.stack(pages) * 255)
         assert [level.shape for level in tiff.series[0].levels] == [(3, 2, 40, 30), (3, 2, 20, 15), (3, 2, 10, 8)]
+
+
+@KINDS
+@pytest.mark.usefixtures("small_levels")
+def test_an_ome_zarr_stack_says_how_far_its_pages_are_apart_at_each_level(tmp_path, kind):
+    path = write_stack("ome-zarr", tmp_path, [some_planes(kind, 2, (40, 30))] * 3, kind, (3.0, 0.5, 0.25))
+    model = Image if kind.white else ImageLabel
+    (multiscale,) = model.from_zarr(zarr.open_group(path, mode="r")).ome_attributes.multiscales
+    classes = [] if kind is LABELS else [1.0]
+    assert [axis.name for axis in multiscale.axes] == [*("c" for _ in classes), "z", "y", "x"]
+    assert [axis.unit for axis in multiscale.axes] == [None] * len(classes) + ["micrometer"] * 3
+    levels = [[item.model_dump() for item in each.coordinateTransformations] for each in multiscale.datasets]
+    assert [level[0]["scale"] for level in levels] == [
+        [*classes, 3.0, 0.5, 0.25], [*classes, 3.0, 1.0, 0.5], [*classes, 3.0, 2.0, 1.0],
+    ]  # fmt: skip
+    unmoved = [0.0 for _ in classes]
+    assert [level[1]["translation"] for level in levels[1:]] == [
+        [*unmoved, 0.0, 0.25, 0.125], [*unmoved, 0.0, 0.75, 0.375],
+    ]  # fmt: skip
+
+
+@KINDS
+def test_a_tiff_stack_says_how_far_its_pages_are_apart(tmp_path, kind):
+    path = write_stack("tiff", tmp_path, [some_planes(kind, 2, (40, 30))] * 3, kind, (3.0, 0.5, 0.25))
+    pixels = ome_pixels(path)
+    assert [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"] == ["3.0", "0.5", "0.25"]
+    assert [pixels.get(f"PhysicalSize{axis}Unit") for axis in "ZYX"] == ["µm"] * 3
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.pages[0].get_resolution("MICROMETER") == pytest.approx((1 / 0.25, 1 / 0.5))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((3.0, None, None), ("3.0", None, None)), ((0.5, 0.25), (None, "0.5", "0.25")), (None, (None, None, None))],
+    ids=["depth alone", "no depth", "nothing"],
+)
+def test_a_tiff_stack_says_only_what_is_known(tmp_path, size, expected):
+    path = write_stack("tiff", tmp_path, [some_masks(2)] * 3, size=size)
+    assert tuple(ome_pixels(path).get(f"PhysicalSize{axis}") for axis in "ZYX") == expected
+
+
+@BOTH
+@pytest.mark.parametrize("size", [(3.0, 0.5, 0.25), (3.0, None, None)], ids=["all", "depth alone"])
+def test_how_far_pages_are_apart_is_read_back(tmp_path, form, size):
+    path = write_stack(form, tmp_path, [some_masks(2)] * 3, size=size)
+    assert page_distance(path) == 3.0
+    assert plane_header(path, 1).pixel_size == (size[1:] if size[1] else None)
 
 
 @BOTH

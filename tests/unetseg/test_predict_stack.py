@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
+import zarr
+from ome_zarr_models.v05 import Image, ImageLabel
 
 from unetseg import predict_bands, predict_open, predict_stack, scan_rows
 from unetseg.config import PredictConfig, ScanSource
@@ -189,13 +192,53 @@ def test_pages_that_differ_in_size_stay_outputs_of_their_own_and_that_is_said(
 
 
 @pytest.mark.parametrize("form", sorted(FORMATS))
+def test_all_outputs_of_a_volume_say_how_far_its_slices_are_apart(
+    trained: Project, pages: np.ndarray, tmp_path: Path, form: str
+):
+    folder, out = tmp_path / "scans", tmp_path / "out"
+    folder.mkdir()
+    image = nibabel.Nifti1Image(np.transpose(pages), np.diag([0.8, 0.8, 3, 1]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, folder / "vol.nii.gz")
+    assert run(trained, folder, out, replace(ALL, format=form)).done == 1
+    for kind in (MASKS, OBJECTS, PROBABILITIES):
+        assert sizes(out, form, kind) == {"z": 3000.0, "y": 800.0, "x": 800.0}
+
+
+def sizes(out: Path, form: str, kind: Kind) -> dict[str, float]:
+    """Micrometres along the axes of the outputs of the stack, of those that have a unit."""
+    path = out / f"vol{'' if kind is MASKS else f'.{kind.name}'}{FORMATS[form].suffix}"
+    if form == "tiff":
+        with tifffile.TiffFile(path) as tiff:
+            pixels = tifffile.xml2dict(tiff.ome_metadata)["OME"]["Image"]["Pixels"]
+        assert {pixels.get(f"PhysicalSize{axis}Unit") for axis in "ZYX"} <= {"µm", None}
+        return {axis.lower(): pixels[f"PhysicalSize{axis}"] for axis in "ZYX" if f"PhysicalSize{axis}" in pixels}
+    model = ImageLabel if kind is OBJECTS else Image
+    (multiscale,) = model.from_zarr(zarr.open_group(path, mode="r")).ome_attributes.multiscales
+    scale = multiscale.datasets[0].coordinateTransformations[0].scale
+    return {axis.name: step for axis, step in zip(multiscale.axes, scale, strict=True) if axis.unit == "micrometer"}
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+@pytest.mark.parametrize("known", [{}, {"y": 0.5, "x": 0.25}], ids=["nothing", "pixel-size"])
+def test_outputs_of_a_stack_that_does_not_say_how_far_its_pages_are_apart_claim_nothing(
+    trained: Project, scans: Path, pages: np.ndarray, tmp_path: Path, form: str, known: dict[str, float]
+):
+    about = {"axes": "ZYX", **{f"PhysicalSize{axis.upper()}": size for axis, size in known.items()}}
+    tifffile.imwrite(scans / "vol.tif", pages, photometric="minisblack", ome=True, metadata=about)
+    run(trained, scans, tmp_path / "out", replace(ALL, format=form))
+    assert [sizes(tmp_path / "out", form, kind) for kind in (MASKS, OBJECTS, PROBABILITIES)] == [known] * 3
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
 def test_large_pages_are_segmented_in_bands(
     trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ):
     folder = tmp_path / "scans"
     folder.mkdir()
     values = np.random.default_rng(1).integers(0, 255, (2, 1230, 97), np.uint8)
-    tifffile.imwrite(folder / "vol.tif", values, photometric="minisblack", rowsperstrip=64)
+    about = {"axes": "ZYX", "PhysicalSizeZ": 3.5}
+    tifffile.imwrite(folder / "vol.tif", values, photometric="minisblack", rowsperstrip=64, ome=True, metadata=about)
     config = replace(ALL, tile=512, format=form)
     run(trained, folder, tmp_path / "whole", config)
     monkeypatch.setattr(scan_rows, "_WHOLE", 0.0)
@@ -208,6 +251,7 @@ def test_large_pages_are_segmented_in_bands(
         for page in range(2):
             whole, found = (planes(tmp_path / out, "vol", form, kind, page) for out in ("whole", "bands"))
             np.testing.assert_array_equal(found, whole)
+        assert sizes(tmp_path / "bands", form, kind) == {"z": 3.5}
     assert (tmp_path / "bands/table.csv").read_text() == (tmp_path / "whole/table.csv").read_text()
 
 

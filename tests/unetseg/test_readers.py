@@ -10,7 +10,16 @@ from PIL import Image
 
 from unetseg.config import ScanSource
 from unetseg.errors import BadFileError, UsageError
-from unetseg.readers import BadFile, ScanHeader, ScanRef, list_scans, name_of, read_header, read_scan
+from unetseg.readers import (
+    BadFile,
+    ScanHeader,
+    ScanRef,
+    list_scans,
+    name_of,
+    read_header,
+    read_page_distance,
+    read_scan,
+)
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
@@ -276,6 +285,84 @@ def test_pixel_size_is_metric_or_none(tmp_path, options, expected):
     tifffile.imwrite(tmp_path / "a.tif", GREY, **options)
     found = header_of(tmp_path / "a.tif").pixel_size
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+def ome(axes="ZYX", **sizes):
+    return {"ome": True, "metadata": {"axes": axes, **sizes}}
+
+
+def imagej(axes="ZYX", **more):
+    return {"imagej": True, "metadata": {"axes": axes, **more}}
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "expected"),
+    [
+        pytest.param(ome(PhysicalSizeZ=3), (4, 5, 6), 3.0, id="ome"),
+        pytest.param(ome(PhysicalSizeZ=0.75, PhysicalSizeZUnit="mm"), (4, 5, 6), 750.0, id="ome-mm"),
+        pytest.param(ome(PhysicalSizeZ=750, PhysicalSizeZUnit="nm"), (4, 5, 6), 0.75, id="ome-nm"),
+        pytest.param(ome("ZCYX", PhysicalSizeZ=3), (4, 2, 5, 6), 3.0, id="ome-channels"),
+        pytest.param(ome("TZYX", PhysicalSizeZ=3), (2, 4, 5, 6), None, id="ome-times-and-depths"),
+        pytest.param(ome("TYX", PhysicalSizeZ=3), (4, 5, 6), None, id="ome-times"),
+        pytest.param(ome(PhysicalSizeZ=3, PhysicalSizeZUnit="pixel"), (4, 5, 6), None, id="ome-pixels"),
+        pytest.param(ome(PhysicalSizeX=0.5, PhysicalSizeY=0.5), (4, 5, 6), None, id="ome-says-nothing"),
+        pytest.param(ome(PhysicalSizeZ=0), (4, 5, 6), None, id="ome-zero"),
+        pytest.param(ome(PhysicalSizeZ=-3), (4, 5, 6), None, id="ome-negative"),
+        pytest.param(ome(PhysicalSizeZ=float("nan")), (4, 5, 6), None, id="ome-nan"),
+        pytest.param(ome(PhysicalSizeZ="3,5"), (4, 5, 6), None, id="ome-no-number"),
+        pytest.param(imagej(spacing=3.5, unit="um"), (4, 5, 6), 3.5, id="imagej"),
+        pytest.param(imagej(spacing=0.5, unit="mm"), (4, 5, 6), 500.0, id="imagej-mm"),
+        pytest.param(imagej(spacing=0.5, unit="\\u00B5m"), (4, 5, 6), 0.5, id="imagej-micro"),
+        pytest.param(imagej(spacing=0.5, unit="um", zunit="mm"), (4, 5, 6), 500.0, id="imagej-own-unit"),
+        pytest.param(imagej("ZCYX", spacing=3.5, unit="um"), (4, 2, 5, 6), 3.5, id="imagej-channels"),
+        pytest.param(imagej("TYX", spacing=3.5, unit="um"), (4, 5, 6), None, id="imagej-times"),
+        pytest.param(imagej(spacing=3.5, unit="pixel"), (4, 5, 6), None, id="imagej-pixels"),
+        pytest.param(imagej(spacing=3.5), (4, 5, 6), None, id="imagej-no-unit"),
+        pytest.param(imagej(unit="um"), (4, 5, 6), None, id="imagej-says-nothing"),
+        pytest.param(imagej(spacing=-3.5, unit="um"), (4, 5, 6), None, id="imagej-negative"),
+        pytest.param({"resolution": (4, 2), "resolutionunit": "CENTIMETER"}, (4, 5, 6), None, id="no-words"),
+    ],
+)
+def test_how_far_pages_are_apart(tmp_path, options, shape, expected):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros(shape, np.uint8), photometric="minisblack", **options)
+    assert len(list_scans(ScanSource(str(path)))[0]) in (4, 8)
+    assert read_page_distance(ScanRef("a", path)) == expected
+
+
+def test_pages_of_imagej_of_which_only_the_number_is_told_are_slices(tmp_path):
+    """As ImageJ wrote them before it had hyperstacks."""
+    about = "ImageJ=1.38x\nimages=4\nspacing=3.5\nunit=um\n"
+    pages = np.zeros((4, 5, 6), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", description=about, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.series[0].axes == "IYX"
+    assert read_page_distance(ScanRef("a", tmp_path / "a.tif")) == 3.5
+
+
+def test_the_image_with_the_pages_says_how_far_they_are_apart(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        file.write(np.zeros((2, 5, 6), np.uint8), **about_depth(9))
+        file.write(np.zeros((3, 50, 60), np.uint8), **about_depth(3))
+    assert read_page_distance(ScanRef("a", tmp_path / "a.ome.tif")) == 3
+
+
+def test_several_stacks_in_a_file_have_no_distance_together(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for _ in range(2):
+            file.write(np.zeros((2, 5, 6), np.uint8), **about_depth(3))
+    assert len(list_scans(ScanSource(str(tmp_path)))[0]) == 4
+    assert read_page_distance(ScanRef("a", tmp_path / "a.ome.tif")) is None
+
+
+def about_depth(distance):
+    return {"photometric": "minisblack", "metadata": {"axes": "ZYX", "PhysicalSizeZ": distance}}
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_formats_without_depth_say_nothing_of_it(tmp_path, name):
+    Image.fromarray(GREY).save(tmp_path / name)
+    assert read_page_distance(ScanRef("a", tmp_path / name)) is None
 
 
 @pytest.mark.parametrize(
