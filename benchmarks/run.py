@@ -19,6 +19,7 @@ from benchmarks import (
     command,
     curves,
     demo,
+    freed_memory,
     ingest,
     large_scan,
     many_scans,
@@ -31,7 +32,20 @@ from benchmarks.machine import machine
 from unetseg.bundle import software_versions
 
 _OUT = Path(__file__).parents[1] / "docs" / "benchmarks"
-_SECTIONS = (command, demo, curves, ingest, big_ingest, train, predict, many_scans, nightly, large_scan, workers)
+_SECTIONS = (
+    command,
+    demo,
+    curves,
+    ingest,
+    big_ingest,
+    train,
+    freed_memory,
+    predict,
+    many_scans,
+    nightly,
+    large_scan,
+    workers,
+)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from unetseg.config import Settings, TrainConfig, to_plain
 from unetseg.dataset import Dataset, open_dataset
 from unetseg.decisions import decision_rule
 from unetseg.errors import DamagedFileError, DataError, UsageError
+from unetseg.freed_memory import freed_memory_kept
 from unetseg.full_disk import disk_errors_name
 from unetseg.gate_rules import class_tolerances
 from unetseg.json_files import read_json, write_json
@@ -160,10 +161,11 @@ def _train(project: Project, dataset: Dataset, run: Path, progress: Progress) ->
 
     _tell_device()
     plan, notes = _plan(project, run), list[str]()
-    while (found := _try(project, dataset, plan, run, progress)) is None:
-        notes.append(f"out of memory with batches of {plan.settings.train.batch}: went on with {_half(plan)}")
-        logger.warning("train: %s", notes[-1])
-        plan = _with_batch(project, _half(plan), notes[-1], run)
+    with freed_memory_kept():
+        while (found := _try(project, dataset, plan, run, progress)) is None:
+            notes.append(f"out of memory with batches of {plan.settings.train.batch}: went on with {_half(plan)}")
+            logger.warning("train: %s", notes[-1])
+            plan = _with_batch(project, _half(plan), notes[-1], run)
     model, outcome = found
     notes += _ending_notes(outcome, plan.settings.train)
     notes += fitting_notes(outcome.history, dataset.index.classes, plan.settings)
