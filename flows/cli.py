@@ -20,12 +20,14 @@ from flows.cli_predictions import predictions
 from flows.cli_stages import STAGES
 from flows.console import Console, end_if_unread, import_keras_quietly, log_to_stderr
 from unetseg.errors import UnetsegError, UsageError
+from unetseg.freed_memory import one_heap
 from unetseg.words import in_project
 
 __all__ = ["main"]
 
 FAILED, WRONG_USAGE = 1, 2
 
+_TRAIN = ("demo", "train", "nightly")
 _GO_ON = ("demo", "ingest", "train", "nightly", "predict")
 """Commands that lose nothing when they are ended."""
 
@@ -86,13 +88,16 @@ def _in_words(error: Exception) -> str:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="unetseg")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """From a folder of scans and masks to a U-Net that retrains itself every night.
 
     Begin with `unetseg demo`; then `unetseg init SCANS MASKS --project P`, `unetseg nightly --project P` and `unetseg
     predict FOLDER OUT --project P` on your own folders.
     """
     log_to_stderr()
+    if context.invoked_subcommand in _TRAIN:
+        one_heap()
 
 
 for command in (*STAGES, models, predictions):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["freed_memory_kept"]
+__all__ = ["freed_memory_kept", "one_heap"]
 
 _MEGABYTE: Final = 1 << 20
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8  # mallopt(3)
@@ -21,18 +21,29 @@ _KEPT: Final = {
     _MMAP_THRESHOLD: 2047 * _MEGABYTE,  # an int is all that mallopt takes
     _TRIM_THRESHOLD: 2047 * _MEGABYTE,
     _TOP_PAD: 256 * _MEGABYTE,
-    _ARENA_MAX: 1,  # the heaps of threads hold no block above 32 MB
 }
-_GIVEN_BACK: Final = {  # what glibc comes to by itself in a program with large blocks; arenas cannot be had again
+_GIVEN_BACK: Final = {  # what glibc comes to by itself in a program with large blocks
     _MMAP_THRESHOLD: 32 * _MEGABYTE,
     _TRIM_THRESHOLD: 64 * _MEGABYTE,
     _TOP_PAD: 1 << 17,
 }
 
 
+def one_heap() -> None:
+    """Let all threads that begin from now on share one heap, for the rest of the process.
+
+    The heaps of threads keep no large blocks, whatever they are told, and once eight threads have one each, all others
+    get theirs: so this comes first in a process that will train.
+    """
+    if _is_ours():
+        _set(ctypes.CDLL(None), {_ARENA_MAX: 1})
+
+
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
     """Keep what is freed meanwhile for this process, and give it back in the end.
+
+    It is kept where threads share a heap: where `one_heap` came before they began, or few of them had begun.
 
     Nothing is done where another C library or another allocator is at work, or where the environment tells glibc what
     to do (``MALLOC_...``).
@@ -40,6 +51,7 @@ def freed_memory_kept() -> Iterator[None]:
     if not _is_ours():
         yield
         return
+    one_heap()
     libc = ctypes.CDLL(None)
     _set(libc, _KEPT)
     try:
