@@ -140,8 +140,8 @@ def say_evaluation(console: Console, result: Any) -> None:  # noqa: ANN401
         console.say("each pixel is the most probable of the classes and background; there are no thresholds")
     else:
         console.say("thresholds, with what they score on the validation split:")
-    for name, chosen in result.thresholds.items() if result.decision == "thresholds" else ():
-        console.say(f"{name}: threshold {chosen['value']:.4f}, {chosen['reason']}")
+        for name, chosen in result.thresholds.items():
+            console.say(f"{name}: threshold {chosen['value']:.4f}, {chosen['reason']}")
     console.say(f"report: {result.report}")
 
 

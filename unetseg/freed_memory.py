@@ -43,7 +43,8 @@ def one_heap() -> None:
 def freed_memory_kept() -> Iterator[None]:
     """Keep what is freed meanwhile for this process, and give it back in the end.
 
-    It is kept where threads share a heap: where `one_heap` came before they began, or few of them had begun.
+    It is kept where threads share a heap, as they do from now on (`one_heap`), also afterwards: where that came before
+    they began, or few of them had begun.
 
     Nothing is done where another C library or another allocator is at work, or where the environment tells glibc what
     to do (``MALLOC_...``).

@@ -220,8 +220,9 @@ def _classes(
     sets = find_mask_sets(scans, masks, refs)
     found: list[ClassSource] = []
     for mask_set in sets:
+        sample = MaskSample(mask_set, refs, resize=resize)
         try:
-            kind = _recognised(MaskSample(mask_set, refs, resize=resize), mask_set, report)
+            kind = _recognised(sample, mask_set, report)
         except (BadFileError, UsageError) as error:
             if len(sets) == 1:
                 raise UsageError(str(error)) from error
@@ -230,7 +231,7 @@ def _classes(
             continue
         found += _class_sources(mask_set, kind, report)
         _describe_pairs(mask_set, refs, report)
-        _warn_of_turned("mask", mask_set, refs, report)
+        _warn_of_turned("mask", sample, report)
     if not found:
         raise UsageError(f"{masks}: no folder in it holds masks; give the folder of masks, or of one folder per class")
     class_names(found)
@@ -302,8 +303,8 @@ def _describe_pairs(mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report)
         )
 
 
-def _warn_of_turned(kind: str, mask_set: MaskSet, refs: Sequence[ScanRef], report: _Report) -> None:
-    for (codes, scan), paths in MaskSample(mask_set, refs).turned().items():
+def _warn_of_turned(kind: str, sample: MaskSample, report: _Report) -> None:
+    for (codes, scan), paths in sample.turned().items():
         report.warnings.append(turned_sentence(kind, paths, codes, scan, rest=" and {} more of those looked at"))
 
 
@@ -318,7 +319,7 @@ def _guides(scans: Path, guides: Path, refs: Sequence[ScanRef], report: _Report)
             report.warnings.append(
                 f"guide {guide.name} is missing for {counted(len(refs) - len(mask_set.paired), 'scan')}"
             )
-        _warn_of_turned("guide", mask_set, refs, report)
+        _warn_of_turned("guide", MaskSample(mask_set, refs), report)
     return found
 
 
